@@ -1,0 +1,34 @@
+# make demo: a first asset.  make test: everything that must hold.  Both go through make install.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROMPT ?= a red mushroom with white parts
+
+.PHONY: install demo test bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+demo: install
+	$(BIN)/dreamfusion-mesh generate "$(PROMPT)" --preset demo --out out/demo
+
+$(VENV)/.installed-tests: $(VENV)/.installed tests/gltf/package.json
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	@if command -v npm >/dev/null; then cd tests/gltf && npm install --no-package-lock --no-audit --no-fund --silent; \
+	else echo "npm not found: the Khronos validator's tests will be skipped"; fi
+	touch $@
+
+test: $(VENV)/.installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m tools.bench
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info
