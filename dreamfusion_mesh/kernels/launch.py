@@ -1,0 +1,78 @@
+"""How kernels are started: one source for CPU and CUDA, tensors in and out, both cores used on the CPU.
+
+A CPU launch of Warp runs on one thread but lets go of Python's lock, so a large launch is cut into slices that run side by side.
+Every sliced kernel takes `start: int` as its last argument and works on index `start + wp.tid()`; slices must write to separate places,
+which keeps results independent of timing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+
+def _start() -> None:
+    """Start Warp in silence: on a machine without a CUDA driver its native part writes a warning to file descriptor 2."""
+    wp.config.log_level = 30  # warnings and errors
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as heard:
+            os.dup2(heard.fileno(), 2)
+            wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+_start()
+
+_SMALLEST_SLICE = 2048  # below this a second thread costs more than it saves
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=threads())
+
+
+@lru_cache(maxsize=1)
+def threads() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def as_warp(tensor: Tensor, dtype: Any) -> Any:
+    """A `wp.array` view of a tensor for a kernel. Raises ValueError where the memory is not contiguous."""
+    if not tensor.is_contiguous():
+        raise ValueError(f"kernel argument of shape {list(tensor.shape)}: expected contiguous memory")
+    return wp.from_torch(tensor.detach(), dtype=dtype)
+
+
+def launch(kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, smallest_slice: int = _SMALLEST_SLICE) -> None:
+    """Run `kernel` over `count` indices; on the CPU in slices over the cores. `arguments` leave out the trailing `start`."""
+    if count == 0:
+        return
+    if device.type == "cuda":
+        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+        wp.launch(kernel, dim=count, inputs=[*arguments, 0], device=wp.device_from_torch(device), stream=stream)
+        return
+    parts = min(threads(), max(1, count // smallest_slice))
+    if parts == 1:
+        wp.launch(kernel, dim=count, inputs=[*arguments, 0], device="cpu")
+        return
+    bounds = [count * i // parts for i in range(parts + 1)]
+    wp.load_module(kernel.module, device="cpu")  # once, here, before the threads race for it
+    work = [
+        _pool().submit(wp.launch, kernel, dim=bounds[i + 1] - bounds[i], inputs=[*arguments, bounds[i]], device="cpu") for i in range(parts)
+    ]
+    for part in work:
+        part.result()
