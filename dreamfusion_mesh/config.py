@@ -175,8 +175,9 @@ class AuditSettings(Settings):
 
 
 class RunConfig(Settings):
-    """Every setting of one run."""
+    """Every setting of one run; the prompt too, so that one file says how to make the asset again."""
 
+    prompt: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     guidance: GuidanceSettings = GuidanceSettings()
