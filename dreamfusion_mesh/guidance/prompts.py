@@ -1,0 +1,81 @@
+"""What the model is told: the prompt, the words of the view (DreamFusion, section 3.2), and the words of the clay model."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import unicodedata
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.errors import BadInput
+
+VIEW_SUFFIXES = (", front view", ", side view", ", back view", ", overhead view")
+_FRONT, _SIDE, _BACK, _OVERHEAD = range(4)
+
+LONGEST_PROMPT = 1000  # characters; more than any text encoder here reads
+
+_COLOR = (
+    r"(?:(?:dark|light|bright|pale|deep)[ -])?(?:red|green|blue|yellow|purple|orange|white|brown|black|gr[ea]y|pink|cyan|magenta"
+    r"|turquoise|violet|beige|teal|maroon|crimson|scarlet|golden|silver|colou?red|colou?rful)"
+)
+_COLORS = rf"(?<![\w-]){_COLOR}(?:(?: ?, ?| and | ?, and ){_COLOR})*(?![\w-])"
+_ARTICLE = re.compile(r"^(?:an?|the|one|some) ", re.IGNORECASE)
+_PICTURE = re.compile(r"^(?:\w+ )?(?:photo|photograph|picture|image|render|rendering) of ", re.IGNORECASE)
+_COLORED_PARTS = re.compile(rf" with {_COLORS} (?:parts?|details?|accents?|trim|stripes?|spots?|dots?|patterns?)$", re.IGNORECASE)
+
+
+def check_prompt(text: str) -> str:
+    """The prompt with its white space collapsed. Raises BadInput where it is empty, too long, or has control characters."""
+    plain = re.sub(r"[\t\n\r\f\v]", " ", text)
+    for letter in plain:
+        if unicodedata.category(letter) in ("Cc", "Cs"):
+            raise BadInput(f"prompt: has the control character U+{ord(letter):04X}; plain text is allowed: take it out")
+    clean = " ".join(plain.split())
+    if not clean:
+        raise BadInput('prompt: is empty; say what to make, such as "a red mushroom with white parts"')
+    if len(clean) > LONGEST_PROMPT:
+        raise BadInput(f"prompt: {len(clean)} characters, at most {LONGEST_PROMPT} are allowed; shorten it")
+    return clean
+
+
+def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhead_degrees: float) -> Tensor:
+    """Rows [B] int64 of VIEW_SUFFIXES for azimuth and elevation [B] in radians; any number of turns.
+
+    Overhead above overhead_degrees of elevation; else front within front_degrees of azimuth 0, back within as much of its opposite, side
+    between. Source: DreamFusion, arXiv:2209.14988, section 3.2.
+    """
+    turned = torch.remainder(azimuth.double() + math.pi, 2 * math.pi) - math.pi
+    aside = torch.rad2deg(turned).abs()
+    words = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
+    words[aside <= front_degrees] = _FRONT
+    words[aside >= 180 - front_degrees] = _BACK
+    words[torch.rad2deg(elevation.double()) > overhead_degrees] = _OVERHEAD
+    return words
+
+
+def subject(prompt: str) -> str:
+    """What the prompt is of, without colours: "a red mushroom with white parts" -> "mushroom".
+
+    Dropped are a leading "a photo of", the article, colour words, and a last "with <colours> parts" (or stripes, details and the like);
+    whatever else is named has a shape and stays. A prompt of nothing but colours keeps its last word: "an orange" -> "orange".
+    """
+    bare = _ARTICLE.sub("", _PICTURE.sub("", _ARTICLE.sub("", prompt.strip())))
+    colorless = re.sub(_COLORS, "", _COLORED_PARTS.sub("", bare), flags=re.IGNORECASE)
+    kept = re.sub(r" +(?=,|$)", "", " ".join(colorless.split())).strip(" ,")
+    return kept or bare.split()[-1]
+
+
+def textureless_prompt(words: str, prompt: str) -> str:
+    """The words of the grey clay model: `words` with {subject} and {prompt} filled in. Raises BadInput at any other placeholder."""
+    allowed = "allowed are {subject} and {prompt}"
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
+    except ValueError as error:
+        raise BadInput(f"guidance.textureless_words {words!r}: {error}; {allowed}") from None
+    for name, spec, conversion in fields:
+        if name not in ("subject", "prompt") or spec or conversion:
+            raise BadInput(f"guidance.textureless_words {words!r}: unknown placeholder {{{name}}}; {allowed}")
+    return words.format(subject=subject(prompt), prompt=prompt)
