@@ -202,20 +202,28 @@ def load_config(preset: str = "default", changes: Sequence[str] = (), overrides:
     Raises BadInput with one line that names the setting, what is allowed and the nearest name.
     """
     merged = _read_preset(preset)
-    for change in changes:
-        key, separator, text = change.partition("=")
-        if not separator or not key.strip():
-            raise BadInput(f"--set {change!r}: expected name=value, such as coarse.steps=400")
-        merged = merge(merged, _nest(key.strip().split("."), _parse(f"--set {key}", text)))
-    return resolve(merge(merged, overrides or {}), origin=preset)
+    resolve(merged, origin=f"preset {preset!r}: ")  # so that a bad preset is not blamed on a flag
+    for text in changes:
+        merged = merge(merged, _read_change(text))
+    return resolve(merge(merged, overrides or {}))
 
 
-def resolve(values: Mapping[str, Any], origin: str) -> RunConfig:
-    """Validate nested values. Raises BadInput naming the first bad setting; `origin` says where they came from."""
+def change(config: RunConfig, changes: Sequence[str], device: str | None, groups: Sequence[str]) -> RunConfig:
+    """`config` with "a.b=value" changes inside `groups`, and a device. Raises BadInput for a setting outside them."""
+    values = config.model_dump()
+    for text in changes:
+        if text.partition("=")[0].partition(".")[0].strip() not in groups:
+            raise BadInput(f"--set {text!r}: only settings of {', '.join(groups)} may change here")
+        values = merge(values, _read_change(text))
+    return resolve(merge(values, {"device": device} if device else {}))
+
+
+def resolve(values: Mapping[str, Any], origin: str = "") -> RunConfig:
+    """Validate nested values. Raises BadInput naming the first bad setting; `origin` is put before it where a file is to blame."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise BadInput(f"preset {origin!r}: {_explain(error)}") from None
+        raise BadInput(f"{origin}{_explain(error)}") from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +256,7 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"preset {preset!r}: cannot be read ({error})") from None
     else:
-        raise BadInput(f"preset {preset!r}: not known{_nearest(preset, names)}; there are {', '.join(names)}, or name a .yaml file")
+        raise BadInput(f"preset {preset!r}: not known{_nearest(preset, names)}; or name a .yaml file")
     values = _parse(f"preset {preset!r}", text)
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -265,6 +273,13 @@ def _parse(where: str, text: str) -> Any:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise BadInput(f"{where}: not valid YAML ({problem})") from None
+
+
+def _read_change(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise BadInput(f"--set {text!r}: expected name=value, such as coarse.steps=400")
+    return _nest(key.strip().split("."), _parse(f"--set {key}", value))
 
 
 def _nest(path: Sequence[str], value: Any) -> dict[str, Any]:

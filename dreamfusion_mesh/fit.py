@@ -110,7 +110,7 @@ class Fit:
             self.done += 1
             if bad >= MOST_BAD_STEPS:
                 raise RunFailed(
-                    f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is from before them. "
+                    f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
                     f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
                 )
             if hooks.save is not None and bad == 0 and self.done % hooks.interval == 0 and self.done < self.steps:
@@ -154,7 +154,7 @@ class Fit:
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _optimizer_slots(state)})
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise RunFailed(f"{self.stage}: its checkpoint does not fit these settings ({reason}); delete it to start this stage again") from error
+            raise RunFailed(f"{self.stage}: its checkpoint does not fit these settings ({reason}); delete it to redo the stage") from error
 
 
 def module_state(state: State, name: str) -> State:

@@ -1,0 +1,202 @@
+"""The command line: the only module that prints. Exit 0 done, 1 the work failed, 2 bad input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from dreamfusion_mesh import __version__
+from dreamfusion_mesh.errors import BadInput, RunFailed
+
+if TYPE_CHECKING:
+    from dreamfusion_mesh.asset.audit import Audit
+    from dreamfusion_mesh.config import RunConfig
+    from dreamfusion_mesh.pipeline import Result
+
+app = typer.Typer(
+    help="Text in, game-ready textured mesh out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (smoke, demo, default) or a .yaml file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except BadInput as error:
+        _fail(str(error), 2)
+    except RunFailed as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from the last checkpoint", 130)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        print(f"dreamfusion-mesh {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run that lies in --out.")] = None,
+    preset: Preset = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/ and the prompt's words.")] = None,
+) -> None:
+    """Make an asset from a prompt. The same command goes on where a stopped run left off."""
+    config = _run_config(prompt, preset, set_, seed, device, out)
+    folder = out or Path("out") / _slug(config.prompt)
+    from dreamfusion_mesh.pipeline import generate as run
+
+    with _progress() as report:
+        result = run(config, folder, report=report)
+    _tell(result)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    set_: Set = None,
+    device: Device = None,
+) -> None:
+    """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset and audit may change."""
+    from dreamfusion_mesh.config import change
+    from dreamfusion_mesh.run_folder import RunFolder
+
+    config = change(RunFolder(run).config(), set_ or (), device, groups=("mesh", "texture", "asset", "audit", "raster"))
+    from dreamfusion_mesh.pipeline import export as redo
+
+    with _progress() as report:
+        result = redo(run, config, report=report)
+    _tell(result)
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="A .glb, .gltf or .obj file.")],
+    preset: Preset = None,
+    set_: Set = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Also write the result there.")] = None,
+) -> None:
+    """Measure whether a file is game-ready. Exits with 1 where a row fails."""
+    from dreamfusion_mesh.pipeline import audit_file
+
+    found = audit_file(file, preset, set_ or ())
+    print(_table(found))
+    if json_ is not None:
+        import json
+
+        from dreamfusion_mesh.run_folder import RunFolder
+
+        RunFolder(json_.parent).write(json_.name, (json.dumps(found.to_json(), indent=2) + "\n").encode())
+    raise typer.Exit(0 if found.passed else 1)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has: devices, back ends, models; found, or missing and why."""
+    from dreamfusion_mesh.doctor import examine
+
+    findings = examine()
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "found  " if finding.found else "MISSING" if finding.needed else "absent "
+        print(f"{mark}  {finding.group:<11} {finding.name:<{width}}  {finding.detail}")
+    raise typer.Exit(0 if all(finding.found for finding in findings if finding.needed) else 1)
+
+
+def _run_config(
+    prompt: str | None, preset: str | None, changes: list[str] | None, seed: int | None, device: str | None, out: Path | None
+) -> RunConfig:
+    from dreamfusion_mesh.config import load_config
+
+    if prompt is None:
+        if out is None:
+            raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
+        if preset or changes or seed is not None:
+            raise BadInput("PROMPT: is missing; without it a run goes on with its own settings, so leave out --preset, --set and --seed")
+        from dreamfusion_mesh.run_folder import RunFolder
+
+        return RunFolder(out).config()
+    flags = {"prompt": prompt, "seed": seed, "device": device}
+    return load_config(preset or "default", changes or (), {key: value for key, value in flags.items() if value is not None})
+
+
+def _slug(prompt: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
+    return "-".join(words)[:60].rstrip("-") or "asset"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
+    """Bars with the time left, one a stage; plain lines now and then where nobody watches a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bars = Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total, note="")
+        note = f"loss {figures['loss']:.4f}" if "loss" in figures else ""
+        bars.update(tasks[stage], completed=done, note=note)
+        if not console.is_terminal and (done == total or done % max(1, total // 10) == 0):
+            left = bars.tasks[tasks[stage]].time_remaining
+            print(f"{stage} {done}/{total} {note}" + (f", {left:.0f} s left" if left and done < total else ""), file=sys.stderr, flush=True)
+
+    with bars:
+        yield report
+
+
+def _tell(result: Result) -> None:
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(_table(result.audit))
+    print(f"\nWritten to {result.folder}:")
+    for path in result.files.values():
+        print(f"  {path}")
+
+
+def _table(found: Audit) -> str:
+    marks = {"pass": "pass", "fail": "FAIL", "not measured": "  - "}
+    lines = [f"{marks[row.status]}  {row.number:>2}  {row.property:<14} {row.detail}" for row in found.rows]
+    return "\n".join([f"Audit of {found.file}", *lines])
+
+
+if __name__ == "__main__":
+    main()

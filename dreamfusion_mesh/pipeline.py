@@ -1,0 +1,234 @@
+"""The whole way, in the order the data flows: prompt, field, surface, mesh, UVs, textures, files, audit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from dreamfusion_mesh import __version__
+from dreamfusion_mesh.asset.audit import Audit, audit
+from dreamfusion_mesh.asset.bake import bake_base_color
+from dreamfusion_mesh.asset.glb import glb_bytes
+from dreamfusion_mesh.asset.obj import obj_files
+from dreamfusion_mesh.asset.uv import unwrap
+from dreamfusion_mesh.coarse import Coarse, fit_field, load_coarse
+from dreamfusion_mesh.config import RunConfig, change, load_config
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.fine import Surface, fit_surface, load_surface
+from dreamfusion_mesh.fit import Hooks, Report, quiet
+from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.prompts import check_prompt
+from dreamfusion_mesh.guidance.sds import ScoreModel
+from dreamfusion_mesh.records import Asset, Mesh, TextureSet
+from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+from dreamfusion_mesh.run_folder import SETTINGS, RunFolder, open_run
+from dreamfusion_mesh.shape.mesh import decimate, place, tidy
+from dreamfusion_mesh.view import preview_png
+
+NAME = "asset"
+PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "trimesh", "xatlas", "fast-simplification", "manifold3d")
+
+
+class Guidance(Protocol):
+    """A loaded diffusion model that many prompts share."""
+
+    def for_prompt(self, prompt: str) -> ScoreModel: ...
+
+    def provenance(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder, the files in it, what the audit measured, and what the user should be told."""
+
+    folder: Path
+    files: dict[str, Path]
+    audit: Audit
+    warnings: tuple[str, ...]
+
+
+def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, report: Report = quiet) -> Result:
+    """Text to a textured, audited asset in `out`. Goes on where a run with the same settings in the same folder was stopped.
+
+    guidance  one loaded model for many prompts; None loads `config.guidance.model`
+    Raises BadInput before anything is written, or where the folder cannot take the files; RunFailed where the work did not succeed.
+    """
+    config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
+    device = resolve_device(config.device)
+    rasterizer = resolve_rasterizer(config.raster.backend, device)
+    guidance = guidance or load_guidance(config.guidance, device)
+    model = guidance.for_prompt(config.prompt)
+    run = open_run(out, config)
+    draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
+    started = time.perf_counter()
+    coarse = _coarse(run, model, config, draws, device, report)
+    fitted = time.perf_counter()
+    surface = _fine(run, coarse, model, rasterizer, config, draws, report)
+    seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
+    told = tuple(getattr(model, "warnings", ()))
+    return _deliver(run, surface, rasterizer, config, {"guidance": guidance.provenance(), "seconds": seconds}, told, report)
+
+
+def export(folder: Path, config: RunConfig | None = None, *, report: Report = quiet) -> Result:
+    """Redo unwrap, bake and files from a run's last checkpoint alone; `config` replaces its settings for that.
+
+    Raises BadInput where the folder holds no finished run.
+    """
+    run = RunFolder(folder)
+    config = config or run.config()
+    device = resolve_device(config.device)
+    state = run.load_state("fine")
+    if state is None:
+        raise BadInput(f"{folder}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {folder} to go on")
+    known = _read_provenance(run)
+    kept = {"guidance": known.get("guidance", {"model": config.guidance.model}), "seconds": known.get("seconds", {})}
+    rasterizer = resolve_rasterizer(config.raster.backend, device)
+    return _deliver(run, load_surface(state, config, device), rasterizer, config, kept, (), report)
+
+
+def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
+    """Audit any file. One that lies in a run's folder is held against that run's settings and surface, unless `preset` is named."""
+    run = RunFolder(file.parent)
+    own = preset is None and (run.path / SETTINGS).is_file()
+    config = change(run.config(), changes, None, ("mesh", "asset", "audit")) if own else load_config(preset or "default", changes)
+    state = run.load_state("reference") if own else None
+    reference = Mesh(state["vertices"], state["faces"]) if state else None
+    return audit(file, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto' is the GPU where there is one. Raises BadInput where a named device is missing."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: no CUDA device is to be seen; use --device cpu, or install a CUDA build of torch and its driver")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def _hooks(run: RunFolder, stage: str, report: Report, interval: int) -> Hooks:
+    resume = run.load_state(f"{stage}.part")
+    run.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
+
+    def note(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        run.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
+        report(stage, done, total, figures)
+
+    return Hooks(note, lambda state: run.save_state(f"{stage}.part", state), interval, resume)
+
+
+def _coarse(run: RunFolder, model: ScoreModel, config: RunConfig, draws: torch.Generator, device: torch.device, report: Report) -> Coarse:
+    state = run.load_state("coarse")
+    if state is not None:
+        draws.set_state(state["fit.draws"])
+        return load_coarse(state, config, device)
+    coarse, state = fit_field(model, config, draws, device, _hooks(run, "coarse", report, config.coarse.checkpoint_interval))
+    run.save_state("coarse", state)
+    run.drop_state("coarse.part")
+    return coarse
+
+
+def _fine(
+    run: RunFolder, coarse: Coarse, model: ScoreModel, rasterizer: Rasterizer, config: RunConfig, draws: torch.Generator, report: Report
+) -> Surface:
+    state = run.load_state("fine")
+    if state is not None:
+        return load_surface(state, config, next(coarse.field.parameters()).device)
+    surface, state = fit_surface(coarse, model, rasterizer, config, draws, _hooks(run, "fine", report, config.fine.checkpoint_interval))
+    run.save_state("fine", state)
+    run.drop_state("fine.part")
+    return surface
+
+
+def _deliver(
+    run: RunFolder,
+    surface: Surface,
+    rasterizer: Rasterizer,
+    config: RunConfig,
+    known: Mapping[str, Any],
+    warnings: tuple[str, ...],
+    report: Report,
+) -> Result:
+    """Surface to files: tidy, decimate, unwrap, bake, place, write, audit."""
+    steps = _Steps(report)
+    with torch.no_grad():
+        steps.begin("tidy")
+        refined = tidy(surface.mesh, config.mesh)
+        reduced = decimate(refined, config.mesh.triangles)
+        steps.begin("unwrap")
+        unwrapped = unwrap(reduced, config.texture)
+        steps.begin("bake")
+        base_color = bake_base_color(unwrapped.mesh, surface.field.albedo, rasterizer, config.texture, refined)
+    steps.begin("write")
+    placed, scale, offset = place(unwrapped.mesh, config.asset.longest_side)
+    reference = Mesh(refined.vertices * scale + offset, refined.faces)
+    run.save_state("reference", {"vertices": reference.vertices.contiguous(), "faces": reference.faces})
+    textures = TextureSet(base_color, roughness=config.texture.roughness, metallic=config.texture.metallic)
+    asset = Asset(NAME, placed, textures, {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]})
+    preview = preview_png(placed, base_color, rasterizer, config.asset.preview_size)
+    files = {f"{NAME}.glb": glb_bytes(asset), **obj_files(asset), "preview.png": preview}
+    written = {name: run.write(name, content) for name, content in files.items()}
+    steps.begin("audit")
+    found = audit(written[f"{NAME}.glb"], config.audit, config.mesh.triangles, config.asset.longest_side, reference)
+    written["audit.json"] = run.write("audit.json", _json(found.to_json()))
+    steps.end()
+    notes = _provenance(config, rasterizer, known, files)
+    notes["unwrap"] = {"method": unwrapped.method, "charts": unwrapped.charts}
+    notes["seconds"] = {**known["seconds"], **steps.seconds}
+    written["provenance.json"] = run.write("provenance.json", _json(notes))
+    if unwrapped.method != "xatlas":
+        warnings = (*warnings, f"the UV unwrap fell back on box projection ({unwrapped.reason})")
+    return Result(run.path, written, found, warnings)
+
+
+class _Steps:
+    """Names the parts of the delivery as they begin and times them."""
+
+    names = ("tidy", "unwrap", "bake", "write", "audit")
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.seconds, self.started, self.current = report, dict[str, float](), 0.0, ""
+
+    def begin(self, name: str) -> None:
+        self._close()
+        self.current, self.started = name, time.perf_counter()
+        self.report("export", self.names.index(name), len(self.names), {})
+
+    def end(self) -> None:
+        self._close()
+        self.report("export", len(self.names), len(self.names), {})
+
+    def _close(self) -> None:
+        if self.current:
+            self.seconds[self.current] = round(time.perf_counter() - self.started, 3)
+
+
+def _provenance(config: RunConfig, rasterizer: Rasterizer, known: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "prompt": config.prompt,
+        "seed": config.seed,
+        "settings": config.model_dump(mode="json"),
+        "generator": f"dreamfusion_mesh {__version__}",
+        "versions": {"python": platform.python_version(), **{part: metadata.version(part) for part in PARTS}},
+        "guidance": known["guidance"],
+        "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence},
+        "files": {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()},
+    }
+
+
+def _read_provenance(run: RunFolder) -> dict[str, Any]:
+    file = run.path / "provenance.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file}: cannot be read ({error}); delete it") from None
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,131 @@
+"""Presets, changes and flags share one merge; what is wrong is named in one line with the nearest name."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from dreamfusion_mesh.config import RunConfig, change, dump, load_config, merge, preset_names, resolve
+from dreamfusion_mesh.errors import BadInput
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_resolves_and_its_dump_reads_back_equal(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    file = tmp_path / "again.yaml"
+    file.write_text(dump(config))
+    assert load_config(str(file)) == config
+
+
+def test_the_three_presets_are_there() -> None:
+    assert {"smoke", "demo", "default"} <= set(preset_names())
+
+
+def test_later_layers_win_and_leave_their_neighbours() -> None:
+    config = load_config("smoke", ["coarse.steps=7", "coarse.field.levels=3", "coarse.steps=8"], {"seed": 5})
+    smoke = load_config("smoke")
+    assert config.coarse.steps == 8
+    assert config.coarse.field.levels == 3
+    assert config.seed == 5
+    assert config.coarse.field.finest == smoke.coarse.field.finest
+    assert config.coarse.size == smoke.coarse.size
+
+
+def test_a_preset_may_build_on_another(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: smoke\ncoarse:\n  steps: 99\n")
+    assert load_config(str(file)) == load_config("smoke", ["coarse.steps=99"])
+
+
+def test_a_circle_of_bases_is_named(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text(f"base: {two}\n")
+    two.write_text(f"base: {one}\n")
+    with pytest.raises(BadInput, match="its own base"):
+        load_config(str(one))
+
+
+def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
+    assert load_config("smoke", ["coarse.learning_rate=1e-4"]).coarse.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "said"),
+    [
+        ("dmo", [], "did you mean 'demo'"),
+        ("nowhere.yaml", [], "cannot be read"),
+        ("demo", ["coarse.stpes=3"], "coarse.stpes: unknown setting; did you mean 'steps'?"),
+        ("demo", ["coarze.steps=3"], "coarze: unknown setting; did you mean 'coarse'?"),
+        ("demo", ["coarse.steps=0"], "coarse.steps: input should be greater than or equal to 1 (given 0)"),
+        ("demo", ["coarse.steps=abc"], "coarse.steps"),
+        ("demo", ["coarse.learning_rate=.nan"], "coarse.learning_rate"),
+        ("demo", ["coarse.learning_rate=.inf"], "coarse.learning_rate"),
+        ("demo", ["coarse=3"], "coarse"),
+        ("demo", ["steps"], "expected name=value"),
+        ("demo", ["=3"], "expected name=value"),
+        ("demo", ["seed=[1"], "not valid YAML"),
+        ("demo", ["guidance.t_max=[2, 1]"], "t_max"),
+        ("demo", ["guidance.t_min=[0.9, 0.9]"], "t_min stays below t_max"),
+        ("demo", ["views.distance=[3, 2]"], "the first value is the lower one"),
+        ("demo", ["texture.size=1000"], "texture.size"),
+        ("demo", ["raster.backend=magic"], "raster.backend"),
+    ],
+)
+def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_config(preset, changes)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "just words", "3: 4", "a: [", "!!python/object/apply:os.getcwd []"])
+def test_a_preset_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput):
+        load_config(str(file))
+
+
+def test_a_bad_preset_file_is_blamed_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("coarse:\n  steps: -1\n")
+    with pytest.raises(BadInput, match=r"bad.yaml.*coarse\.steps"):
+        load_config(str(file))
+
+
+def test_settings_cannot_be_changed_in_place() -> None:
+    config = RunConfig()
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+
+
+def test_merge_leaves_its_arguments_alone() -> None:
+    base, over = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
+    assert merge(base, over) == {"a": {"b": 3, "c": 2}}
+    assert base == {"a": {"b": 1, "c": 2}}
+
+
+def test_change_keeps_to_its_groups() -> None:
+    config = load_config("smoke")
+    wanted = merge(config.model_dump(), {"texture": {"size": 512}, "device": "cpu"})
+    assert change(config, ["texture.size=512"], "cpu", ["texture"]) == resolve(wanted)
+    with pytest.raises(BadInput, match="only settings of texture may change"):
+        change(config, ["coarse.steps=3"], None, ["texture"])
+
+
+def all_settings(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= all_settings(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field.default
+    return found
+
+
+def test_no_setting_is_dead() -> None:
+    """Every setting's name is read somewhere in the package outside config.py."""
+    package = Path(__file__).parents[1] / "dreamfusion_mesh"
+    source = "".join(file.read_text(encoding="utf-8") for file in package.rglob("*.py") if file.name != "config.py")
+    unread = [name for name in all_settings(RunConfig) if f".{name.split('.')[-1]}" not in source]
+    assert not unread

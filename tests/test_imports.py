@@ -1,0 +1,62 @@
+"""Imports run one way through the house, and wings do not import one another."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
+LEVELS = [
+    ["errors"],
+    ["records"],
+    ["config"],
+    ["kernels"],
+    ["guidance", "shape", "render", "asset"],
+    ["fit"],
+    ["coarse", "view", "run_folder"],
+    ["fine"],
+    ["pipeline"],
+    ["doctor"],
+    ["cli"],
+]
+RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """Rooms of the package that `file` imports anywhere, in functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("dreamfusion_mesh.")} - {"__version__"}
+
+
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAGE).parts != ("__init__.py",))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_point_downwards(file: Path) -> None:
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for other in imported_rooms(file):
+        assert other == room or RANK[other] < RANK[room], f"{file.name} ({room}) imports {other}"
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in FILES}
+    assert rooms == set(RANK)
+
+
+def test_a_backward_import_would_be_seen(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    from dreamfusion_mesh.pipeline import generate\n    import dreamfusion_mesh.shape.mesh\n")
+    assert imported_rooms(file) == {"pipeline", "shape"}
+
+
+def test_only_the_command_line_prints() -> None:
+    for file in FILES:
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        printing = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert file.name == "cli.py" or not printing, f"{file.name} prints in lines {printing}"
