@@ -21,7 +21,7 @@ from dreamfusion_mesh.asset.glb import glb_bytes
 from dreamfusion_mesh.asset.obj import obj_files
 from dreamfusion_mesh.asset.uv import unwrap
 from dreamfusion_mesh.coarse import Coarse, fit_field, load_coarse
-from dreamfusion_mesh.config import RunConfig, change, load_config
+from dreamfusion_mesh.config import RunConfig, change, dump, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.fine import Surface, fit_surface, load_surface
 from dreamfusion_mesh.fit import Hooks, Report, quiet
@@ -92,6 +92,7 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = qu
     known = _read_provenance(run)
     kept = {"guidance": known.get("guidance", {"model": config.guidance.model}), "seconds": known.get("seconds", {})}
     rasterizer = resolve_rasterizer(config.raster.backend, device)
+    run.write(SETTINGS, dump(config).encode())
     return _deliver(run, load_surface(state, config, device), rasterizer, config, kept, (), report)
 
 

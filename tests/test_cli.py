@@ -16,7 +16,8 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 def test_help_answers_without_loading_heavy_packages() -> None:
     heavy = {"torch", "diffusers", "transformers", "warp", "trimesh", "scipy", "PIL", "numpy"}
-    code = "import sys; sys.argv = ['dreamfusion-mesh', '--help']\nfrom dreamfusion_mesh import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['dreamfusion-mesh', '--help']\nfrom dreamfusion_mesh import cli\n"
+    code += "try: cli.main()\nexcept SystemExit: pass\n"
     code += f"loaded = {heavy!r} & set(sys.modules)\nassert not loaded, loaded"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
