@@ -57,19 +57,29 @@ def as_warp(tensor: Tensor, dtype: Any) -> Any:
     return wp.from_torch(tensor.detach(), dtype=dtype)
 
 
-def launch(kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, smallest_slice: int = _SMALLEST_SLICE) -> None:
-    """Run `kernel` over `count` indices; on the CPU in slices over the cores. `arguments` leave out the trailing `start`."""
+def launch(
+    kernel: Any, count: int, arguments: Sequence[Any], device: torch.device, smallest_slice: int = _SMALLEST_SLICE, granule: int = 1
+) -> None:
+    """Run `kernel` over `count` indices; on the CPU in slices over the cores. `arguments` leave out the trailing `start`.
+
+    smallest_slice  a slice has at least this many indices
+    granule         slices begin at multiples of it, so that the indices of one granule run on one thread in order: a kernel that adds into
+                    places owned by its granule is then as deterministic as one that writes apart
+    Raises ValueError where `count` is negative or no multiple of `granule`.
+    """
+    if granule < 1 or count < 0 or count % granule != 0:
+        raise ValueError(f"launch: {count} indices in granules of {granule}, expected a whole number of them")
     if count == 0:
         return
     if device.type == "cuda":
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=count, inputs=[*arguments, 0], device=wp.device_from_torch(device), stream=stream)
         return
-    parts = min(threads(), max(1, count // smallest_slice))
+    parts = min(threads(), max(1, count // smallest_slice), count // granule)
     if parts == 1:
         wp.launch(kernel, dim=count, inputs=[*arguments, 0], device="cpu")
         return
-    bounds = [count * i // parts for i in range(parts + 1)]
+    bounds = [count // granule * i // parts * granule for i in range(parts + 1)]
     wp.load_module(kernel.module, device="cpu")  # once, here, before the threads race for it
     work = [
         _pool().submit(wp.launch, kernel, dim=bounds[i + 1] - bounds[i], inputs=[*arguments, bounds[i]], device="cpu") for i in range(parts)
