@@ -1,0 +1,131 @@
+"""Smooth silhouettes, and with them gradients that move geometry.
+
+Follows the idea of Laine et al. 2020 (arXiv:2011.03277, section 3.6): where a silhouette edge passes between the centres of two adjacent
+pixels, the two share their values by where it passes. Differs in how the edge is found: not among the edges of the face that a pixel sees,
+but by walking every silhouette edge over the pairs that it crosses, so faces smaller than a pixel lose no silhouette.
+
+    silhouette   an edge whose faces all lie on one side of it in the picture (a boundary, or a fold)
+    direction    a steep edge (nearer to vertical) works on horizontal pairs, the others on vertical ones: each piece of outline counts once
+    choice       the edge must lie before what the uncovered pixel sees; among several the one that covers most
+    share        the pixel whose half of the segment the other's value reaches into takes that part over; a pixel's shares sum to at most 1
+Arguments are taken as checked: see render/raster.py.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from dreamfusion_mesh.kernels.antialias_warp import cross, kernels
+from dreamfusion_mesh.kernels.launch import as_warp, launch
+from dreamfusion_mesh.kernels.raster import place, real_of, units
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """A mesh's undirected edges and the corners that face them.
+
+    ends      [E, 2] int64      smaller vertex first
+    starts    [E + 1] int64     edge k is faced by opposite[starts[k] : starts[k + 1]]
+    opposite  [3 F] int64       vertices
+    """
+
+    ends: Tensor
+    starts: Tensor
+    opposite: Tensor
+
+
+def find_edges(faces: Tensor, vertices: int) -> Edges:
+    """Edges of faces [F, 3] int64 below `vertices`; any number of faces may share one."""
+    tail, head = faces.roll(-1, dims=1).reshape(-1), faces.roll(-2, dims=1).reshape(-1)
+    keys, order = torch.sort(torch.minimum(tail, head) * vertices + torch.maximum(tail, head))
+    distinct, counts = torch.unique_consecutive(keys, return_counts=True)
+    ends = torch.stack((distinct // max(1, vertices), distinct % max(1, vertices)), dim=1)
+    starts = torch.cat((counts.new_zeros(1), counts.cumsum(dim=0)))
+    return Edges(ends, starts, faces.reshape(-1)[order])
+
+
+def antialias(image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> Tensor:
+    """`image` [B, H, W, C] with its silhouettes blended; differentiable in `image` and `clip` [B, V, 4] (in clip almost everywhere).
+
+    face [B, H, W] int64 as rasterized from `clip` and `faces`. Source: arXiv:2011.03277, section 3.6.
+    """
+    result: Tensor = _Antialias.apply(image, face, clip, faces, edges)
+    return result
+
+
+def _find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+    """Pairs that a silhouette edge crosses, and their keys: [N] int64 each, in the pixels' order."""
+    views, height, width = face.shape
+    keys = torch.full((face.numel() * 2,), -1, dtype=torch.int64, device=face.device)
+    bands, chunk = units(len(edges.ends), views, height, face.device)
+    bands = 1 if face.is_cuda else bands
+    arguments = [
+        as_warp(place(clip, height, width), wp.vec4d),
+        as_warp(faces.contiguous(), wp.vec3l),
+        as_warp(edges.ends, wp.vec2l),
+        as_warp(edges.starts, wp.int64),
+        as_warp(edges.opposite, wp.int64),
+        as_warp(face.contiguous(), wp.int64),
+        bands,
+        chunk,
+        as_warp(keys, wp.int64),
+    ]
+    launch(cross, views * bands * math.ceil(len(edges.ends) / chunk), arguments, face.device, smallest_slice=1)
+    pairs = (keys >= 0).nonzero()[:, 0]
+    return pairs, keys[pairs]
+
+
+def _in_order(kernel: Any, count: int, arguments: list[Any], device: torch.device) -> None:
+    """Pairs meet in pixels and vertices: on the CPU one thread adds, so that sums come out the same each time."""
+    launch(kernel, count, arguments, device, smallest_slice=max(1, count))
+
+
+class _Antialias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> Tensor:
+        made = image.clone(memory_format=torch.contiguous_format)
+        ctx.empty = image.numel() == 0 or faces.numel() == 0
+        if ctx.empty:
+            ctx.save_for_backward(image, clip)
+            return made
+        _, height, width = face.shape
+        real, device = real_of(image), image.device
+        pairs, keys = _find_pairs(face, clip, faces, edges)
+        shifts = torch.empty(len(pairs), dtype=torch.float64, device=device)
+        totals = image.new_zeros(face.numel())
+        ctx.edges = edges
+        ctx.save_for_backward(image, clip, pairs, keys, shifts, totals)
+        if len(pairs) == 0:
+            return made
+        places, ends = as_warp(place(clip, height, width), wp.vec4d), as_warp(edges.ends, wp.vec2l)
+        found, shares = as_warp(pairs, wp.int64), [as_warp(shifts, wp.float64), as_warp(totals, real)]
+        _in_order(kernels(real)["measure"], len(pairs), [places, ends, found, as_warp(keys, wp.int64), height, width, *shares], device)
+        flat = [as_warp(part.view(face.numel(), -1), real) for part in (image.contiguous(), made)]
+        _in_order(kernels(real)["mix"], len(pairs), [found, *shares, width, *flat], device)
+        return made
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
+        image, clip, *found = ctx.saved_tensors
+        in_image = upstream.clone(memory_format=torch.contiguous_format)
+        in_clip = torch.zeros_like(clip, memory_format=torch.contiguous_format)
+        if ctx.empty or len(found[0]) == 0:
+            return in_image, None, in_clip, None, None
+        pairs, keys, shifts, totals = found
+        _, height, width, _ = image.shape
+        real, device = real_of(image), image.device
+        in_weights, spent = image.new_empty(len(pairs)), torch.zeros_like(totals)
+        listed, shares = as_warp(pairs, wp.int64), [as_warp(shifts, wp.float64), as_warp(totals, real)]
+        flat = [as_warp(part.view(len(totals), -1), real) for part in (image.contiguous(), upstream.contiguous(), in_image)]
+        parts = [as_warp(in_weights, real), as_warp(spent, real)]
+        _in_order(kernels(real)["mix_adjoint"], len(pairs), [listed, *shares, width, *flat, *parts], device)
+        places, ends = as_warp(place(clip, height, width), wp.vec4d), as_warp(ctx.edges.ends, wp.vec2l)
+        made = as_warp(in_clip, wp.types.vector(length=4, dtype=real))
+        arguments = [places, ends, listed, as_warp(keys, wp.int64), *shares, *parts, height, width, made]
+        _in_order(kernels(real)["measure_adjoint"], len(pairs), arguments, device)
+        return in_image, None, in_clip, None, None

@@ -1,0 +1,160 @@
+"""Which triangle each pixel's centre sees, where on it, and what the corners' values are there; with exact first derivatives.
+
+Coverage is decided in float64 from edge functions in clip space, so a shared edge gives each centre to exactly one side, and triangles that
+reach behind the camera need no clipping. Nearest is kept as one 63-bit key a pixel (depth, then face) under a minimum, which no order of
+evaluation can change: on the CPU a thread owns bands of rows, on CUDA faces run side by side and the minimum is atomic.
+Scatters are deterministic on the CPU (a slot of pixels adds in order into a buffer of its own, buffers are summed in order); CUDA adds
+atomically. Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r + 0.5) / H * 2 of x / w and y / w.
+Arguments are taken as checked: see render/raster.py.
+"""
+
+import math
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from dreamfusion_mesh.kernels.launch import as_warp, launch, threads
+from dreamfusion_mesh.kernels.raster_warp import EMPTY, cover, kernels
+
+_SLOTS = 8  # buffers that a scatter adds into on the CPU; fixed, so that sums do not depend on the number of cores
+_ROWS_A_BAND = 16  # on CUDA, how much of a large triangle one thread draws
+
+
+def rasterize(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """face [B, H, W] int64 (-1 none), bary [B, H, W, 3] and depth [B, H, W] of `clip` [B, V, 4], differentiable in `clip`; faces [F, 3].
+
+    Source: Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates".
+    """
+    face, bary, depth = _Rasterize.apply(clip, faces, height, width)
+    return face, bary, depth
+
+
+def interpolate(attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
+    """[B, H, W, C]: the corners' `attributes` [1 or B, V, C] weighted by `bary`, zero where `face` is -1; differentiable in those two."""
+    result: Tensor = _Interpolate.apply(attributes, bary, face, faces)
+    return result
+
+
+def place(clip: Tensor, height: int, width: int) -> Tensor:
+    """[B, V, 4] float64 without gradients: x and y in pixels times w, y downwards; z and w as they are."""
+    x, y, z, w = clip.detach().double().unbind(dim=-1)
+    return torch.stack(((x + w) * (width / 2), (w - y) * (height / 2), z, w), dim=-1)
+
+
+def units(count: int, views: int, height: int, device: torch.device) -> tuple[int, int]:
+    """How work on `count` faces or edges is cut: bands of rows, and items that one index takes in turn."""
+    if device.type == "cuda":
+        return max(1, math.ceil(height / _ROWS_A_BAND)), 1
+    return threads() // math.gcd(threads(), views), count
+
+
+def real_of(tensor: Tensor) -> Any:
+    """Warp's name for a tensor's precision."""
+    return wp.float64 if tensor.dtype == torch.float64 else wp.float32
+
+
+def _row(real: Any, length: int) -> Any:
+    return wp.types.vector(length=length, dtype=real)
+
+
+def _slot(views: int, height: int, width: int, device: torch.device) -> int:
+    """Pixels that add into one buffer: a view's, or on the CPU an even share of its rows where there are few views."""
+    parts = 1 if device.type == "cuda" else max(1, _SLOTS // views)
+    while height % parts:
+        parts -= 1
+    return height // parts * width
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        views, real = clip.shape[0], real_of(clip)
+        face = torch.full((views, height, width), -1, dtype=torch.int64, device=clip.device)
+        bary = clip.new_zeros(views, height, width, 3)
+        depth = clip.new_ones(views, height, width)
+        ctx.set_materialize_grads(True)
+        ctx.mark_non_differentiable(face)
+        ctx.size = (height, width)
+        ctx.save_for_backward(clip, faces, face)
+        if face.numel() == 0 or faces.numel() == 0:
+            return face, bary, depth
+        places = as_warp(place(clip, height, width), wp.vec4d)
+        triangles = as_warp(faces.contiguous(), wp.vec3l)
+        keys = as_warp(torch.full((face.numel(),), EMPTY, dtype=torch.int64, device=clip.device), wp.int64)
+        bands, chunk = units(len(faces), views, height, clip.device)
+        count = views * bands * math.ceil(len(faces) / chunk)
+        launch(cover, count, [places, triangles, height, width, bands, chunk, keys], clip.device, smallest_slice=1)
+        made = [as_warp(face.view(-1), wp.int64), as_warp(bary.view(-1, 3), _row(real, 3)), as_warp(depth.view(-1), real)]
+        launch(kernels(real)["resolve"], face.numel(), [places, triangles, keys, height, width, *made], clip.device)
+        return face, bary, depth
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, _: Tensor, in_bary: Tensor, in_depth: Tensor) -> tuple[Tensor, None, None, None]:
+        clip, faces, face = ctx.saved_tensors
+        height, width = ctx.size
+        if face.numel() == 0 or faces.numel() == 0:
+            return torch.zeros_like(clip), None, None, None
+        real, slot = real_of(clip), _slot(len(clip), height, width, clip.device)
+        made = clip.new_zeros(face.numel() // slot, clip.shape[1], 4)
+        arguments = [
+            as_warp(place(clip, height, width), wp.vec4d),
+            as_warp(faces.contiguous(), wp.vec3l),
+            as_warp(face.view(-1), wp.int64),
+            height,
+            width,
+            as_warp(in_bary.contiguous().view(-1, 3), _row(real, 3)),
+            as_warp(in_depth.contiguous().view(-1), real),
+            slot,
+            as_warp(made, _row(real, 4)),
+        ]
+        launch(kernels(real)["resolve_adjoint"], face.numel(), arguments, clip.device, granule=slot)
+        return made.view(len(clip), -1, *made.shape[1:]).sum(dim=1), None, None, None
+
+
+class _Interpolate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
+        ctx.save_for_backward(attributes, bary, face, faces)
+        made = attributes.new_zeros(*face.shape, attributes.shape[2])
+        if made.numel() == 0 or faces.numel() == 0:
+            return made
+        real = real_of(attributes)
+        size = face.shape[1] * face.shape[2]
+        arguments = [*_given(attributes, bary, face, faces), size, as_warp(made.view(face.numel(), -1), real)]
+        launch(kernels(real)["blend_corners"], face.numel(), arguments, face.device)
+        return made
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        attributes, bary, face, faces = ctx.saved_tensors
+        in_bary = torch.zeros_like(bary, memory_format=torch.contiguous_format)
+        if upstream.numel() == 0 or faces.numel() == 0:
+            return torch.zeros_like(attributes), in_bary, None, None
+        real = real_of(attributes)
+        views, height, width = face.shape
+        slot = _slot(views, height, width, face.device)
+        made = attributes.new_zeros(face.numel() // slot, *attributes.shape[1:])
+        arguments = [
+            *_given(attributes, bary, face, faces),
+            height * width,
+            as_warp(upstream.contiguous().view(face.numel(), -1), real),
+            slot,
+            as_warp(made, real),
+            as_warp(in_bary.view(-1, 3), _row(real, 3)),
+        ]
+        launch(kernels(real)["blend_corners_adjoint"], face.numel(), arguments, face.device, granule=slot)
+        return made.view(len(attributes), -1, *made.shape[1:]).sum(dim=1), in_bary, None, None
+
+
+def _given(attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> list[Any]:
+    real = real_of(attributes)
+    return [
+        as_warp(attributes.contiguous(), real),
+        as_warp(faces.contiguous(), wp.vec3l),
+        as_warp(face.contiguous().view(-1), wp.int64),
+        as_warp(bary.contiguous().view(-1, 3), _row(real, 3)),
+    ]
