@@ -20,6 +20,7 @@ from dreamfusion_mesh.shape.soundness import shell_volumes, shells, soundness, w
 
 _SLIVER = 1e-4  # of the diagonal: edges and heights under this are given up
 _GAP = 1e-5  # of the diagonal: how far vertices at one place are moved apart
+_CRUMB = 0.005  # of the faces: smaller shells that decimation has made are dropped
 _AGGRESSIVENESS = (7.0, 4.0)  # of quadric collapse, in the order they are tried
 
 
@@ -66,10 +67,15 @@ def decimate(mesh: Mesh, triangles: int) -> Mesh:
 def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
     import fast_simplification
 
+    parts = int(shells(mesh.faces).max()) + 1
     points, faces = mesh.vertices.numpy(), mesh.faces.numpy().astype(np.int32)
     for aggressiveness in _AGGRESSIVENESS:
         v, f = fast_simplification.simplify(points, faces, target_count=min(triangles, len(faces)), agg=aggressiveness)
-        yield _cleaned(Mesh(torch.from_numpy(v), torch.from_numpy(f).long()))
+        collapsed = _cleaned(Mesh(torch.from_numpy(v), torch.from_numpy(f).long()))
+        yield collapsed
+        solid = _solid(collapsed)
+        if solid is not None:
+            yield _without_crumbs(_from_manifold(solid), parts)
     solid, diagonal = _manifold(mesh), _diagonal(mesh.vertices)
     low, high, fits = 1e-7, 0.3, []
     for _ in range(16):
@@ -80,22 +86,32 @@ def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
             fits.append(simple)
         else:
             low = tolerance
-    yield from (_from_manifold(simple) for simple in reversed(fits) if not simple.is_empty())
+    yield from (_without_crumbs(_from_manifold(simple), parts) for simple in reversed(fits) if simple.volume() > 0)
+
+
+def _without_crumbs(mesh: Mesh, parts: int) -> Mesh:
+    """Without what decimation has pinched off: where there are more shells than `parts`, tiny ones go."""
+    crumbs = int(shells(mesh.faces).max()) + 1 > parts
+    return _outer_shells(mesh, _CRUMB if crumbs else 0.0)
 
 
 def _manifold(mesh: Mesh) -> Any:
     """The mesh as a manifold3d.Manifold, as it is indexed or else sewn by position. Raises RunFailed where it is not a closed surface."""
-    import manifold3d
-
     if len(mesh.faces) == 0:
         raise RunFailed("tidy: the surface has no faces; lower fine.threshold or take more coarse.steps")
-    sewn = _cleaned(weld(mesh))
-    for candidate in (mesh, sewn):
-        arrays = candidate.vertices.numpy().copy(), candidate.faces.numpy().astype(np.uint64)
-        solid = manifold3d.Manifold(manifold3d.Mesh64(*arrays))
-        if solid.status() == manifold3d.Error.NoError and not solid.is_empty():
-            return solid
-    raise RunFailed(f"tidy: the surface is not closed and manifold ({soundness(sewn)}); raise fine.sdf_sign or fine.tet_size")
+    solid = _solid(mesh) or _solid(_cleaned(weld(mesh)))
+    if solid is None:
+        raise RunFailed(f"tidy: the surface is not closed and manifold ({soundness(weld(mesh))}); raise fine.sdf_sign or fine.tet_size")
+    return solid
+
+
+def _solid(mesh: Mesh) -> Any | None:
+    """The mesh as a manifold3d.Manifold, which parts non-manifold edges; None where its edges do not pair up."""
+    import manifold3d
+
+    arrays = manifold3d.Mesh64(mesh.vertices.numpy().copy(), mesh.faces.numpy().astype(np.uint64))
+    solid = manifold3d.Manifold(arrays)
+    return solid if solid.status() == manifold3d.Error.NoError and not solid.is_empty() else None
 
 
 def _from_manifold(solid: Any) -> Mesh:
