@@ -170,7 +170,8 @@ def _part(gltf: Gltf, primitive: dict[str, Any], where: str, matrix: np.ndarray)
     if positions.shape[1] != 3 or not np.isfinite(positions[faces]).all():
         raise BadInput(f"{where}.POSITION: expected 3 finite numbers a vertex")
     if not np.array_equal(matrix, np.eye(4)):
-        positions = positions @ matrix[:3, :3].T + matrix[:3, 3]
+        alike, rows = np.unique(positions, axis=0, return_inverse=True)  # one position stays one, however rows are rounded
+        positions = (alike @ matrix[:3, :3].T + matrix[:3, 3])[rows.reshape(-1)]
         faces = faces if np.linalg.det(matrix[:3, :3]) > 0 else faces[:, ::-1]  # a mirroring node turns the winding (section 3.7.4)
     material = whole(primitive, "material", where) if "material" in primitive else None
     return _Part(positions[faces], _corner_uvs(gltf, attributes, faces, len(positions), where), material)

@@ -103,7 +103,13 @@ def pack(document: dict[str, Any] | bytes, binary: bytes) -> bytes:
     binary += bytes(-len(binary) % 4)
     length = 28 + len(text) + len(binary)
     return b"".join(
-        [struct.pack("<4sII", b"glTF", 2, length), struct.pack("<I4s", len(text), b"JSON"), text, struct.pack("<I4s", len(binary), b"BIN\0"), binary]
+        [
+            struct.pack("<4sII", b"glTF", 2, length),
+            struct.pack("<I4s", len(text), b"JSON"),
+            text,
+            struct.pack("<I4s", len(binary), b"BIN\0"),
+            binary,
+        ]
     )
 
 
