@@ -132,9 +132,12 @@ def _read_gltf(data: bytes, path: Path) -> tuple[Row, Written | None]:
     if validator is None or gltf is None:
         note = "own checks alone; the Khronos validator was " + ("not asked" if validator else "not found")
         return _row(1, measured, list(dict.fromkeys(problems)), note), written
-    errors, warnings, texts = khronos_report(path, validator)
-    measured |= {"errors": errors, "warnings": warnings}
-    problems += [f"Khronos: {text}" for text in texts[:5]]
+    try:
+        errors, warnings, texts = khronos_report(path, validator)
+        measured |= {"errors": errors, "warnings": warnings}
+        problems += [f"Khronos: {text}" for text in texts[:5]]
+    except BadInput as error:  # a validator that gives no answer has not found the file valid
+        problems.append(str(error))
     return _row(1, measured, list(dict.fromkeys(problems)), "own checks and the Khronos validator"), written
 
 
