@@ -54,7 +54,10 @@ def as_warp(tensor: Tensor, dtype: Any) -> Any:
     """A `wp.array` view of a tensor for a kernel. Raises ValueError where the memory is not contiguous."""
     if not tensor.is_contiguous():
         raise ValueError(f"kernel argument of shape {list(tensor.shape)}: expected contiguous memory")
-    return wp.from_torch(tensor.detach(), dtype=dtype)
+    strides = [1]
+    for length in reversed(tensor.shape[1:]):  # torch leaves any stride on an axis of length 0 or 1, Warp refuses them
+        strides.insert(0, strides[0] * max(length, 1))
+    return wp.from_torch(tensor.detach().as_strided(tensor.shape, strides[: tensor.dim()]), dtype=dtype)
 
 
 def launch(

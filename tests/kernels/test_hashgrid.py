@@ -1,0 +1,203 @@
+"""The hash encoding against a plain torch twin in float64, closed forms, and itself run twice."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.kernels import launch as launching
+from dreamfusion_mesh.kernels.hashgrid import HashGrid, encode, hash_grid, input_gradient
+
+MIXED = hash_grid(levels=5, features=2, table_size_log2=9, coarsest=3, finest=31)  # two dense levels, three hashed
+
+
+def twin(points: Tensor, table: Tensor, grid: HashGrid) -> Tensor:
+    """The same encoding by torch operations, in the table's dtype."""
+    columns = []
+    for n, offset, size in zip(grid.resolutions, grid.offsets, grid.sizes, strict=True):
+        scaled = points.clamp(0, 1) * n
+        cell = scaled.detach().floor().long().clamp(0, n - 1)
+        part = scaled - cell
+        total = 0
+        for corner in itertools.product((0, 1), repeat=3):
+            at = cell + torch.tensor(corner)
+            if (n + 1) ** 3 <= size:
+                row = at[:, 0] + (n + 1) * (at[:, 1] + (n + 1) * at[:, 2])
+            else:
+                row = (at[:, 0] ^ (at[:, 1] * 2654435761 % 2**32) ^ (at[:, 2] * 805459861 % 2**32)) % size
+            weight = torch.where(torch.tensor(corner) == 1, part, 1 - part).prod(dim=1, keepdim=True)
+            total = total + weight * table[offset + row]
+        columns.append(total)
+    return torch.cat(columns, dim=1)
+
+
+def problem(grid: HashGrid, count: int = 700) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(1)
+    points = torch.rand(count, 3, generator=draws)
+    table = torch.randn(grid.rows, grid.features, generator=draws)
+    return points, table, torch.randn(count, grid.width, generator=draws), torch.randn(count, 3, generator=draws)
+
+
+def assert_same(found: Tensor, wanted: Tensor) -> None:
+    """To float32's accuracy, relative to the largest value."""
+    assert found.shape == wanted.shape
+    assert (found.double() - wanted).abs().max() <= 5e-6 * wanted.abs().max()
+
+
+def leaves(*tensors: Tensor, double: bool) -> list[Tensor]:
+    return [(tensor.double() if double else tensor.clone()).requires_grad_() for tensor in tensors]
+
+
+def test_resolutions_grow_geometrically_and_small_levels_are_dense() -> None:
+    grid = hash_grid(levels=4, features=2, table_size_log2=12, coarsest=8, finest=64)
+    assert grid.resolutions == (8, 16, 32, 64)
+    assert grid.sizes == (9**3, 4096, 4096, 4096)
+    assert grid.hashed == (False, True, True, True)
+    assert (grid.rows, grid.width, grid.offsets) == (729 + 3 * 4096, 8, (0, 729, 4825, 8921))
+    assert hash_grid(1, 2, 12, 8, 64).resolutions == (8,)
+
+
+@pytest.mark.parametrize("features", [1, 2, 4])
+def test_values_and_first_derivatives_equal_the_twins(features: int) -> None:
+    grid = hash_grid(levels=5, features=features, table_size_log2=9, coarsest=3, finest=31)
+    points, table, upstream, _ = problem(grid)
+    mine, theirs = leaves(points, table, double=False), leaves(points, table, double=True)
+    found, wanted = encode(*mine, grid), twin(*theirs, grid)
+    assert_same(found, wanted)
+    found.backward(upstream)
+    wanted.backward(upstream.double())
+    for a, b in zip(mine, theirs, strict=True):
+        assert_same(a.grad, b.grad)
+
+
+def test_input_gradient_and_its_derivatives_equal_the_twins() -> None:
+    points, table, upstream, direction = problem(MIXED)
+    mine, theirs = leaves(points, table, upstream, double=False), leaves(points, table, upstream, double=True)
+    found = input_gradient(*mine, MIXED)
+    (wanted,) = torch.autograd.grad(twin(theirs[0], theirs[1], MIXED), theirs[0], theirs[2], create_graph=True)
+    assert_same(found, wanted)
+    found.backward(direction)
+    wanted.backward(direction.double())
+    for a, b in zip(mine, theirs, strict=True):
+        assert_same(a.grad, b.grad)
+
+
+def test_double_backward_through_encode_reaches_the_table() -> None:
+    points, table, upstream, direction = problem(MIXED)
+    gradients = []
+    for double, encoding in ((False, encode), (True, twin)):
+        at, rows, up = leaves(points, table, upstream, double=double)
+        (slope,) = torch.autograd.grad(encoding(at, rows, MIXED), at, up, create_graph=True)
+        gradients.append(torch.autograd.grad((slope * direction.to(slope)).sum(), (rows, up)))
+    for a, b in zip(*gradients, strict=True):
+        assert_same(a, b)
+
+
+def test_the_gradient_in_the_table_is_differentiable_in_what_came_from_above() -> None:
+    points, table, upstream, _ = problem(MIXED)
+    gradients = []
+    for double, encoding in ((False, encode), (True, twin)):
+        at, rows, up = leaves(points, table, upstream, double=double)
+        (scattered,) = torch.autograd.grad(encoding(at, rows, MIXED), rows, up, create_graph=True)
+        gradients.append(torch.autograd.grad((scattered * scattered).sum(), up)[0])
+    assert_same(*gradients)
+
+
+def test_a_linear_function_on_the_vertices_is_reproduced_with_its_slope() -> None:
+    n = 5
+    grid = hash_grid(1, 1, 8, n, n)
+    axis = torch.arange(n + 1) / n
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")  # x runs fastest
+    table = (3 * x - 2 * y + 0.5 * z + 1).reshape(-1, 1)
+    points = problem(grid)[0]
+    assert_same(encode(points, table, grid)[:, 0], (points.double() @ torch.tensor([3, -2, 0.5]).double() + 1))
+    slope = input_gradient(points, table, torch.ones(len(points), 1), grid)
+    torch.testing.assert_close(slope, torch.tensor([3, -2, 0.5]).expand_as(slope), rtol=0, atol=2e-5)
+
+
+def test_the_slope_is_the_finite_difference_within_a_cell() -> None:
+    n = 4
+    grid = hash_grid(1, 2, 8, n, n)
+    _, table, _, _ = problem(grid)
+    points = (torch.randint(0, n, (50, 3), generator=torch.Generator().manual_seed(3)) + 0.5) / n
+    upstream = torch.ones(50, 2)
+    slope = input_gradient(points, table, upstream, grid)
+    for axis in range(3):
+        away = torch.zeros(3)
+        away[axis] = 0.25 / n  # exact in binary, and linear along an axis: the difference has no truncation error
+        difference = (encode(points + away, table, grid) - encode(points - away, table, grid)).sum(dim=1) / (0.5 / n)
+        torch.testing.assert_close(slope[:, axis], difference, rtol=0, atol=1e-5)
+
+
+def test_weights_sum_to_one_so_the_table_receives_what_came_from_above() -> None:
+    points, table, upstream, _ = problem(MIXED)
+    table.requires_grad_()
+    encode(points, table, MIXED).backward(upstream)
+    for level, (offset, size) in enumerate(zip(MIXED.offsets, MIXED.sizes, strict=True)):
+        received = table.grad[offset : offset + size].double().sum(dim=0)
+        torch.testing.assert_close(received, upstream[:, 2 * level : 2 * level + 2].double().sum(dim=0), rtol=0, atol=1e-4)
+
+
+def test_the_same_backward_has_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, table, upstream, direction = problem(MIXED, 5000)
+    outcomes = []
+    for threads in (2, 2, 1, 5):
+        monkeypatch.setattr(launching, "threads", lambda threads=threads: threads)
+        at, rows, up = leaves(points, table, upstream, double=False)
+        encode(at, rows, MIXED).backward(upstream)
+        input_gradient(points, rows, up, MIXED).backward(direction)
+        outcomes.append((at.grad, rows.grad, up.grad))
+    for other in outcomes[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(outcomes[0], other, strict=True))
+
+
+def test_outside_the_cube_the_nearest_point_answers_with_derivative_zero() -> None:
+    _, table, _, _ = problem(MIXED)
+    outside = torch.tensor([[-0.5, 0.3, 0.6], [0.2, 7.0, 0.4], [1.0, 1.0, 1.0]])
+    assert torch.equal(encode(outside, table, MIXED), encode(outside.clamp(0, 1), table, MIXED))
+    slope = input_gradient(outside, table, torch.ones(3, MIXED.width), MIXED)
+    assert slope[0, 0] == 0
+    assert slope[1, 1] == 0
+    assert (slope[0, 1:] != 0).all()
+    assert (slope[2] != 0).all()
+
+
+def test_no_points_give_no_features_and_zero_gradients() -> None:
+    table = problem(MIXED)[1].requires_grad_()
+    nothing = torch.zeros(0, 3, requires_grad=True)
+    features = encode(nothing, table, MIXED)
+    assert features.shape == (0, MIXED.width)
+    (features.sum() + input_gradient(nothing, table, features, MIXED).sum()).backward()
+    assert nothing.grad.shape == (0, 3)
+    assert not table.grad.any()
+
+
+def test_rows_of_a_strided_tensor_are_read_as_they_stand() -> None:
+    points, table, _, _ = problem(MIXED)
+    strided = points.flip(1).flip(0).T.contiguous().T
+    assert not strided.is_contiguous()
+    assert torch.equal(encode(strided, table, MIXED), encode(strided.contiguous(), table, MIXED))
+
+
+@pytest.mark.parametrize(
+    ("points", "table", "words"),
+    [
+        (torch.zeros(4, 2), torch.zeros(MIXED.rows, 2), r"points: torch.float32 \[4, 2\]"),
+        (torch.zeros(4, 3).double(), torch.zeros(MIXED.rows, 2), "points: torch.float64"),
+        (torch.zeros(4, 3), torch.zeros(MIXED.rows, 3), rf"table: .*expected torch.float32 \[{MIXED.rows}, 2\]"),
+    ],
+)
+def test_a_wrong_argument_is_named(points: Tensor, table: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        encode(points, table, MIXED)
+
+
+def test_a_wrong_upstream_or_layout_is_named() -> None:
+    points, table, upstream, _ = problem(MIXED)
+    with pytest.raises(ValueError, match="upstream"):
+        input_gradient(points, table, upstream[:, :-1], MIXED)
+    with pytest.raises(ValueError, match="features 3"):
+        hash_grid(4, 3, 10, 4, 8)
+    with pytest.raises(ValueError, match="from 8 to 4"):
+        hash_grid(4, 2, 10, 8, 4)

@@ -1,0 +1,67 @@
+"""Launching: slices change nothing but time, granules stay whole, bad memory is refused."""
+
+import pytest
+import torch
+import warp as wp
+
+from dreamfusion_mesh.kernels import launch as launching
+from dreamfusion_mesh.kernels.launch import as_warp, launch
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel
+def _stamp(made: wp.array(dtype=wp.int32), start: int):
+    i = start + wp.tid()
+    made[i] = made[i] + i
+
+
+@wp.kernel
+def _sum_granule(values: wp.array(dtype=wp.float32), made: wp.array(dtype=wp.float32), size: int, start: int):
+    i = start + wp.tid()
+    made[i // size] = made[i // size] + values[i]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 1000])
+def test_every_index_runs_exactly_once(threads: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "threads", lambda: threads)
+    made = torch.zeros(count, dtype=torch.int32)
+    launch(_stamp, count, [as_warp(made, wp.int32)], made.device, smallest_slice=1)
+    assert made.tolist() == list(range(count))
+
+
+def test_a_granule_is_added_up_by_one_thread_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, granules = 4096, 9
+    values = torch.randn(granules * size, generator=torch.Generator().manual_seed(0))
+    outcomes = []
+    for threads in (1, 2, 4, 16):
+        monkeypatch.setattr(launching, "threads", lambda threads=threads: threads)
+        made = torch.zeros(granules)
+        arguments = [as_warp(values, wp.float32), as_warp(made, wp.float32), size]
+        launch(_sum_granule, len(values), arguments, values.device, smallest_slice=1, granule=size)
+        outcomes.append(made)
+    assert all(torch.equal(outcomes[0], other) for other in outcomes[1:])
+    serial = values.reshape(granules, size).numpy().cumsum(axis=1)[:, -1]
+    assert outcomes[0].tolist() == serial.tolist()
+
+
+def test_a_count_that_is_no_whole_number_of_granules_is_refused() -> None:
+    made = torch.zeros(10, dtype=torch.int32)
+    with pytest.raises(ValueError, match="10 indices in granules of 4"):
+        launch(_stamp, 10, [as_warp(made, wp.int32)], made.device, granule=4)
+
+
+def test_memory_that_is_not_contiguous_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[3, 2\]: expected contiguous"):
+        as_warp(torch.zeros(2, 3).T, wp.float32)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (0,), (1,), (1, 1, 3), (2, 0, 3)])
+def test_empty_and_single_rows_keep_their_shape_whatever_their_strides(shape: tuple[int, ...]) -> None:
+    odd = torch.ones(shape).as_strided(shape, [7] * (len(shape) - 1) + [1])
+    if not odd.is_contiguous():
+        odd = odd.contiguous()
+    kept = as_warp(odd, wp.float32)
+    assert kept.shape == shape
+    assert wp.to_torch(kept).tolist() == odd.tolist()
