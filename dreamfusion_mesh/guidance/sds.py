@@ -91,7 +91,7 @@ def guide(uncond: Tensor, text: Tensor, scale: float) -> Tensor:
 def rescale(guided: Tensor, text: Tensor, share: float) -> Tensor:
     """`guided` [B, ...] moved by `share` in [0, 1] towards the standard deviation of `text`, sample by sample.
 
-    Unlike guidance this depends on the kind of prediction; it is meant for the model's own. Source: Lin et al., arXiv:2305.08891, eq. 14-16.
+    Unlike guidance this depends on the kind of prediction; meant is the model's own. Source: Lin et al., arXiv:2305.08891, eq. 14-16.
     """
     if share == 0:
         return guided
