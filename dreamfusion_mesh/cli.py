@@ -14,7 +14,6 @@ from dreamfusion_mesh import __version__
 from dreamfusion_mesh.errors import BadInput, RunFailed
 
 if TYPE_CHECKING:
-    from dreamfusion_mesh.asset.audit import Audit
     from dreamfusion_mesh.config import RunConfig
     from dreamfusion_mesh.pipeline import Result
 
@@ -105,7 +104,7 @@ def audit(
     from dreamfusion_mesh.pipeline import audit_file
 
     found = audit_file(file, preset, set_ or ())
-    print(_table(found))
+    print(found.table())
     if json_ is not None:
         import json
 
@@ -186,16 +185,10 @@ def _progress() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]
 def _tell(result: Result) -> None:
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(_table(result.audit))
+    print(result.audit.table())
     print(f"\nWritten to {result.folder}:")
     for path in result.files.values():
         print(f"  {path}")
-
-
-def _table(found: Audit) -> str:
-    marks = {"pass": "pass", "fail": "FAIL", "not measured": "  - "}
-    lines = [f"{marks[row.status]}  {row.number:>2}  {row.property:<14} {row.detail}" for row in found.rows]
-    return "\n".join([f"Audit of {found.file}", *lines])
 
 
 if __name__ == "__main__":

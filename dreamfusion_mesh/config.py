@@ -129,9 +129,9 @@ class FineSettings(Settings):
     color_learning_rate: Positive = 0.005
     t_max: Span = (0.5, 0.3)
     t_min: Span = (0.02, 0.02)
-    sdf_sign: Span = (0.2, 0.01)
-    normal_consistency: Weight = 0.1
-    laplacian: Weight = 0.1
+    sdf_sign: Span = (0.003, 0.0003)
+    normal_consistency: Weight = 0.05
+    laplacian: Weight = 0.001
     gradient_clip: Positive = 1.0
     checkpoint_interval: Annotated[int, Field(ge=1)] = 100
 

@@ -5,6 +5,7 @@ Source: Magic3D (arXiv:2211.10440), DMTet (arXiv:2111.04276).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +22,13 @@ from dreamfusion_mesh.render.raster import Rasterizer, render_mesh
 from dreamfusion_mesh.render.shading import shader
 from dreamfusion_mesh.render.volume import render_volume
 from dreamfusion_mesh.shape.field import HashField
+from dreamfusion_mesh.shape.grid import tet_grid
 from dreamfusion_mesh.shape.mesh import laplacian_loss, normal_consistency_loss, vertex_normals
-from dreamfusion_mesh.shape.tets import TetSurface, density_threshold, occupied_box, sdf_from_density, sdf_sign_loss, tet_grid
+from dreamfusion_mesh.shape.tets import TetSurface, density_threshold, occupied_box, sdf_from_density
 
 _LOOKS = 8  # views from which the threshold is judged
 _LOOK_SIZE = 64
+_LOOK_ELEVATION = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +85,10 @@ def to_surface(coarse: Coarse, config: RunConfig) -> TetSurface:
     Raises RunFailed where nothing lies above the threshold.
     """
     settings, field = config.fine, coarse.field
+    device = next(field.parameters()).device
     threshold = _threshold(coarse, config) if settings.threshold == "auto" else settings.threshold
     with torch.no_grad():
-        box = occupied_box(field.density, threshold, settings.tet_size, config.mesh.smallest_part)
+        box = occupied_box(field.density, threshold, settings.tet_size, config.mesh.smallest_part, device)
         grid = tet_grid(box.low, box.high, settings.tet_size)
         sdf = sdf_from_density(field.density, threshold, box, grid)
     return TetSurface(grid, sdf)
@@ -107,14 +111,13 @@ def load_surface(state: State, config: RunConfig, device: torch.device) -> Surfa
 def _threshold(coarse: Coarse, config: RunConfig) -> float:
     """The density at which the surface's silhouettes match the field's opacity best, over eight views."""
     device = next(coarse.field.parameters()).device
-    draws = torch.Generator().manual_seed(config.seed)
-    distance, fov = (torch.tensor(sum(span) / 2) for span in (config.views.distance, config.views.fov_y_degrees))
-    cameras = turntable(_LOOKS, torch.tensor(0.35), distance, fov.deg2rad(), _LOOK_SIZE, _LOOK_SIZE, device)
-    views = plain_views(cameras, Shading.ALBEDO, torch.ones(3))
+    settings, draws = config.views, torch.Generator().manual_seed(config.seed)
+    distance, fov = sum(settings.distance) / 2, math.radians(sum(settings.fov_y_degrees) / 2)
+    cameras = turntable(_LOOKS, _LOOK_ELEVATION, distance, fov, _LOOK_SIZE, _LOOK_SIZE, device)
+    views = plain_views(cameras, Shading.ALBEDO, (1.0, 1.0, 1.0), settings.ambient, settings.diffuse)
     render = render_volume(coarse.field, coarse.occupancy, views, shader(views), config.coarse.samples, draws, False)
     origins, directions = rays(cameras)
-    reach = float(distance)
-    steps = torch.linspace(reach - 1.8, reach + 1.8, 2 * config.coarse.samples, device=device)
+    steps = torch.linspace(distance - 1.8, distance + 1.8, 2 * config.coarse.samples, device=device)
     pairs = zip(origins.reshape(_LOOKS, -1, 3), directions.reshape(_LOOKS, -1, 3), strict=True)
     peaks = torch.stack([_peak(coarse.field, start, along, steps) for start, along in pairs])
     return density_threshold(peaks.reshape(-1), render.alpha.reshape(-1))
@@ -146,7 +149,7 @@ def _loss(
     # A mean over the model's values, as in the coarse stage, so that the regularisers' weights do not depend on the image.
     total = distilled.loss / (3 * model.size**2)
     start, end = settings.sdf_sign
-    total = total + (start + (end - start) * progress) * sdf_sign_loss(surface.sdf, surface.grid.edges)
+    total = total + (start + (end - start) * progress) * surface.sign_loss()
     total = total + settings.normal_consistency * normal_consistency_loss(mesh.vertices, mesh.faces)
     total = total + settings.laplacian * laplacian_loss(mesh.vertices, mesh.faces)
     figures = {"loss": float(total.detach()), "residual": distilled.residual, "faces": float(len(mesh.faces))}

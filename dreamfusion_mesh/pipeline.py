@@ -31,7 +31,8 @@ from dreamfusion_mesh.guidance.sds import ScoreModel
 from dreamfusion_mesh.records import Asset, Mesh, TextureSet
 from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
 from dreamfusion_mesh.run_folder import SETTINGS, RunFolder, open_run
-from dreamfusion_mesh.shape.mesh import decimate, place, tidy
+from dreamfusion_mesh.shape.mesh import place
+from dreamfusion_mesh.shape.tidy import decimate, tidy
 from dreamfusion_mesh.view import preview_png
 
 NAME = "asset"
@@ -65,8 +66,8 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device)
-    guidance = guidance or load_guidance(config.guidance, device)
-    model = guidance.for_prompt(config.prompt)
+    shared: Guidance = load_guidance(config.guidance, device) if guidance is None else guidance
+    model = shared.for_prompt(config.prompt)
     run = open_run(out, config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
     started = time.perf_counter()
@@ -75,7 +76,7 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     surface = _fine(run, coarse, model, rasterizer, config, draws, report)
     seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
     told = tuple(getattr(model, "warnings", ()))
-    return _deliver(run, surface, rasterizer, config, {"guidance": guidance.provenance(), "seconds": seconds}, told, report)
+    return _deliver(run, surface, rasterizer, config, {"guidance": shared.provenance(), "seconds": seconds}, told, report)
 
 
 def export(folder: Path, config: RunConfig | None = None, *, report: Report = quiet) -> Result:

@@ -62,7 +62,8 @@ def _print_stage(stage: str, lines: list[dict[str, float]]) -> None:
         return
     total, render, guidance = (statistics.median(line[key] for line in counted) for key in ("step_ms", "render_ms", "guidance_ms"))
     rest = statistics.median(line["step_ms"] - line["render_ms"] - line["guidance_ms"] for line in counted)
-    print(f"{stage:<9} {total:.0f} ms a step: guidance {guidance:.0f}, render {render:.0f}, rest {rest:.0f} (medians of {len(counted)} steps)")
+    split = f"guidance {guidance:.0f}, render {render:.0f}, rest {rest:.0f}"
+    print(f"{stage:<9} {total:.0f} ms a step: {split} (medians of {len(counted)} steps)")
 
 
 def _card_memory() -> str:
