@@ -47,7 +47,7 @@ def surface_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def regroup(uvs: np.ndarray, face_uvs: np.ndarray, labels: np.ndarray) -> Charts:
-    """Charts anew from any label a face: one chart is faces of one label connected over edges; rows of `uvs` are doubled where charts meet."""
+    """Charts anew from a label a face: faces of one label connected over edges are a chart; rows of `uvs` double where charts meet."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -15,8 +15,11 @@ from dreamfusion_mesh.asset.charts import Charts, signed_areas
 
 _GRID = 256  # cells a side, about: finer packs tighter and takes longer
 _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
-_FIRST_SHARE, _ROUNDS = 0.75, 8
-_NARROWEST = 8.5  # texels; narrower charts vanish in the first mips, so they are enlarged
+_FIRST_SHARE, _ROUNDS = 0.65, 8
+_TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
+_SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
+_NARROWEST = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
+_DISC_CELLS = 4096.0  # a chart's area when its largest disc is measured
 _MOST_ENLARGED = 0.03  # of the faces, so that the even texel density of all others stands
 _LARGEST_FACTOR = 4.0
 _CHUNK = 2_000_000  # pairs of face and cell tested at once
@@ -24,12 +27,12 @@ _CHUNK = 2_000_000  # pairs of face and cell tested at once
 
 @dataclass(frozen=True)
 class _Grid:
-    """`count` cells a side of `cell` texels each, `gap` empty cells between charts, `border` texels left over on each side."""
+    """`count` cells a side of `cell` texels each, `gap` empty cells between charts, `border` texels left over at its low sides."""
 
     count: int
     cell: int
     gap: int
-    border: float
+    border: int
 
     @property
     def stride(self) -> int:
@@ -39,7 +42,7 @@ class _Grid:
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """One chart in one of four turns: its bounding box in cells, the runs of its rows (first bit, length), and its cells grown by the gap."""
+    """One chart in one of four turns: its box in cells, the runs of its rows (first bit, length), and its cells grown by the gap."""
 
     width: int
     height: int
@@ -48,7 +51,7 @@ class _Shape:
 
 
 def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
-    """[U, 2] float64 places in [0, 1]^2 for charts that share one unit. Nothing is mirrored; all keep one scale but the narrow ones, enlarged.
+    """[U, 2] float64 places in [0, 1]^2 for charts that share one unit. Nothing is mirrored; all but the narrow ones keep one scale.
 
     size      texels a side
     padding   texels; gaps between charts are at least twice this, those to the border at least this
@@ -57,11 +60,12 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     grid = _grid(size, padding)
     local = _straighten(charts)
     area = float(signed_areas(local, charts.face_uvs).sum())
+    discs = _discs(charts, local)
     low, high, best = 0.0, 1.0, None
     for turn in range(_ROUNDS):
         share = _FIRST_SHARE if turn == 0 else (low + high) / 2
         scale = np.sqrt(share / area) * grid.count
-        placed = _place(charts, local * _scales(charts, local, scale, grid)[:, None], grid)
+        placed = _place(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
         low, high, best = (low, share, best) if placed is None else (share, high, placed)
     if best is None:
         raise ValueError(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
@@ -76,7 +80,7 @@ def _grid(size: int, padding: int) -> _Grid:
     count = (size - gap) // cell
     if count < 1:
         raise ValueError(f"padding of {padding} leaves nothing of a texture of {size} texels; use a larger texture or less padding")
-    return _Grid(count, cell, max(1, -(-gap // cell)), (size - count * cell) / 2)
+    return _Grid(count, cell, max(1, -(-gap // cell)), (size - count * cell) // 2)
 
 
 def _straighten(charts: Charts) -> np.ndarray:
@@ -107,10 +111,20 @@ def _extents(charts: Charts, local: np.ndarray) -> np.ndarray:
     return extent
 
 
-def _scales(charts: Charts, local: np.ndarray, scale: float, grid: _Grid) -> np.ndarray:
+def _discs(charts: Charts, local: np.ndarray) -> np.ndarray:
+    """[count] about how wide the largest disc inside each chart is."""
+    from scipy.ndimage import distance_transform_edt
+
+    area = np.bincount(charts.chart, signed_areas(local, charts.face_uvs))
+    scale = np.sqrt(_DISC_CELLS / area)
+    bitmaps = _bitmaps(charts, local * scale[charts.owner, None] + 2 * _SLACK)
+    radii = np.array([distance_transform_edt(np.pad(bitmap, 1)).max() - 1 for bitmap in bitmaps])  # a cell that is touched is not full
+    return 2 * np.maximum(radii, 0.5) / scale
+
+
+def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.ndarray:
     """[U] scale to cells; the narrow charts with the fewest faces get a larger one."""
-    width = _extents(charts, local).min(axis=1) * scale * grid.cell
-    factor = np.clip(_NARROWEST / np.maximum(width, 1e-9), 1.0, _LARGEST_FACTOR)
+    factor = np.clip(_NARROWEST / (discs * scale * grid.cell), 1.0, _LARGEST_FACTOR)
     faces = np.bincount(charts.chart)
     narrow = np.flatnonzero(factor > 1)
     narrow = narrow[np.argsort(faces[narrow], kind="stable")]
@@ -121,17 +135,32 @@ def _scales(charts: Charts, local: np.ndarray, scale: float, grid: _Grid) -> np.
 
 
 def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
-    """[U, 2] places in cells, the largest charts first, each as low as it can lie; None where one finds no place."""
+    """[U, 2] places in cells; None where no order tried finds a place for every chart. Few charts waste much: more orders are tried."""
     bitmaps = _bitmaps(charts, local)
-    largest = sorted(range(charts.count), key=lambda index: (-max(bitmaps[index].shape), -int(bitmaps[index].sum()), index))
+    sizes = [(max(b.shape), int(b.sum()), sum(b.shape), min(b.shape)) for b in bitmaps]
+    orders = [(measure, by_top) for measure in range(4) for by_top in (True, False)]
+    for measure, by_top in orders[: max(1, min(len(orders), _TRIES // charts.count))]:
+        largest = sorted(range(charts.count), key=lambda index: (-sizes[index][measure], -sizes[index][1], index))
+        found = _in_order(largest, bitmaps, by_top, grid)
+        if found is not None:
+            return _moved(charts, local, bitmaps, *found)
+    return None
+
+
+def _in_order(order: list[int], bitmaps: list[np.ndarray], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
+    """Turns [count] and corners [count, 2] of charts placed one after the other, each where its top, or its bottom, is lowest."""
     taken = 0
-    turns = np.zeros(charts.count, dtype=np.int64)
-    corners = np.zeros((charts.count, 2))
-    for index in largest:
-        found = _lowest(taken, bitmaps[index], grid)
+    turns = np.zeros(len(order), dtype=np.int64)
+    corners = np.zeros((len(order), 2))
+    for index in order:
+        found = _lowest(taken, bitmaps[index], by_top, grid)
         if found is None:
             return None
         turns[index], corners[index], taken = found
+    return turns, corners
+
+
+def _moved(charts: Charts, local: np.ndarray, bitmaps: list[np.ndarray], turns: np.ndarray, corners: np.ndarray) -> np.ndarray:
     owner = charts.owner
     box = np.array([bitmap.shape for bitmap in bitmaps], dtype=np.float64)[owner]  # height, width
     u, v = local.T
@@ -142,8 +171,8 @@ def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
     return np.stack([u, v], axis=1) + corners[owner]
 
 
-def _lowest(taken: int, bitmap: np.ndarray, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
-    """Turn and corner (x, y) of the chart where its top is lowest, and the grid with the chart in it."""
+def _lowest(taken: int, bitmap: np.ndarray, by_top: bool, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
+    """Turn and corner (x, y) of the chart where its top or bottom is lowest, and the grid with the chart in it."""
     best: tuple[int, int, int, int, int] | None = None
     ladder = [taken]
     for turn in range(4):
@@ -153,8 +182,9 @@ def _lowest(taken: int, bitmap: np.ndarray, grid: _Grid) -> tuple[int, tuple[int
             bit = _first_free(ladder, shape, grid)
             if bit is not None:
                 y, x = divmod(bit, grid.stride)
-                if best is None or (y + height, x) < best[:2]:
-                    best = (y + height, x, y, turn, shape.grown << bit)
+                level = y + height if by_top else y
+                if best is None or (level, x) < best[:2]:
+                    best = (level, x, y, turn, shape.grown << bit)
         bitmap = bitmap.T[:, ::-1]
     if best is None:
         return None
@@ -163,7 +193,7 @@ def _lowest(taken: int, bitmap: np.ndarray, grid: _Grid) -> tuple[int, tuple[int
 
 
 def _first_free(ladder: list[int], shape: _Shape, grid: _Grid) -> int | None:
-    """Lowest bit at which the chart's corner may lie. `ladder[k]` has a bit set where any of the 2^k next bits is taken; it is filled here."""
+    """Lowest bit at which the chart's corner may lie. `ladder[k]` tells of each bit whether any of the next 2^k is taken; it grows here."""
     hit = 0
     for start, length in shape.runs:
         power = length.bit_length() - 1
@@ -196,12 +226,12 @@ def _shape(bitmap: np.ndarray, grid: _Grid) -> _Shape:
 
 def _bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
     """Of each chart the cells [height, width] bool that it touches: separating axes of every face against every cell of its box."""
-    size = np.floor(_extents(charts, local)).astype(np.int64) + 1
+    size = np.floor(_extents(charts, local) + _SLACK).astype(np.int64) + 1
     offset = np.concatenate([[0], np.cumsum(size.prod(axis=1))])
     cells = np.zeros(offset[-1], dtype=bool)
     corners = local[charts.face_uvs]
-    low = np.floor(corners.min(axis=1)).astype(np.int64)
-    span = np.floor(corners.max(axis=1)).astype(np.int64) - low + 1
+    low = np.floor(corners.min(axis=1) - _SLACK).astype(np.int64)
+    span = np.floor(corners.max(axis=1) + _SLACK).astype(np.int64) - low + 1
     pairs = span.prod(axis=1)
     for rows in np.array_split(np.arange(len(pairs)), int(pairs.sum()) // _CHUNK + 1):
         face = np.repeat(rows, pairs[rows])
@@ -211,7 +241,7 @@ def _bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
         for i in range(3):
             a, b = corners[face, i], corners[face, (i + 1) % 3]
             inward_x, inward_y = a[:, 1] - b[:, 1], b[:, 0] - a[:, 0]
-            reach = inward_x.clip(0) + inward_y.clip(0)  # of the cell's corner that lies farthest inward
+            reach = inward_x.clip(0) + inward_y.clip(0) + _SLACK * (np.abs(inward_x) + np.abs(inward_y))  # of the corner farthest inward
             touched &= inward_x * (x - a[:, 0]) + inward_y * (y - a[:, 1]) + reach >= 0
         chart = charts.chart[face]
         cells[(offset[chart] + y * size[chart, 0] + x)[touched]] = True

@@ -24,7 +24,12 @@ from dreamfusion_mesh.records import Mesh
 
 _log = logging.getLogger(__name__)
 
-_WORKER = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dreamfusion_mesh.asset import uv_worker; uv_worker.main(int(sys.argv[2]))"
+_WORKER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from dreamfusion_mesh.asset import uv_worker
+uv_worker.main(int(sys.argv[2]))
+"""
 _FLATTEST = 1e-3  # a face that keeps less of its share of the chart's area is flattened anew, by itself
 _REPAIRS = 3
 
@@ -56,8 +61,8 @@ class _NoAnswer(Exception):
 def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     """Give a mesh UVs in one square of `settings.size` texels, with gaps of at least twice `settings.padding` between charts.
 
-    xatlas cuts and flattens, in a process of its own that is killed after `settings.unwrap_seconds`; then, or where it fails, box projection
-    takes its place. All charts come out upright, without overlaps, at one mean texel density, and packed as large as they fit.
+    xatlas cuts and flattens, in a process of its own that is killed after `settings.unwrap_seconds`; then, or where it fails, box
+    projection takes its place. All charts come out upright, without overlaps, at one mean texel density, packed as large as they fit.
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
     started = time.perf_counter()
