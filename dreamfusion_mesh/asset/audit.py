@@ -110,7 +110,8 @@ def audit(path: Path, settings: AuditSettings, budget: int, longest_side: float 
 
 def _row(number: int, measured: dict[str, float | int | str], problems: Sequence[str], note: str = "") -> Row:
     detail = "; ".join([*problems, note] if note else problems)
-    return Row(number, PROPERTIES[number], "fail" if problems else "pass", measured, detail)
+    plain = {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in measured.items()}
+    return Row(number, PROPERTIES[number], "fail" if problems else "pass", plain, detail)
 
 
 def _unmeasured(number: int, why: str) -> Row:
@@ -227,7 +228,7 @@ def _density(written: Written, uvs: np.ndarray, utilisation: float, settings: Au
         problems.append(f"texel density p95/p5 {ratio:.3g}, at most {settings.density_ratio:g}")
     if utilisation < settings.utilisation:
         problems.append(f"{utilisation:.1%} of the square is used, at least {settings.utilisation:.1%}")
-    return _row(6, {"p95/p5": ratio if math.isfinite(ratio) else "infinite", "utilisation": utilisation}, problems)
+    return _row(6, {"p95/p5": ratio, "utilisation": utilisation}, problems)
 
 
 def _pbr(written: Written) -> Row:

@@ -18,7 +18,7 @@ _FACTORS = ("baseColorFactor", "metallicFactor", "roughnessFactor")
 class Map:
     """One texture map of a material.
 
-    role    "base color", "metallic-roughness", "occlusion", "normal" or "emissive"
+    role    "base color", "metallic-roughness", "occlusion", "normal" or "emissive"; an OBJ's also "roughness" or "metallic"
     key     the image it reads, so that one image in two roles is seen
     data    the image's file
     """

@@ -10,6 +10,7 @@ from dreamfusion_mesh.asset.audit_file import Map
 from dreamfusion_mesh.errors import BadInput
 
 LARGEST_SIDE = 16_384  # texels; a small file may claim a picture that fills the memory
+_GREY = ("roughness", "metallic")  # an OBJ's maps of one channel
 _SRGB_GAMMA = 45_455  # PNG's gAMA for sRGB, in units of 1 / 100000
 
 
@@ -79,8 +80,8 @@ def _picture_problems(role: str, picture: Picture) -> list[str]:
         problems.append(f"{role}: {picture.mime}, expected PNG")
     if picture.bits != 8:
         problems.append(f"{role}: {picture.bits} bits a channel, expected 8")
-    if picture.mode not in ("RGB", "RGBA"):
-        problems.append(f"{role}: channels {picture.mode}, expected RGB")
+    if picture.mode not in (("L", "RGB") if role in _GREY else ("RGB", "RGBA")):
+        problems.append(f"{role}: channels {picture.mode}, expected {'L or ' if role in _GREY else ''}RGB")
     wanted = "sRGB" if role in ("base color", "emissive") else "linear"
     if picture.color not in ("", wanted):
         problems.append(f"{role}: the PNG says {picture.color}, which contradicts {wanted}")

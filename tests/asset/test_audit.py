@@ -110,6 +110,17 @@ def with_orm(image: bytes, source: int = 1) -> Draft:
     return replace(box(), extra_images=[image], change=change)
 
 
+def with_all_maps() -> Draft:
+    """One ORM image in both of its roles, and a normal map that says it is linear."""
+
+    def change(whole: dict[str, Any]) -> None:
+        material = whole["materials"][0]
+        material["pbrMetallicRoughness"]["metallicRoughnessTexture"] = material["occlusionTexture"] = {"index": 1}
+        material["normalTexture"] = {"index": 2}
+
+    return replace(box(), extra_images=[png(), png_with(b"gAMA", struct.pack(">I", 100_000))], change=change)
+
+
 def root(**transform: list[float]) -> Draft:
     return document(lambda whole: whole["nodes"][0].update(transform))
 
@@ -230,6 +241,12 @@ def test_the_figures_are_those_of_the_box(tmp_path: Path) -> None:
     assert measured[7] == {"base color": "256 x 256"}
 
 
+def test_a_full_set_of_maps_passes(tmp_path: Path) -> None:
+    found = measure(with_all_maps().write(tmp_path))
+    assert failing(found) == set(), found.table()
+    assert set(next(row for row in found.rows if row.number == 7).measured) == {"base color", "metallic-roughness", "occlusion", "normal"}
+
+
 def test_thresholds_are_settings(tmp_path: Path) -> None:
     path = box().write(tmp_path)
     assert failing(measure(path, mip=2)) == set()
@@ -265,6 +282,13 @@ def test_a_gltf_with_files_beside_it_is_measured_alike(tmp_path: Path) -> None:
 def test_an_obj_is_measured_where_it_can_be(tmp_path: Path) -> None:
     statuses = {row.number: row.status for row in measure(box().write_obj(tmp_path)).rows}
     assert statuses == dict.fromkeys(ROWS, "pass") | {1: "not measured"}
+    (tmp_path / "rough.png").write_bytes(png(mode="L"))
+    path = box().write_obj(tmp_path)
+    library = tmp_path / "asset.mtl"
+    library.write_text(library.read_text() + "map_Pr rough.png\n")
+    assert failing(measure(path)) == set()
+    library.write_text(library.read_text() + "norm rough.png\n")
+    assert failing(measure(path)) == {7}
     assert failing(measure(without(box(), 7).write_obj(tmp_path))) == {2}
     assert failing(measure(shift_side(0, 5.0, 0.0).write_obj(tmp_path))) == {5}
     assert failing(measure(replace(box(), image=png(255)).write_obj(tmp_path))) == {7}
