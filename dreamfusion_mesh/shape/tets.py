@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.records import Mesh, TetGrid
 from dreamfusion_mesh.shape.grid import bcc_grid, tet_grid
 
@@ -24,6 +24,8 @@ Density = Callable[[Tensor], Tensor]  # [N, 3] points -> [N] density
 REACH = 0.24  # of the cell, along each axis: up to 1/4 no tetrahedron of this grid can turn over, so the surface cannot cross itself
 NEAR = 0.5  # of the cell: how far the signed distance may drift before the tetrahedra near the surface are looked up anew
 _CHUNK = 1 << 18  # points asked of the density at once
+# Unit directions in which the surface's normal is felt for, both ways: enough that a density with a hard edge shows it too.
+_PROBES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), *((x * 3**-0.5, y * 3**-0.5, 3**-0.5) for x in (-1, 1) for y in (-1, 1)))
 
 # A row for each set of inside corners (bit k: corner k): up to two triangles, their corners on the edges 01, 02, 03, 12, 13, 23.
 _TRIANGLES = (
@@ -133,10 +135,12 @@ def occupied_box(
     size           samples along each side of the scene
     smallest_part  parts under this share of the largest one's volume are dropped
     margin         of the object's longest side, added on each side; the box stays inside [-1.05, 1.05]^3
-    Raises RunFailed, naming the density's range, where nothing lies above the threshold.
+    Raises RunFailed, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
     """
     from scipy import ndimage
 
+    if not threshold > 0:
+        raise BadInput(f"fine.threshold: {threshold}, expected a density above 0, or auto")
     ticks = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
     points = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1).reshape(-1, 3)
     values = _ask(density, points)
@@ -174,35 +178,44 @@ def sdf_from_density(density: Density, threshold: float, box: Box, grid: TetGrid
     vertices, cell = grid.vertices, grid.cell
 
     def solid(points: Tensor) -> Tensor:
-        """In [0, 1), 1/2 at the threshold: bounded, so that a huge density does not drown the direction of the surface."""
+        """[n, 1] in [0, 1), 1/2 at the threshold: bounded, so that a huge density does not drown the surface's direction."""
         values = _ask(density, points).to(points)
         values = torch.where((points.abs() <= 1).all(dim=1) & box.keeps(points), values, 0.0)
-        return values / (values + threshold)
+        return (values / (values + threshold))[:, None]
 
-    inside = (solid(vertices) > 0.5) & ~on_boundary(vertices, grid)
+    inside = (solid(vertices)[:, 0] > 0.5) & ~on_boundary(vertices, grid)
     edges = grid.edges[inside[grid.edges[:, 0]] != inside[grid.edges[:, 1]]]
     edges = torch.where(inside[edges[:, :1]], edges, edges.flip(1))
-    start, along = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
+    start, end = vertices[edges[:, 0]], vertices[edges[:, 1]]
+    share, cosine = _crossings(solid, start, end, cell)
+    reach = (end - start).norm(dim=1, keepdim=True) * cosine
+    weight = cosine.square()  # a grazing edge says little about the distance
+    total = torch.zeros(len(vertices), 2, dtype=vertices.dtype, device=vertices.device)
+    total.index_add_(0, edges[:, 0], torch.cat([share * reach * weight, weight], dim=1))
+    total.index_add_(0, edges[:, 1], torch.cat([(1 - share) * reach * weight, weight], dim=1))
+    size = torch.where(total[:, 1] > 0, total[:, 0] / total[:, 1], cell).clamp(0.01 * cell, cell)
+    return torch.where(inside, -size, size)
+
+
+def _crossings(solid: Density, start: Tensor, end: Tensor, cell: float) -> tuple[Tensor, Tensor]:
+    """Where each edge leaves the solid, [M, 1] as a share of its way, and the cosine [M, 1] between it and the surface's normal there.
+
+    Where the edge's end is solid too (it lies on the grid's boundary, which is outside all the same), that is half-way, head-on.
+    """
     low, high = torch.zeros_like(start[:, :1]), torch.ones_like(start[:, :1])
     for _ in range(10):
         middle = (low + high) / 2
-        within = solid(start + middle * along)[:, None] > 0.5
+        within = solid(start + middle * (end - start)) > 0.5
         low, high = torch.where(within, middle, low), torch.where(within, high, middle)
-    share = torch.where(high == 1, 0.5, (low + high) / 2)  # no crossing: the outer end is on the boundary
-    crossing = start + share * along
-    step = 0.25 * cell * torch.eye(3, dtype=vertices.dtype, device=vertices.device)
-    slope = torch.stack([solid(crossing - h) - solid(crossing + h) for h in step], dim=1)
-    length = along.norm(dim=1, keepdim=True)
-    cosine = (torch.nn.functional.normalize(slope, dim=1) * along / length).sum(dim=1, keepdim=True)
-    cosine = torch.where((cosine < 0.1) | (high == 1), 1.0, cosine)
-    distance = torch.cat([share, 1 - share]) * (length * cosine).repeat(2, 1)
-    weight = cosine.square().repeat(2, 1)
-    ends = edges.T.reshape(-1)
-    total = torch.zeros(2, len(vertices), dtype=vertices.dtype, device=vertices.device)
-    total[0].index_add_(0, ends, (distance * weight)[:, 0])
-    total[1].index_add_(0, ends, weight[:, 0])
-    size = torch.where(total[1] > 0, total[0] / total[1], cell).clamp(0.01 * cell, cell)
-    return torch.where(inside, -size, size)
+    capped = solid(end) > 0.5
+    share = torch.where(capped, 0.5, (low + high) / 2)
+    crossing = start + share * (end - start)
+    normal = torch.zeros_like(start)
+    for probe in torch.tensor(_PROBES, dtype=start.dtype, device=start.device):
+        step = probe * (cell / 4)
+        normal += (solid(crossing - step) - solid(crossing + step)) * probe
+    cosine = torch.cosine_similarity(normal, end - start, dim=1)[:, None].clamp_min(0.05)
+    return share, torch.where(capped | (normal == 0).all(dim=1, keepdim=True), 1.0, cosine)
 
 
 def on_boundary(vertices: Tensor, grid: TetGrid) -> Tensor:
