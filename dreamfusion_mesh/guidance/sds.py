@@ -28,8 +28,11 @@ class ScoreModel(Protocol):
     size            pixels a side of the images it looks at
     """
 
-    alpha_bar: Tensor
-    size: int
+    @property
+    def alpha_bar(self) -> Tensor: ...
+
+    @property
+    def size(self) -> int: ...
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, H, W, 3] in [0, 1] to latents [B, ...], differentiable."""
