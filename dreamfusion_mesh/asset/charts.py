@@ -115,11 +115,11 @@ def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """
     centres = vertices[faces].mean(axis=1)
     while True:
-        crossing = _crossing(charts)
-        if not crossing.any():
+        found = crossing(charts)
+        if not found.any():
             return charts
         labels = charts.chart * 2
-        for index in np.flatnonzero(crossing):
+        for index in np.flatnonzero(found):
             rows = np.flatnonzero(charts.chart == index)
             axis = np.ptp(centres[rows], axis=0).argmax()
             order = rows[np.argsort(centres[rows, axis], kind="stable")]
@@ -127,7 +127,7 @@ def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
         charts = regroup(charts.uvs, charts.face_uvs, labels)
 
 
-def _crossing(charts: Charts) -> np.ndarray:
+def crossing(charts: Charts) -> np.ndarray:
     """[count] bool, the charts whose border crosses itself. A sweep over u: all charts at once, each moved to a span of its own."""
     edges = charts.face_uvs[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     low, high = edges.min(axis=1), edges.max(axis=1)

@@ -18,7 +18,7 @@ _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
 _FIRST_SHARE, _ROUNDS = 0.65, 8
 _TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
 _SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
-_NARROWEST = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
+NARROWEST = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
 _DISC_CELLS = 4096.0  # a chart's area when its largest disc is measured
 _MOST_ENLARGED = 0.03  # of the faces, so that the even texel density of all others stands
 _LARGEST_FACTOR = 4.0
@@ -60,7 +60,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     grid = _grid(size, padding)
     local = _straighten(charts)
     area = float(signed_areas(local, charts.face_uvs).sum())
-    discs = _discs(charts, local)
+    discs = widths(charts)
     low, high, best = 0.0, 1.0, None
     for turn in range(_ROUNDS):
         share = _FIRST_SHARE if turn == 0 else (low + high) / 2
@@ -111,10 +111,11 @@ def _extents(charts: Charts, local: np.ndarray) -> np.ndarray:
     return extent
 
 
-def _discs(charts: Charts, local: np.ndarray) -> np.ndarray:
-    """[count] about how wide the largest disc inside each chart is."""
+def widths(charts: Charts) -> np.ndarray:
+    """[count] how wide the largest disc inside each chart is, in the charts' unit; about 3 % exact, more so for compact charts."""
     from scipy.ndimage import distance_transform_edt
 
+    local = _straighten(charts)
     area = np.bincount(charts.chart, signed_areas(local, charts.face_uvs))
     scale = np.sqrt(_DISC_CELLS / area)
     bitmaps = _bitmaps(charts, local * scale[charts.owner, None] + 2 * _SLACK)
@@ -124,7 +125,7 @@ def _discs(charts: Charts, local: np.ndarray) -> np.ndarray:
 
 def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.ndarray:
     """[U] scale to cells; the narrow charts with the fewest faces get a larger one."""
-    factor = np.clip(_NARROWEST / (discs * scale * grid.cell), 1.0, _LARGEST_FACTOR)
+    factor = np.clip(NARROWEST / (discs * scale * grid.cell), 1.0, _LARGEST_FACTOR)
     faces = np.bincount(charts.chart)
     narrow = np.flatnonzero(factor > 1)
     narrow = narrow[np.argsort(faces[narrow], kind="stable")]

@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 import torch
 
+from dreamfusion_mesh.asset.absorb import absorb
 from dreamfusion_mesh.asset.box import box_charts
 from dreamfusion_mesh.asset.charts import Charts, cut_out, even, regroup, separate, signed_areas, surface_areas, upright
-from dreamfusion_mesh.asset.pack import pack
+from dreamfusion_mesh.asset.pack import NARROWEST, pack, widths
 from dreamfusion_mesh.asset.uv_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
@@ -32,6 +33,7 @@ uv_worker.main(int(sys.argv[2]))
 """
 _FLATTEST = 1e-3  # a face that keeps less of its share of the chart's area is flattened anew, by itself
 _REPAIRS = 3
+_EXPECTED = 0.6  # utilisation, to know before packing about how large a texel will be
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +68,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
     started = time.perf_counter()
-    vertices, faces = mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy()
-    if len(faces) == 0:
-        raise ValueError("unwrap: mesh has no faces")
-    if not np.isfinite(vertices).all():
-        raise ValueError("unwrap: mesh.vertices holds values that are not finite")
+    vertices, faces = _welded(mesh)
     method: Literal["xatlas", "box"] = "xatlas"
     reason = ""
     try:
@@ -78,7 +76,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     except _NoAnswer as problem:
         method, reason = "box", f"{problem}; box projection instead"
         charts = box_charts(vertices, faces)
-    charts, uvs, padding = _lay_out(_prepare(charts, vertices, faces), vertices, faces, settings)
+    charts, uvs, padding = _lay_out(_prepare(charts, vertices, faces, settings.size), vertices, faces, settings)
     if padding < settings.padding:
         reason = "; ".join(filter(None, [reason, f"{charts.count} charts do not fit with padding {settings.padding}, {padding} instead"]))
     if reason:
@@ -89,13 +87,27 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     return Unwrapped(mapped, method, reason, time.perf_counter() - started, charts.count, padding, covered)
 
 
-def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices float64 and faces, with vertices at one place made one."""
+    vertices, faces = mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy()
+    if len(faces) == 0:
+        raise ValueError("unwrap: mesh has no faces")
+    if not np.isfinite(vertices).all():
+        raise ValueError("unwrap: mesh.vertices holds values that are not finite")
+    places, row = np.unique(vertices, axis=0, return_inverse=True)
+    return places, row.reshape(-1)[faces]
+
+
+def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
+    """Charts without a mirrored, empty, overlapping or (where it can be helped) narrow piece, all at the surface's own scale."""
     charts = upright(charts)
     flat, space = signed_areas(charts.uvs, charts.face_uvs), surface_areas(vertices, faces)
     total_flat, total_space = np.bincount(charts.chart, flat), np.bincount(charts.chart, space)
     fair = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
     charts = cut_out(charts, (flat <= _FLATTEST * fair) | (flat <= 0), vertices, faces)
-    return even(separate(charts, vertices, faces), vertices, faces)
+    charts = even(separate(charts, vertices, faces), vertices, faces)
+    texel = np.sqrt(space.sum() / _EXPECTED) / size
+    return absorb(charts, vertices, faces, widths(charts) < NARROWEST * texel)
 
 
 def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings) -> tuple[Charts, np.ndarray, int]:
