@@ -1,0 +1,63 @@
+"""The nearest point of a surface, through a tree of boxes, on CPU and CUDA."""
+
+# Warp reads a kernel's annotations as values.
+# mypy: disable-error-code="attr-defined,valid-type"
+
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from dreamfusion_mesh.kernels.launch import as_warp, launch
+
+_FARTHEST = wp.constant(wp.float32(1e10))
+
+wp.get_module(__name__).options.update({"enable_backward": False})
+
+
+@wp.kernel
+def _closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), places: wp.array(dtype=wp.vec3), faces: wp.array(dtype=int), start: int):
+    row = start + wp.tid()
+    point = points[row]
+    found = wp.mesh_query_point_no_sign(mesh, point, _FARTHEST)
+    if found.result:
+        places[row] = wp.mesh_eval_position(mesh, found.face, found.u, found.v)
+        faces[row] = found.face
+    else:
+        faces[row] = -1
+
+
+class SurfaceTree:
+    """A surface that is asked often: vertices [V, 3] float32 and faces [F, 3] int64 on one device, taken as they are now.
+
+    Raises ValueError where there is no face, or values are not finite. Faces without area are never found.
+    """
+
+    def __init__(self, vertices: Tensor, faces: Tensor) -> None:
+        if len(faces) == 0:
+            raise ValueError("faces: shape [0, 3], expected at least one face to be near to")
+        if not bool(torch.isfinite(vertices).all()):
+            raise ValueError(f"vertices: shape {list(vertices.shape)} holds values that are not finite")
+        self._vertices = vertices.detach().float().clone(memory_format=torch.contiguous_format)
+        self._indices = faces.to(torch.int32).reshape(-1).contiguous()
+        self._mesh: Any = wp.Mesh(points=as_warp(self._vertices, wp.vec3), indices=as_warp(self._indices, wp.int32))
+
+    def closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of points [N, 3]: the nearest points on the surface [N, 3], their faces [N] int64, and the distances [N]. No gradients."""
+        if points.dim() != 2 or points.shape[1] != 3 or points.device != self._vertices.device:
+            raise ValueError(f"points: shape {list(points.shape)} on {points.device}, expected [N, 3] on {self._vertices.device}")
+        asked = points.detach().float().contiguous()
+        places, faces = torch.empty_like(asked), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
+        arguments = [self._mesh.id, as_warp(asked, wp.vec3), as_warp(places, wp.vec3), as_warp(faces, wp.int32)]
+        launch(_closest, len(asked), arguments, asked.device)
+        if bool((faces < 0).any()):
+            raise ValueError(
+                f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point; they are not finite, or no face has area"
+            )
+        return places, faces.long(), (asked - places).norm(dim=1)
+
+
+def closest_point(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nearest points [N, 3] on a surface to points [N, 3], their faces [N] int64 and distances [N]; to ask often, see `SurfaceTree`."""
+    return SurfaceTree(vertices, faces).closest(points)
