@@ -5,8 +5,8 @@ pixels, the two share their values by where it passes. Differs in how the edge i
 but by walking every silhouette edge over the pairs that it crosses, so faces smaller than a pixel lose no silhouette.
 
     silhouette   an edge whose faces all lie on one side of it in the picture (a boundary, or a fold)
-    direction    a steep edge (nearer to vertical) works on horizontal pairs, the others on vertical ones: each piece of outline counts once
     choice       the edge must lie before what the uncovered pixel sees; among several the one that covers most
+    direction    an edge nearer to vertical blends horizontal pairs, the others vertical ones: each piece of the outline counts once
     share        the pixel whose half of the segment the other's value reaches into takes that part over; a pixel's shares sum to at most 1
 Arguments are taken as checked: see render/raster.py.
 """
@@ -75,7 +75,7 @@ def _find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tupl
         as_warp(keys, wp.int64),
     ]
     launch(cross, views * bands * math.ceil(len(edges.ends) / chunk), arguments, face.device, smallest_slice=1)
-    pairs = (keys >= 0).nonzero()[:, 0]
+    pairs = ((keys >= 0) & (keys % 2 == 1)).nonzero()[:, 0]
     return pairs, keys[pairs]
 
 

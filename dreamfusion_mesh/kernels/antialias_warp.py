@@ -1,7 +1,8 @@
 """The antialias kernels; what each computes is said in antialias.py. Vertices come as in raster_warp.py.
 
 A pair is a pixel and its neighbour to the right (axis 0) or below (axis 1); its crossing is where, in [0, 1] between the two centres, a
-silhouette edge passes. A pair's key holds the crossing, as seen from the covered pixel, in 32 bits above the edge in 31.
+silhouette edge passes. A pair's key is the crossing as seen from the covered pixel (31 bits), the edge (31), and whether the edge is steep
+for the pair's axis (1): the greatest key is the outermost edge, and only where that one is steep does the pair blend.
 """
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
@@ -18,9 +19,10 @@ _HALF = wp.constant(wp.float64(0.5))
 _ONE = wp.constant(wp.float64(1.0))
 _ZERO = wp.constant(wp.float64(0.0))
 _TIE = wp.constant(wp.float64(1e-9))  # pixels; a crossing this close to a centre is offered to the pairs on both its sides
-_STEPS = wp.constant(wp.float64(2147483648.0))
-_EDGE_BITS = wp.constant(wp.int64(31))
+_APART = wp.constant(wp.float64(1e-7))  # of z / w, its rounding in float32: surfaces closer than this are one
+_EDGE_ON = wp.constant(wp.float64(1e-9))  # square pixels; a face that covers less has no side, only rounding
 _EDGE_MASK = wp.constant(wp.int64(2**31 - 1))
+_STEPS = wp.constant(wp.float64(2.0**30))
 
 wp.get_module(__name__).options.update({"enable_backward": False, "fuse_fp": False})
 
@@ -30,6 +32,7 @@ def _silhouette(
     places: wp.array2d(dtype=wp.vec4d),
     view: int,
     line: wp.vec3d,
+    size: wp.float64,
     starts: wp.array(dtype=wp.int64),
     opposite: wp.array(dtype=wp.int64),
     k: int,
@@ -40,8 +43,9 @@ def _silhouette(
     for i in range(int(starts[k]), int(starts[k + 1])):
         p = places[view, int(opposite[i])]
         e = line[0] * p[0] + line[1] * p[1] + line[2] * p[3]
-        low = wp.min(low, e)
-        high = wp.max(high, e)
+        if wp.abs(e) > _EDGE_ON * wp.abs(size * p[3]):
+            low = wp.min(low, e)
+            high = wp.max(high, e)
     if low < _ZERO and high > _ZERO:
         return _ZERO
     return wp.sign(low + high)
@@ -57,7 +61,7 @@ def _hides(
     py: wp.float64,
     depth: wp.float64,
 ) -> bool:
-    """Whether the plane of face f, continued to the point, is no farther than `depth`."""
+    """Whether the plane of face f, continued to the point, is not clearly farther than `depth`."""
     corners = faces[int(f)]
     pa = places[view, int(corners[0])]
     pb = places[view, int(corners[1])]
@@ -66,7 +70,7 @@ def _hides(
     b = seen_from(pb, px, py)
     c = seen_from(pc, px, py)
     e = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
-    return wp.dot(e, wp.vec3d(pa[2], pb[2], pc[2])) / wp.dot(e, wp.vec3d(pa[3], pb[3], pc[3])) <= depth
+    return wp.dot(e, wp.vec3d(pa[2], pb[2], pc[2])) / wp.dot(e, wp.vec3d(pa[3], pb[3], pc[3])) <= depth + _APART
 
 
 @wp.func
@@ -82,6 +86,7 @@ def _offer(
     crossing: wp.float64,
     depth: wp.float64,
     low_covered: bool,
+    steep: bool,
     k: int,
     rows: wp.vec2i,
 ):
@@ -106,7 +111,7 @@ def _offer(
         if _hides(places, faces, view, outer, px, py, depth):
             return
     reach = wp.clamp(wp.where(low_covered, crossing, _ONE - crossing), _ZERO, _ONE)
-    key = (wp.int64(reach * _STEPS) << _EDGE_BITS) | wp.int64(k)
+    key = (wp.int64(reach * _STEPS) << wp.int64(32)) | (wp.int64(k) << wp.int64(1)) | wp.int64(wp.where(steep, 1, 0))
     wp.atomic_max(keys, 2 * ((view * height + row) * width + column) + axis, key)
 
 
@@ -121,10 +126,11 @@ def _walk(
     p: wp.vec4d,
     q: wp.vec4d,
     low_covered: bool,
+    steep: bool,
     k: int,
     rows: wp.vec2i,
 ):
-    """Find the pairs along an edge p, q given as (along the pairs, across them, z, w): one a row where it is steep, a column where not."""
+    """Find the pairs of one axis that an edge crosses; its ends p, q are given as (along the pairs, across them, z, w)."""
     count = wp.where(axis == 0, face.shape[1], face.shape[2])
     lines = wp.vec2i(0, count)
     if wp.min(p[3], q[3]) > _ZERO:
@@ -142,11 +148,11 @@ def _walk(
                 at = wp.clamp((tq * p[0] - tp * q[0]) / w - _HALF, -_ONE, wp.float64(face.shape[1] + face.shape[2]))
                 base = int(wp.floor(at))
                 crossing = at - wp.floor(at)
-                _offer(places, faces, face, keys, view, axis, line, base, crossing, depth, low_covered, k, rows)
+                _offer(places, faces, face, keys, view, axis, line, base, crossing, depth, low_covered, steep, k, rows)
                 if crossing < _TIE:
-                    _offer(places, faces, face, keys, view, axis, line, base - 1, crossing + _ONE, depth, low_covered, k, rows)
+                    _offer(places, faces, face, keys, view, axis, line, base - 1, crossing + _ONE, depth, low_covered, steep, k, rows)
                 if crossing > _ONE - _TIE:
-                    _offer(places, faces, face, keys, view, axis, line, base + 1, crossing - _ONE, depth, low_covered, k, rows)
+                    _offer(places, faces, face, keys, view, axis, line, base + 1, crossing - _ONE, depth, low_covered, steep, k, rows)
 
 
 @wp.kernel
@@ -175,14 +181,18 @@ def cross(
         q = places[view, int(edges[k][1])]
         if wp.max(p[3], q[3]) > _ZERO:
             line = wp.vec3d(p[1] * q[3] - p[3] * q[1], p[3] * q[0] - p[0] * q[3], p[0] * q[1] - p[1] * q[0])
-            side = _silhouette(places, view, line, starts, opposite, k)
+            side = _silhouette(places, view, line, p[3] * q[3], starts, opposite, k)
             if side != _ZERO:
-                if wp.abs(line[0]) >= wp.abs(line[1]):
-                    _walk(places, faces, face, keys, view, 0, p, q, side * line[0] < _ZERO, k, rows)
-                else:
-                    turned_p = wp.vec4d(p[1], p[0], p[2], p[3])
-                    turned_q = wp.vec4d(q[1], q[0], q[2], q[3])
-                    _walk(places, faces, face, keys, view, 1, turned_p, turned_q, side * line[1] < _ZERO, k, rows)
+                turned_p = wp.vec4d(p[1], p[0], p[2], p[3])
+                turned_q = wp.vec4d(q[1], q[0], q[2], q[3])
+                steep = wp.abs(line[0]) >= wp.abs(line[1])
+                _walk(places, faces, face, keys, view, 0, p, q, side * line[0] < _ZERO, steep, k, rows)
+                _walk(places, faces, face, keys, view, 1, turned_p, turned_q, side * line[1] < _ZERO, not steep, k, rows)
+
+
+@wp.func
+def _edge(key: wp.int64) -> int:
+    return int((key >> wp.int64(1)) & _EDGE_MASK)
 
 
 @wp.func
@@ -227,7 +237,7 @@ def kernels(real: Any) -> dict[str, Any]:
         i = start + wp.tid()
         pair = int(pairs[i])
         view = pair // (2 * height * width)
-        ends = edges[int(keys[i] & _EDGE_MASK)]
+        ends = edges[_edge(keys[i])]
         p = _turned(places[view, int(ends[0])], pair, height, width)
         q = _turned(places[view, int(ends[1])], pair, height, width)
         crossing = (q[1] * p[0] - p[1] * q[0]) / (q[1] * p[2] - p[1] * q[2])
@@ -296,7 +306,7 @@ def kernels(real: Any) -> dict[str, Any]:
         pair = int(pairs[i])
         pixel = pair // 2
         view = pixel // (height * width)
-        ends = edges[int(keys[i] & _EDGE_MASK)]
+        ends = edges[_edge(keys[i])]
         p = _turned(places[view, int(ends[0])], pair, height, width)
         q = _turned(places[view, int(ends[1])], pair, height, width)
         taker = _ends(pair, shifts[i], width)[0]

@@ -1,0 +1,232 @@
+"""The rasterizer's contract: coverage, order, interpolation, gradients, bad input."""
+
+import math
+
+import pytest
+import torch
+from raster_twin import SQUARE, on_screen, pixel_centres, polygon, random_scene, sphere, twin_rasterize
+from torch import Tensor
+
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.records import Fragments
+from dreamfusion_mesh.render.cameras import clip_from_world, orbit, rays
+from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+
+
+def covered(rasterizer: Rasterizer, points: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
+    """[H, W] how many of the faces, each drawn alone, cover each centre."""
+    clip = on_screen(points, height, width)[None]
+    return sum((rasterizer.rasterize(clip, face[None], (height, width)).face[0] >= 0).long() for face in faces)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("size", [(17, 23), (32, 8), (1, 1), (5, 64)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_clear_pixel_agrees_with_brute_force(rasterizer: Rasterizer, size: tuple[int, int], seed: int) -> None:
+    clip, faces = random_scene(seed)
+    found = rasterizer.rasterize(clip, faces, size)
+    expected, clear = twin_rasterize(clip, faces, *size)
+    assert clear.double().mean() > 0.98
+    assert torch.equal(found.face[clear], expected.face[clear])
+    torch.testing.assert_close(found.bary[clear], expected.bary[clear], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.depth[clear], expected.depth[clear], rtol=0, atol=1e-9)
+
+
+def test_scenes_reach_through_the_near_plane_and_behind_the_camera() -> None:
+    w = torch.cat([clip[:, faces, 3] for clip, faces in map(random_scene, range(3))])
+    assert ((w.amin(dim=-1) < 0) & (w.amax(dim=-1) > 0)).sum() > 4
+    assert (w.amax(dim=-1) < 0).any()
+
+
+def test_single_precision_sees_the_same(rasterizer: Rasterizer) -> None:
+    clip, faces = random_scene(3)
+    single = rasterizer.rasterize(clip.float(), faces, (31, 33))
+    expected, clear = twin_rasterize(clip.float(), faces, 31, 33)
+    assert single.bary.dtype == single.depth.dtype == torch.float32
+    assert torch.equal(single.face[clear], expected.face[clear])
+    torch.testing.assert_close(single.bary[clear].double(), expected.bary[clear], rtol=0, atol=1e-6)
+
+
+def test_points_lie_where_exact_rays_meet_the_triangles(rasterizer: Rasterizer) -> None:
+    cameras = orbit(*(torch.tensor([a, b], dtype=torch.float64) for a, b in ((0.4, 2.0), (0.3, -0.2), (2.2, 1.9), (0.8, 0.9))), 24, 31)
+    vertices, faces = sphere(2)
+    homogeneous = torch.cat((vertices, torch.ones_like(vertices[:, :1])), dim=1)
+    fragments = rasterizer.rasterize(homogeneous @ clip_from_world(cameras, 0.1, 10.0).transpose(1, 2), faces, (24, 31))
+    points = rasterizer.interpolate(vertices, fragments, faces)
+    origins, directions = rays(cameras)
+    seen = fragments.face >= 0
+    a, b, c = vertices[faces[fragments.face[seen]]].unbind(dim=1)
+    normal = torch.linalg.cross(b - a, c - a)
+    t = ((a - origins[seen]) * normal).sum(dim=1) / (directions[seen] * normal).sum(dim=1)
+    assert seen.sum() > 200
+    torch.testing.assert_close(points[seen], origins[seen] + t[:, None] * directions[seen], rtol=0, atol=1e-9)
+    assert (points[~seen] == 0).all()
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_the_nearer_face_wins_and_equals_go_to_the_first(rasterizer: Rasterizer, order: list[int]) -> None:
+    corners = torch.tensor([[-3.0, -3], [30, -3], [-3, 30]])
+    clip = torch.cat((on_screen(corners, 8, 8, 0.5), on_screen(corners, 8, 8, 0.5 - 1e-5)))[None]
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])[order]
+    assert (rasterizer.rasterize(clip, faces, (8, 8)).face == order.index(1)).all()
+    same = torch.tensor([[2, 0, 1], [1, 0, 2], [0, 1, 2]])
+    assert (rasterizer.rasterize(clip, same, (8, 8)).face == 0).all()
+
+
+def test_near_and_far_cut(rasterizer: Rasterizer) -> None:
+    corners = torch.tensor([[0.0, 0], [16, 0], [16, 1], [0, 1]], dtype=torch.float64)
+    across = on_screen(corners, 1, 16, torch.tensor([-2.0, 2, 2, -2], dtype=torch.float64))[None]
+    face = rasterizer.rasterize(across, SQUARE, (1, 16)).face[0, 0] >= 0
+    assert face.tolist() == [4 <= column < 12 for column in range(16)]
+
+
+@pytest.mark.parametrize(("shift", "size"), [(0.5, (16, 16)), (0.0, (16, 16)), (0.5, (16, 32)), (0.25, (13, 19)), (1 / 3, (19, 13))])
+def test_a_tessellated_sheet_covers_each_centre_once(rasterizer: Rasterizer, shift: float, size: tuple[int, int]) -> None:
+    draws = torch.Generator().manual_seed(5)
+    cells = 6
+    step = torch.arange(cells + 1).double()
+    grid = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1)
+    inner = (grid > 0).all(dim=-1) & (grid < cells).all(dim=-1)
+    nudge = (
+        torch.randint(-1, 2, grid.shape, generator=draws).double() if shift != 1 / 3 else torch.rand(grid.shape, generator=draws).double()
+    )
+    points = (grid * 2 + torch.where(inner[..., None], nudge * 0.75, 0) + shift).reshape(-1, 2)
+    corner = (torch.arange(cells)[:, None] * (cells + 1) + torch.arange(cells)).reshape(-1)
+    a, b, c, d = corner, corner + 1, corner + cells + 2, corner + cells + 1
+    faces = torch.cat((torch.stack((a, b, c), dim=1), torch.stack((a, d, c), dim=1)))
+    count = covered(rasterizer, points, faces, *size)
+    centres = torch.arange(max(size)).double() + 0.5
+    inside = (centres >= shift) & (centres < 2 * cells + shift)
+    assert torch.equal(count, (inside[: size[0], None] & inside[None, : size[1]]).long())
+
+
+def test_a_fan_through_a_centre_covers_it_once(rasterizer: Rasterizer) -> None:
+    for sides in (3, 4, 7, 12):
+        points, faces, _ = polygon(sides, 0.0)
+        assert (covered(rasterizer, points * 40 + 4.5, faces, 9, 9) == 1).all()
+
+
+def test_a_sheet_that_reaches_behind_the_camera_has_no_cracks(rasterizer: Rasterizer) -> None:
+    """The plane y = -1 from far behind the camera to far before it fills the lower half of the picture."""
+    step = torch.linspace(-40, 40, 9, dtype=torch.float64)
+    x, z = (part.reshape(-1) for part in torch.meshgrid(step, step + 0.3, indexing="xy"))
+    clip = torch.stack((x, torch.full_like(x, -1), -z * 0.9, -z), dim=-1)[None]
+    corner = (torch.arange(8)[:, None] * 9 + torch.arange(8)).reshape(-1)
+    faces = torch.cat((torch.stack((corner, corner + 1, corner + 10), dim=1), torch.stack((corner, corner + 10, corner + 9), dim=1)))
+    total = sum((rasterizer.rasterize(clip, face[None], (40, 40)).face[0] >= 0).long() for face in faces)
+    below = -pixel_centres(40, 40)[..., 1]
+    assert torch.equal(total, (below > 1 / 39.7).long())
+
+
+def test_faces_without_area_cover_nothing_and_turned_faces_do(rasterizer: Rasterizer) -> None:
+    points = torch.tensor([[0.5, 0.5], [4.5, 4.5], [8.5, 8.5], [8.5, 0.5]], dtype=torch.float64)
+    clip = on_screen(points, 16, 16)[None]
+    empty = torch.tensor([[0, 1, 2], [2, 1, 0], [1, 1, 3], [0, 3, 0], [2, 2, 2]])
+    assert (rasterizer.rasterize(clip, empty, (16, 16)).face == -1).all()
+    there = rasterizer.rasterize(clip, torch.tensor([[0, 2, 3]]), (16, 16)).face
+    back = rasterizer.rasterize(clip, torch.tensor([[3, 2, 0]]), (16, 16)).face
+    assert torch.equal(there, back)
+    assert (there == 0).sum() == 36
+
+
+def test_specks_are_seen_exactly_where_they_hold_a_centre(rasterizer: Rasterizer) -> None:
+    speck = torch.tensor([[-1e-4, -1e-4], [1e-4, -1e-4], [0.0, 1e-4]], dtype=torch.float64)
+    seen = rasterizer.rasterize(on_screen(speck + 4.5, 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face[0] >= 0
+    assert seen.sum() == 1
+    assert seen[4, 4]
+    beside = rasterizer.rasterize(on_screen(speck + 4.501, 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face
+    assert (beside == -1).all()
+
+
+def test_gradients_of_bary_and_depth_are_those_of_finite_differences(rasterizer: Rasterizer) -> None:
+    for seed in (4, 5):
+        clip, faces = random_scene(seed, count=5)
+        _, clear = twin_rasterize(clip, faces, 6, 7)
+
+        def parts(moved: Tensor, faces: Tensor = faces, clear: Tensor = clear) -> tuple[Tensor, Tensor]:
+            fragments = rasterizer.rasterize(moved, faces, (6, 7))
+            return fragments.bary[clear], fragments.depth[clear]
+
+        assert torch.autograd.gradcheck(parts, clip.requires_grad_(), eps=1e-7, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("per_view", [False, True])
+def test_gradients_of_interpolation_are_those_of_finite_differences(rasterizer: Rasterizer, per_view: bool) -> None:
+    clip, faces = random_scene(6, count=4)
+    fragments = rasterizer.rasterize(clip, faces, (5, 6))
+    draws = torch.Generator().manual_seed(0)
+    shape = (2, 12, 3) if per_view else (12, 3)
+    attributes = torch.randn(shape, generator=draws, dtype=torch.float64, requires_grad=True)
+
+    def blended(values: Tensor, bary: Tensor) -> Tensor:
+        return rasterizer.interpolate(values, Fragments(fragments.face, bary, fragments.depth), faces)
+
+    assert torch.autograd.gradcheck(blended, (attributes, fragments.bary.detach().requires_grad_()))
+
+
+def test_the_same_bits_twice(rasterizer: Rasterizer) -> None:
+    vertices, faces = sphere(4)
+    points = (vertices * 0.9).float()
+    results = []
+    for _ in range(2):
+        clip = torch.cat((points, torch.ones_like(points[:, :1])), dim=1).expand(3, -1, 4).clone().requires_grad_()
+        fragments = rasterizer.rasterize(clip, faces, (40, 44))
+        image = rasterizer.interpolate(points, fragments, faces)
+        smooth = rasterizer.antialias(image, fragments, clip, faces)
+        (gradient,) = torch.autograd.grad(smooth.square().sum() + fragments.depth.sum(), clip)
+        results.append((fragments.face, fragments.bary, smooth, gradient))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("views", "vertices", "count", "size"), [(1, 3, 1, (0, 5)), (2, 3, 1, (4, 0)), (1, 4, 0, (3, 3)), (2, 0, 0, (2, 2)), (0, 3, 1, (2, 2))]
+)
+def test_nothing_to_draw_is_drawn_with_zero_gradients(
+    rasterizer: Rasterizer, views: int, vertices: int, count: int, size: tuple[int, int]
+) -> None:
+    clip = torch.ones(views, vertices, 4, requires_grad=True)
+    attributes = torch.ones(vertices, 2, requires_grad=True)
+    faces = torch.arange(3).expand(count, 3)
+    fragments = rasterizer.rasterize(clip, faces, size)
+    assert fragments.face.shape == (views, *size)
+    assert (fragments.face == -1).all()
+    image = rasterizer.antialias(rasterizer.interpolate(attributes, fragments, faces), fragments, clip, faces)
+    assert image.shape == (views, *size, 2)
+    (image.sum() + fragments.bary.sum() + fragments.depth.sum()).backward()
+    assert clip.grad is not None
+    assert attributes.grad is not None
+    assert not clip.grad.any()
+    assert not attributes.grad.any()
+
+
+def test_bad_input_is_named(rasterizer: Rasterizer) -> None:
+    clip = on_screen(torch.tensor([[0.0, 0], [4, 0], [4, 4], [0, 4]]), 4, 4)[None]
+    fragments = rasterizer.rasterize(clip, SQUARE, (4, 4))
+    broken = clip.clone()
+    broken[0, 2, 1] = math.nan
+    cases = [
+        ("clip: shape", lambda: rasterizer.rasterize(clip[0], SQUARE, (4, 4))),
+        ("clip: dtype", lambda: rasterizer.rasterize(clip.half(), SQUARE, (4, 4))),
+        ("view 0, vertex 2", lambda: rasterizer.rasterize(broken, SQUARE, (4, 4))),
+        ("NaN or infinity", lambda: rasterizer.rasterize(clip / 0, SQUARE, (4, 4))),
+        ("faces: torch.int32", lambda: rasterizer.rasterize(clip, SQUARE.int(), (4, 4))),
+        ("faces: .* 0 to 4, expected 0 to 3", lambda: rasterizer.rasterize(clip, torch.tensor([[0, 1, 4]]), (4, 4))),
+        ("faces: .* -1 to", lambda: rasterizer.rasterize(clip, torch.tensor([[0, 1, -1]]), (4, 4))),
+        ("faces: .* on meta", lambda: rasterizer.rasterize(clip, SQUARE.to("meta"), (4, 4))),
+        ("size: -1", lambda: rasterizer.rasterize(clip, SQUARE, (-1, 4))),
+        ("attributes: shape", lambda: rasterizer.interpolate(torch.ones(2, 4, 3), fragments, SQUARE)),
+        ("attributes: torch.float64", lambda: rasterizer.interpolate(torch.ones(4, 3).double(), fragments, SQUARE)),
+        ("faces: .* expected 0 to 2", lambda: rasterizer.interpolate(torch.ones(3, 3), fragments, SQUARE)),
+        ("fragments: face 1", lambda: rasterizer.interpolate(torch.ones(4, 3), fragments, SQUARE[:1])),
+        ("image: shape", lambda: rasterizer.antialias(torch.ones(1, 4, 5, 1), fragments, clip, SQUARE)),
+        ("image: torch.float64", lambda: rasterizer.antialias(torch.ones(1, 4, 4, 1).double(), fragments, clip, SQUARE)),
+        ("clip: shape", lambda: rasterizer.antialias(torch.ones(1, 4, 4, 1), fragments, clip.expand(2, 4, 4), SQUARE)),
+    ]
+    for words, call in cases:
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_a_back_end_is_named_or_refused() -> None:
+    assert resolve_rasterizer("auto", "cpu").name == resolve_rasterizer("warp", "cpu").name == "warp"
+    with pytest.raises(BadInput, match=r"raster.backend 'opengl'"):
+        resolve_rasterizer("opengl", "cpu")
