@@ -1,8 +1,5 @@
 """The nearest point of a surface, through a tree of boxes, on CPU and CUDA."""
 
-# Warp reads a kernel's annotations as values.
-# mypy: disable-error-code="attr-defined,valid-type"
-
 from typing import Any
 
 import torch
@@ -10,22 +7,7 @@ import warp as wp
 from torch import Tensor
 
 from dreamfusion_mesh.kernels.launch import as_warp, launch
-
-_FARTHEST = wp.constant(wp.float32(1e10))
-
-wp.get_module(__name__).options.update({"enable_backward": False})
-
-
-@wp.kernel
-def _closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), places: wp.array(dtype=wp.vec3), faces: wp.array(dtype=int), start: int):
-    row = start + wp.tid()
-    point = points[row]
-    found = wp.mesh_query_point_no_sign(mesh, point, _FARTHEST)
-    if found.result:
-        places[row] = wp.mesh_eval_position(mesh, found.face, found.u, found.v)
-        faces[row] = found.face
-    else:
-        faces[row] = -1
+from dreamfusion_mesh.kernels.trace_warp import closest
 
 
 class SurfaceTree:
@@ -50,11 +32,9 @@ class SurfaceTree:
         asked = points.detach().float().contiguous()
         places, faces = torch.empty_like(asked), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
         arguments = [self._mesh.id, as_warp(asked, wp.vec3), as_warp(places, wp.vec3), as_warp(faces, wp.int32)]
-        launch(_closest, len(asked), arguments, asked.device)
+        launch(closest, len(asked), arguments, asked.device)
         if bool((faces < 0).any()):
-            raise ValueError(
-                f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point; they are not finite, or no face has area"
-            )
+            raise ValueError(f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point: not finite, or no face has area")
         return places, faces.long(), (asked - places).norm(dim=1)
 
 
