@@ -1,4 +1,4 @@
-"""Triangles: normals and smoothness while they are optimised; tidy, decimate and place once they are done."""
+"""Triangles: normals, how smooth they are, and where they stand."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.soundness import Soundness, face_adjacency, signed_volume, soundness, weld
-from dreamfusion_mesh.shape.tidy import decimate, tidy
-
-__all__ = [
-    "Soundness",
-    "decimate",
-    "face_adjacency",
-    "face_normals",
-    "laplacian_loss",
-    "normal_consistency_loss",
-    "place",
-    "signed_volume",
-    "soundness",
-    "tidy",
-    "vertex_normals",
-    "weld",
-]
+from dreamfusion_mesh.shape.soundness import face_adjacency
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:

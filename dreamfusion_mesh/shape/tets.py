@@ -15,9 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.records import Mesh, TetGrid
-from dreamfusion_mesh.shape.grid import bcc_grid, tet_grid
-
-__all__ = ["Box", "TetSurface", "density_threshold", "marching_tets", "occupied_box", "sdf_from_density", "sdf_sign_loss", "tet_grid"]
+from dreamfusion_mesh.shape.grid import bcc_grid
 
 Density = Callable[[Tensor], Tensor]  # [N, 3] points -> [N] density
 
@@ -246,7 +244,8 @@ class TetSurface(nn.Module):
         self.register_buffer("origin", grid.vertices[0].clone())
         self.register_buffer("cell", torch.tensor(grid.cell, dtype=torch.float64))
         self.register_buffer("counts", (extent / grid.cell).round().long())
-        self._near: tuple[Tensor, Tensor, TetGrid, Tensor] | None = None
+        self._fixed = on_boundary(grid.vertices, grid)
+        self._near: tuple[Tensor, Tensor, TetGrid] | None = None  # the sdf it was found with, and what was found
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor], device: torch.device | str) -> TetSurface:
@@ -258,28 +257,32 @@ class TetSurface(nn.Module):
 
     def mesh(self) -> Mesh:
         """The surface now, with gradients to `sdf` and `deform`; closed. It has no faces where the sdf has one sign."""
-        rows, fixed, near, _ = self._lookup()
+        rows, near = self._lookup()
+        fixed = self._fixed[rows, None]
         moves = REACH * near.cell * torch.tanh(self.deform.index_select(0, rows))
-        sdf = self.sdf.index_select(0, rows)
-        sdf = torch.where(fixed, sdf.clamp_min(0.05 * near.cell), sdf)
-        return marching_tets(near.vertices + torch.where(fixed[:, None], 0.0, moves), sdf, near)
+        return marching_tets(near.vertices + torch.where(fixed, 0.0, moves), self._closed(rows), near)
 
     def sign_loss(self) -> Tensor:
         """`sdf_sign_loss` of the whole grid, the distance counted in cells; looks only near the surface."""
-        rows, _, near, _ = self._lookup()
-        return sdf_sign_loss(self.sdf.index_select(0, rows) / near.cell, near.edges)
+        rows, near = self._lookup()
+        return sdf_sign_loss(self._closed(rows) / near.cell, near.edges)
+
+    def _closed(self, rows: Tensor) -> Tensor:
+        """The sdf of these vertices, on the box never inside."""
+        sdf = self.sdf.index_select(0, rows)
+        return torch.where(self._fixed[rows], sdf.clamp_min(0.05 * self.grid.cell), sdf)
 
     @torch.no_grad()
-    def _lookup(self) -> tuple[Tensor, Tensor, TetGrid, Tensor]:
-        """Vertices [n], which of them are on the box [n], their part of the grid, and the sdf [N] it was found with.
+    def _lookup(self) -> tuple[Tensor, TetGrid]:
+        """Vertices [n] of the tetrahedra near the surface, and those as a grid of their own.
 
         Outside that part every |sdf| was at least NEAR cells and no sign changed, so until some value has drifted so far none can.
         """
         limit = NEAR * self.grid.cell
-        if self._near is None or not float((self.sdf - self._near[3]).abs().max()) < limit:
-            rows, near = _near_surface(self.grid, self.sdf, limit)
-            self._near = rows, on_boundary(self.grid.vertices, self.grid)[rows], near, self.sdf.detach().clone()
-        return self._near
+        if self._near is None or not float((self.sdf - self._near[0]).abs().max()) < limit:
+            everywhere = torch.arange(len(self.sdf), device=self.sdf.device)
+            self._near = self.sdf.detach().clone(), *_near_surface(self.grid, self._closed(everywhere), limit)
+        return self._near[1:]
 
 
 def _near_surface(grid: TetGrid, sdf: Tensor, limit: float) -> tuple[Tensor, TetGrid]:
