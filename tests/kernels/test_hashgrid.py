@@ -184,7 +184,7 @@ def test_rows_of_a_strided_tensor_are_read_as_they_stand() -> None:
     ("points", "table", "words"),
     [
         (torch.zeros(4, 2), torch.zeros(MIXED.rows, 2), r"points: torch.float32 \[4, 2\]"),
-        (torch.zeros(4, 3).double(), torch.zeros(MIXED.rows, 2), "points: torch.float64"),
+        (torch.zeros(4, 3).double(), torch.zeros(MIXED.rows, 2), r"points: .*float64"),
         (torch.zeros(4, 3), torch.zeros(MIXED.rows, 3), rf"table: .*expected torch.float32 \[{MIXED.rows}, 2\]"),
     ],
 )

@@ -1,0 +1,213 @@
+"""The march against brute force, compositing against a float64 twin, and what both conserve."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.kernels import march as marching
+from dreamfusion_mesh.kernels.march import Samples, accumulate, composite_weights, march
+
+HALF, STEP = 0.8, 0.07
+
+
+def rays(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Rays from a sphere around the box towards its inside, a few along axes, from within and past it."""
+    draws = torch.Generator().manual_seed(seed)
+    origins = torch.nn.functional.normalize(torch.randn(count, 3, generator=draws), dim=1) * 2.5
+    directions = torch.nn.functional.normalize((torch.rand(count, 3, generator=draws) * 2 - 1) * HALF - origins, dim=1)
+    origins[0], directions[0] = torch.tensor([0.1, 0.2, 3.0]), torch.tensor([0.0, 0.0, -1.0])
+    origins[1], directions[1] = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.6, 0.8, 0.0])
+    origins[2], directions[2] = torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])  # away from the box
+    origins[3], directions[3] = torch.tensor([0.9, 0.0, 3.0]), torch.tensor([0.0, 0.0, -1.0])  # beside it
+    return origins, directions, torch.rand(count, generator=draws)
+
+
+def crossing(origins: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Entry and exit of the box, by clipping against its six planes one after another in float64."""
+    start, along = origins.double().numpy(), directions.double().numpy()
+    enter, leave = np.zeros(len(start)), np.full(len(start), np.inf)
+    for axis in range(3):
+        for side in (-1, 1):
+            distance = side * start[:, axis] - HALF  # positive outside this plane
+            speed = side * along[:, axis]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                hit = -distance / speed
+            enter = np.where(speed < 0, np.maximum(enter, hit), enter)
+            leave = np.where(speed > 0, np.minimum(leave, hit), leave)
+            leave = np.where((speed == 0) & (distance > 0), -np.inf, leave)
+    return enter, leave
+
+
+def test_the_samples_are_those_of_a_brute_force_march() -> None:
+    size = 12
+    origins, directions, jitter = rays(200)
+    occupied = torch.rand(size, size, size, generator=torch.Generator().manual_seed(5)) < 0.3
+    found = march(origins, directions, occupied, HALF, STEP, jitter)
+    enter, leave = crossing(origins, directions)
+    compared = 0
+    for ray in range(len(origins)):
+        piece = np.arange(max(0, int(np.ceil((leave[ray] - enter[ray]) / STEP)))) if leave[ray] > enter[ray] else np.arange(0)
+        low = enter[ray] + piece * STEP
+        width = np.minimum(STEP, leave[ray] - low)
+        t = low + float(jitter[ray]) * width
+        place = (origins[ray].double().numpy() + t[:, None] * directions[ray].double().numpy() + HALF) / (2 * HALF) * size
+        cell = np.clip(np.floor(place).astype(int), 0, size - 1)
+        taken = occupied.numpy()[cell[:, 0], cell[:, 1], cell[:, 2]]
+        clear = (np.abs(place - np.round(place)) > 1e-4).all(axis=1) & (width > 1e-5)  # float32 may round others to the cell beside
+        mine = slice(int(found.offsets[ray]), int(found.offsets[ray + 1]))
+        assert (found.ray[mine] == ray).all()
+        mine_t, mine_width = found.t[mine].numpy(), found.width[mine].numpy()
+        for at, wide in zip(t[taken & clear], width[taken & clear], strict=True):  # none missed
+            nearest = np.abs(mine_t - at).argmin()
+            assert abs(mine_t[nearest] - at) < 5e-6
+            assert abs(mine_width[nearest] - wide) < 5e-6
+            compared += 1
+        for at in mine_t:  # none in an empty cell
+            nearest = np.abs(t - at).argmin()
+            assert abs(t[nearest] - at) < 5e-6
+            assert taken[nearest] or not clear[nearest]
+    assert compared > 500
+
+
+def full(size: int = 4) -> Tensor:
+    return torch.ones(size, size, size, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("middle", [True, False])
+def test_widths_add_up_to_the_way_through_the_box(middle: bool) -> None:
+    origins, directions, jitter = rays(100)
+    found = march(origins, directions, full(), HALF, STEP, torch.full_like(jitter, 0.5) if middle else jitter)
+    way = accumulate(found.width[:, None], found.offsets)[:, 0]
+    enter, leave = crossing(origins, directions)
+    torch.testing.assert_close(way.double(), torch.from_numpy(np.maximum(leave - enter, 0)), rtol=0, atol=3e-6)
+    assert way[2] == 0
+    assert way[3] == 0
+    assert way[1] > 0  # from within
+
+
+def test_samples_are_packed_front_to_back_within_their_pieces() -> None:
+    origins, directions, jitter = rays(100)
+    found = march(origins, directions, full(), HALF, STEP, jitter)
+    assert found.offsets[0] == 0
+    assert found.offsets[-1] == len(found.t)
+    assert torch.equal(found.ray, torch.repeat_interleave(torch.arange(100), found.offsets.diff()))
+    same = found.ray[1:] == found.ray[:-1]
+    assert (found.t[1:] > found.t[:-1])[same].all()
+    enter = torch.from_numpy(crossing(origins, directions)[0]).float()
+    share = ((found.t - enter[found.ray]) / STEP) % 1
+    long = found.width > STEP * 0.999
+    torch.testing.assert_close(share[long], jitter[found.ray][long], rtol=0, atol=1e-4)
+
+
+def test_a_bool_grid_means_the_same_and_an_empty_one_gives_nothing() -> None:
+    origins, directions, jitter = rays(50)
+    grid = torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(2)) < 0.5
+    one, other = (march(origins, directions, kind, HALF, STEP, jitter) for kind in (grid, grid.to(torch.uint8) * 255))
+    assert torch.equal(one.t, other.t)
+    assert len(one.t) > 0
+    nothing = march(origins, directions, torch.zeros_like(grid), HALF, STEP, jitter)
+    assert len(nothing.t) == len(nothing.ray) == len(nothing.width) == 0
+    assert nothing.offsets.tolist() == [0] * 51
+    none = march(origins[:0], directions[:0], grid, HALF, STEP, jitter[:0])
+    assert none.offsets.tolist() == [0]
+
+
+def test_bad_arguments_are_named() -> None:
+    origins, directions, jitter = rays(10)
+    with pytest.raises(ValueError, match=r"occupied: torch.float32 \[4, 4, 4\]"):
+        march(origins, directions, full().float(), HALF, STEP, jitter)
+    with pytest.raises(ValueError, match=r"jitter: torch.float32 \[9\], expected torch.float32 \[10\]"):
+        march(origins, directions, full(), HALF, STEP, jitter[:9])
+    with pytest.raises(ValueError, match="step 0"):
+        march(origins, directions, full(), HALF, 0.0, jitter)
+    with pytest.raises(ValueError, match=r"offsets: .*int32"):
+        accumulate(torch.zeros(4, 2), torch.zeros(2, dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"optical_depth: .*float64"):
+        composite_weights(torch.zeros(4).double(), torch.tensor([0, 4]))
+
+
+def test_too_many_samples_are_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marching, "_MOST_SAMPLES", 100)
+    with pytest.raises(ValueError, match="at most 100"):
+        march(*rays(50)[:2], full(), HALF, STEP, torch.zeros(50))
+
+
+def packed(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Optical depths from 1e-6 to about 30 on rays of 0 to 40 samples."""
+    draws = torch.Generator().manual_seed(seed)
+    counts = torch.randint(0, 41, (60,), generator=draws)
+    counts[0] = 0
+    counts[-1] = 0
+    offsets = torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0)))
+    depths = 10 ** (torch.rand(int(offsets[-1]), generator=draws) * 5 - 6)
+    depths[::17] *= 300
+    depths[5] = 0
+    return depths, offsets
+
+
+def composite_twin(depths: Tensor, offsets: Tensor) -> Tensor:
+    """By cumulated products, ray by ray."""
+    parts = []
+    for first, last in itertools.pairwise(offsets.tolist()):
+        clear = torch.exp(-depths[first:last])
+        before = torch.cat((torch.ones_like(clear[:1]), torch.cumprod(clear, 0)[:-1]))
+        parts.append(before * -torch.expm1(-depths[first:last]))
+    return torch.cat(parts)
+
+
+def test_weights_and_their_gradient_equal_the_twins() -> None:
+    depths, offsets = packed()
+    mine, theirs = depths.clone().requires_grad_(), depths.double().requires_grad_()
+    found, wanted = composite_weights(mine, offsets), composite_twin(theirs, offsets)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-12)
+    upstream = torch.randn(len(depths), generator=torch.Generator().manual_seed(1))
+    found.backward(upstream)
+    wanted.backward(upstream.double())
+    torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=0, atol=1e-5)
+
+
+def test_the_gradient_is_the_finite_difference() -> None:
+    depths = torch.tensor([0.3, 0.7, 0.2, 1.1])
+    offsets = torch.tensor([0, 1, 1, 4])
+    upstream = torch.tensor([1.0, -2.0, 0.5, 3.0])
+    leaf = depths.clone().requires_grad_()
+    (composite_weights(leaf, offsets) * upstream).sum().backward()
+    for i in range(4):
+        away = torch.zeros(4)
+        away[i] = 2**-7
+        ends = [float((composite_weights(depths + sign * away, offsets) * upstream).sum()) for sign in (1, -1)]
+        assert float(leaf.grad[i]) == pytest.approx((ends[0] - ends[1]) * 2**6, abs=1e-4)
+
+
+def test_the_weights_of_a_ray_sum_to_its_opacity() -> None:
+    depths, offsets = packed(3)
+    opacity = accumulate(composite_weights(depths, offsets)[:, None], offsets)[:, 0]
+    whole = accumulate(depths.double().float()[:, None], offsets)[:, 0].double()
+    torch.testing.assert_close(opacity.double(), -torch.expm1(-whole), rtol=2e-6, atol=1e-12)
+    assert opacity[0] == 0
+
+
+def test_sums_equal_index_add_and_their_gradient_is_the_rays() -> None:
+    _, offsets = packed()
+    ray = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+    values = torch.randn(len(ray), 5, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    sums = accumulate(values, offsets)
+    wanted = torch.zeros(len(offsets) - 1, 5).double().index_add(0, ray, values.detach().double())
+    torch.testing.assert_close(sums.double(), wanted, rtol=0, atol=1e-5)
+    upstream = torch.randn_like(sums)
+    sums.backward(upstream)
+    assert torch.equal(values.grad, upstream[ray])
+
+
+def test_forward_and_backward_have_the_same_bits_twice() -> None:
+    outcomes = []
+    for _ in range(2):
+        found: Samples = march(*rays(3000)[:2], full(), HALF, STEP, rays(3000)[2])
+        depths = (found.t * found.width).requires_grad_()
+        image = accumulate(composite_weights(depths, found.offsets)[:, None] * found.t[:, None], found.offsets)
+        image.square().sum().backward()
+        outcomes.append((found.t, image, depths.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
