@@ -79,4 +79,5 @@ def _doubled_areas(vertices: Tensor, faces: Tensor) -> Tensor:
 
 def _unit(vectors: Tensor) -> Tensor:
     """Normalised; the zero vector stays zero, with a finite gradient."""
-    return vectors * vectors.square().sum(dim=1, keepdim=True).clamp_min(1e-30).rsqrt()
+    # The derivative of rsqrt at the bound, 1e36 / 2, is the largest that float32 still holds.
+    return vectors * vectors.square().sum(dim=1, keepdim=True).clamp_min(1e-24).rsqrt()
