@@ -106,6 +106,8 @@ def input_gradient(points: Tensor, table: Tensor, upstream: Tensor, grid: HashGr
 def _check(points: Tensor, table: Tensor, grid: HashGrid) -> None:
     if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
         raise ValueError(f"points: {points.dtype} {list(points.shape)}, expected torch.float32 [N, 3]")
+    if points.shape[0] * grid.levels >= 2**31:
+        raise ValueError(f"points: {points.shape[0]} at {grid.levels} levels, the kernels count to 2^31; encode fewer at once")
     if table.shape != (grid.rows, grid.features) or table.dtype != torch.float32 or table.device != points.device:
         raise ValueError(
             f"table: {table.dtype} {list(table.shape)} on {table.device}, "
