@@ -59,13 +59,20 @@ def hausdorff(written: Written, reference: Mesh) -> float:
     """Symmetric Hausdorff distance over the reference's bounding diagonal, both surfaces in one space.
 
     Measured from every vertex and SURFACE_SAMPLES points of each surface to the closest point of the other: a lower bound, close where
-    samples are dense. Source: Cignoni et al., "Metro: measuring error on simplified surfaces", 1998.
+    samples are dense. Boxes that differ by more than a diagonal are not sampled: their difference is the bound given. Infinite where a
+    surface has no area. Source: Cignoni et al., "Metro: measuring error on simplified surfaces", 1998.
     """
     vertices = reference.vertices.detach().cpu().double().numpy()
     faces = reference.faces.detach().cpu().numpy()
-    diagonal = float(np.linalg.norm(vertices[np.unique(faces)].max(axis=0) - vertices[np.unique(faces)].min(axis=0)))
-    one_way = _farthest(written.vertices, written.faces, vertices, faces), _farthest(vertices, faces, written.vertices, written.faces)
-    return max(one_way) / max(diagonal, np.finfo(np.float64).tiny)
+    if not (corner_areas(vertices[faces]).any() and corner_areas(written.vertices[written.faces]).any()):
+        return float("inf")
+    low, high = bounds(vertices[np.unique(faces)])
+    diagonal = float(np.linalg.norm(high - low))
+    apart = float(np.abs(np.stack(bounds(written.vertices)) - np.stack((low, high))).max()) / diagonal
+    if apart > 1:
+        return apart
+    mine, other = (written.vertices - low) / diagonal, (vertices - low) / diagonal
+    return max(_farthest(mine, written.faces, other, faces), _farthest(other, faces, mine, written.faces))
 
 
 def bounds(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,11 +125,8 @@ def _farthest(from_vertices: np.ndarray, from_faces: np.ndarray, to_vertices: np
     from dreamfusion_mesh.kernels.trace import closest_point
 
     points = np.concatenate([from_vertices[np.unique(from_faces)], _samples(from_vertices, from_faces)])
-    middle = to_vertices.mean(axis=0)  # single precision near the origin
-    target = torch.from_numpy(to_vertices - middle).float().contiguous()
-    query = torch.from_numpy(points - middle).float().contiguous()
-    found = closest_point(query, target, torch.from_numpy(to_faces.astype(np.int64)).contiguous())
-    return float(found[2].max())
+    query, target = torch.from_numpy(points).float(), torch.from_numpy(to_vertices).float()
+    return float(closest_point(query, target, torch.from_numpy(to_faces.astype(np.int64)))[2].max())
 
 
 def _samples(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

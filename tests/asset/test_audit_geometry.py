@@ -110,5 +110,18 @@ def test_a_bulge_between_corners_is_found() -> None:
     assert hausdorff(written(bent, fan), record(flat, faces)) == pytest.approx(0.1 / 2**0.5, rel=1e-5)
 
 
+def test_surfaces_far_apart_or_without_area_have_their_distance_too() -> None:
+    vertices, faces = plate(0.0)
+    assert hausdorff(written(vertices + np.array([0, 1e30, 0]), faces), record(vertices, faces)) == pytest.approx(1e30 / 2**0.5)
+    assert hausdorff(written(vertices * 0, faces), record(vertices, faces)) == np.inf
+
+
+def test_size_and_place_do_not_change_the_distance() -> None:
+    (vertices, faces), bent = plate(0.0), plate(0.05)[0]
+    for scale, shift in ((1e-4, 0.0), (1e6, 3e6)):
+        found = hausdorff(written(vertices * scale + shift, faces), record(bent * scale + shift, faces))
+        assert found == pytest.approx(0.05 / 2**0.5, rel=1e-5)
+
+
 def _surface(found: Written) -> tuple[np.ndarray, np.ndarray]:
     return found.vertices, found.faces
