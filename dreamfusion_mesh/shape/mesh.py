@@ -63,8 +63,9 @@ def place(mesh: Mesh, longest_side: float) -> tuple[Mesh, float, Tensor]:
     Gives the placed mesh, the scale and the offset [3]: placed = scale * vertex + offset.
     Raises RunFailed for a mesh without extent.
     """
-    low, high = mesh.vertices.amin(dim=0), mesh.vertices.amax(dim=0)
-    extent = float((high - low).max()) if len(mesh.vertices) else 0.0
+    spots = mesh.vertices if len(mesh.vertices) else mesh.vertices.new_zeros(1, 3)
+    low, high = spots.amin(dim=0), spots.amax(dim=0)
+    extent = float((high - low).max())
     if not 0 < extent < float("inf"):
         raise RunFailed(f"place: the mesh's longest side is {extent:.4g}, expected a finite length above 0")
     scale = longest_side / extent

@@ -105,12 +105,12 @@ def shell_volumes(vertices: Tensor, faces: Tensor, shell: Tensor) -> Tensor:
     return torch.zeros(count, dtype=vertices.dtype, device=vertices.device).index_add(0, shell, _cones(vertices, faces))
 
 
-def degenerate(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[F] bool: a corner twice, or lower than FLAT of the mesh's diagonal."""
+def degenerate(vertices: Tensor, faces: Tensor, flat: float = FLAT) -> Tensor:
+    """[F] bool: a corner twice, or lower than `flat` of the mesh's diagonal."""
     corners = vertices[faces]
     longest = (corners - corners.roll(1, dims=1)).norm(dim=2).amax(dim=1)
     doubled = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    return doubled <= longest * FLAT * (vertices.amax(dim=0) - vertices.amin(dim=0)).norm()
+    return doubled <= longest * flat * (vertices.amax(dim=0) - vertices.amin(dim=0)).norm()
 
 
 def weld(mesh: Mesh) -> Mesh:

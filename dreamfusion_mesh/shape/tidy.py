@@ -16,10 +16,11 @@ from torch import Tensor
 from dreamfusion_mesh.config import MeshSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.soundness import shell_volumes, shells, soundness, weld
+from dreamfusion_mesh.shape.soundness import degenerate, shell_volumes, shells, signed_volume, soundness, weld
 
-_SLIVER = 1e-4  # of the diagonal: edges and heights under this are given up
-_GAP = 1e-5  # of the diagonal: how far vertices at one place are moved apart
+_SLIVER = 1e-5  # of the diagonal: edges shorter than this are given up, and faces lower than this relaxed
+_GAP = 1e-5  # of the diagonal: how far vertices at one place are moved apart at first
+_CLOSE = 0.03  # change of the volume up to which the first sound reduction is taken
 _CRUMB = 0.005  # of the faces: smaller shells that decimation has made are dropped
 _AGGRESSIVENESS = (7.0, 4.0)  # of quadric collapse, in the order they are tried
 
@@ -37,7 +38,7 @@ def tidy(mesh: Mesh, settings: MeshSettings) -> Mesh:
     solid = _outer_shells(_from_manifold(_manifold(raw)), settings.smallest_part)
     solid = Mesh(_taubin(solid.vertices, solid.faces, settings.smooth), solid.faces)
     simple = _from_manifold(_manifold(solid).simplify(_SLIVER * _diagonal(solid.vertices)))
-    result = _finished(_outer_shells(simple, settings.smallest_part), mesh.vertices.dtype)
+    result = _finished(_relaxed(_outer_shells(simple, settings.smallest_part)), mesh.vertices.dtype)
     found = soundness(weld(result))
     if not found.sound:
         raise RunFailed(f"tidy: the surface cannot be made sound ({found}); raise mesh.smooth or mesh.smallest_part")
@@ -47,21 +48,29 @@ def tidy(mesh: Mesh, settings: MeshSettings) -> Mesh:
 def decimate(mesh: Mesh, triangles: int) -> Mesh:
     """At most `triangles` triangles, and still sound; the mesh itself where it is both already. On the CPU, without uvs.
 
-    Quadric edge collapse (Garland & Heckbert 1997) first; where its result is not sound, collapses that cannot break a manifold
-    (manifold3d), with the smallest tolerance that meets the budget.
+    Quadric edge collapse (Garland & Heckbert 1997) first, repaired if need be; then collapses that cannot break a manifold
+    (manifold3d), with the smallest tolerance that meets the budget. The first sound one that keeps the volume and the number of
+    shells is taken, else the sound one that keeps them best.
     Raises RunFailed with numbers where none of them is sound.
     """
-    raw, dtype, tried = _double(mesh), mesh.vertices.dtype, []
-    if len(raw.faces) <= triangles and soundness(weld(mesh.detach())).sound:
+    raw, dtype, tried, best = _double(mesh), mesh.vertices.dtype, [], (torch.inf, mesh)
+    before = soundness(weld(mesh.detach()))
+    if len(raw.faces) <= triangles and before.sound:
         return Mesh(raw.vertices.to(dtype), raw.faces)
+    volume = float(signed_volume(raw.vertices, raw.faces))
     for candidate in _reductions(raw, triangles):
         reduced = _finished(candidate, dtype)
         found = soundness(weld(reduced))
         if found.sound and len(reduced.faces) <= triangles:
-            return reduced
+            change = abs(float(signed_volume(reduced.vertices.double(), reduced.faces)) / volume - 1) + abs(found.shells - before.shells)
+            best = min(best, (change, reduced), key=lambda pair: pair[0])
+            if change <= _CLOSE:
+                break
         tried.append(f"{len(reduced.faces)} triangles with {found}")
-    outcome = "; ".join(tried) or "none with so few"
-    raise RunFailed(f"decimate: {len(raw.faces)} triangles to at most {triangles}: no sound result ({outcome}); raise mesh.triangles")
+    if best[0] == torch.inf:
+        outcome = "; ".join(tried) or "none with so few"
+        raise RunFailed(f"decimate: {len(raw.faces)} triangles to at most {triangles}: no sound result ({outcome}); raise mesh.triangles")
+    return best[1]
 
 
 def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
@@ -72,6 +81,8 @@ def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
     for aggressiveness in _AGGRESSIVENESS:
         v, f = fast_simplification.simplify(points, faces, target_count=min(triangles, len(faces)), agg=aggressiveness)
         collapsed = _cleaned(Mesh(torch.from_numpy(v), torch.from_numpy(f).long()))
+        if len(collapsed.faces) == 0:
+            continue
         yield collapsed
         solid = _solid(collapsed)
         if solid is not None:
@@ -162,13 +173,32 @@ def _taubin(vertices: Tensor, faces: Tensor, passes: int) -> Tensor:
     return vertices
 
 
+def _relaxed(mesh: Mesh) -> Mesh:
+    """Corners of faces lower than _SLIVER of the diagonal drawn half-way to their neighbours' mean, until there are none."""
+    vertices = mesh.vertices
+    for _ in range(10):
+        low = degenerate(vertices, mesh.faces, _SLIVER)
+        if not bool(low.any()):
+            break
+        corners = mesh.faces[low].unique()
+        vertices = vertices.index_add(0, corners, 0.5 * _neighbour_offsets(vertices, mesh.faces)[corners])
+    return Mesh(vertices, mesh.faces)
+
+
 def _finished(mesh: Mesh, dtype: torch.dtype) -> Mesh:
-    """In its own precision, with vertices that would fall on one place moved a little towards their own neighbours."""
-    _, place, uses = mesh.vertices.float().unique(dim=0, return_inverse=True, return_counts=True)
-    shared = (uses > 1)[place]
-    direction = torch.nn.functional.normalize(_neighbour_offsets(mesh.vertices, mesh.faces), dim=1)
-    moved = mesh.vertices + _GAP * _diagonal(mesh.vertices) * direction
-    return Mesh(torch.where(shared[:, None], moved, mesh.vertices).to(dtype), mesh.faces)
+    """In its own precision, where vertices that would fall on one place, and corners of flat faces, have moved a little towards
+    their own neighbours: each time twice as far, until there are none."""
+    vertices = mesh.vertices
+    for attempt in range(6):
+        rounded = vertices.float()
+        _, place, uses = rounded.unique(dim=0, return_inverse=True, return_counts=True)
+        moves = (uses > 1)[place]
+        moves[mesh.faces[degenerate(rounded.double(), mesh.faces)]] = True
+        if not bool(moves.any()):
+            break
+        offsets = torch.nn.functional.normalize(_neighbour_offsets(vertices, mesh.faces), dim=1)
+        vertices = vertices + torch.where(moves[:, None], _GAP * 2**attempt * _diagonal(vertices) * offsets, 0.0)
+    return Mesh(vertices.to(dtype), mesh.faces)
 
 
 def _cleaned(mesh: Mesh) -> Mesh:
@@ -190,4 +220,6 @@ def _double(mesh: Mesh) -> Mesh:
 
 
 def _diagonal(vertices: Tensor) -> float:
+    if len(vertices) == 0:
+        return 0.0
     return float((vertices.amax(dim=0) - vertices.amin(dim=0)).norm())
