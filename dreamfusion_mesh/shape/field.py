@@ -93,8 +93,7 @@ class HashField(nn.Module):
     def _normals(self, unit: Tensor, points: Tensor, before: Tensor) -> Tensor:
         """The exponent's gradient by hand, so that it costs no second graph and works without gradients."""
         unit, points = unit.detach(), points.detach()
-        gate = torch.sigmoid(before)
-        slope = gate * (1 + before * (1 - gate)) * self.density_weight  # silu'
+        slope = _SiluSlope.apply(before) * self.density_weight
         half = self.settings.hidden
         in_unit = input_gradient(unit, self.table, slope @ self.hidden_weight[:half], self.grid)
         outward = self._blob(points)[:, None] * points / self.settings.blob_radius**2 - in_unit / (2 * self.half_extent)
@@ -114,6 +113,24 @@ class HashField(nn.Module):
         if not bool(torch.isfinite(points.detach()).all()):
             bad = int((~torch.isfinite(points.detach())).any(dim=1).sum())
             raise ValueError(f"points: {bad} of {len(points)} are not finite")
+
+
+class _SiluSlope(torch.autograd.Function):
+    """The derivative of SiLU, s + x s (1 - s) with s = sigmoid(x); by hand, for autograd would keep five such tensors."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        s = torch.sigmoid(x)
+        return (1 - s).mul_(x).add_(1).mul_(s)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, upstream: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        s = torch.sigmoid(x)
+        curve = (1 - 2 * s).mul_(x).add_(2).mul_(s).mul_(1 - s)
+        return curve.mul_(upstream)
 
 
 class _BoundedExp(torch.autograd.Function):
