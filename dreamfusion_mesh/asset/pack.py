@@ -60,9 +60,10 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     grid = _grid(size, padding)
     local = _straighten(charts)
     area = float(signed_areas(local, charts.face_uvs).sum())
-    discs = widths(charts)
     low, high, best = 0.0, 1.0, None
-    for turn in range(_ROUNDS):
+    hopeless = _too_full(np.ones(charts.count), grid)
+    discs = np.ones(0) if hopeless else widths(charts)
+    for turn in range(0 if hopeless else _ROUNDS):
         share = _FIRST_SHARE if turn == 0 else (low + high) / 2
         scale = np.sqrt(share / area) * grid.count
         placed = _place(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
@@ -138,23 +139,34 @@ def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.
 def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
     """[U, 2] places in cells; None where no order tried finds a place for every chart. Few charts waste much: more orders are tried."""
     bitmaps = _bitmaps(charts, local)
-    sizes = [(max(b.shape), int(b.sum()), sum(b.shape), min(b.shape)) for b in bitmaps]
+    cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])
+    if _too_full(cells, grid):
+        return None
+    sizes = [(max(b.shape), int(n), sum(b.shape), min(b.shape)) for b, n in zip(bitmaps, cells, strict=True)]
+    shapes = [_turns(bitmap, grid) for bitmap in bitmaps]
     orders = [(measure, by_top) for measure in range(4) for by_top in (True, False)]
     for measure, by_top in orders[: max(1, min(len(orders), _TRIES // charts.count))]:
         largest = sorted(range(charts.count), key=lambda index: (-sizes[index][measure], -sizes[index][1], index))
-        found = _in_order(largest, bitmaps, by_top, grid)
+        found = _in_order(largest, shapes, by_top, grid)
         if found is not None:
             return _moved(charts, local, bitmaps, *found)
     return None
 
 
-def _in_order(order: list[int], bitmaps: list[np.ndarray], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
+def _too_full(cells: np.ndarray, grid: _Grid) -> bool:
+    """Can charts of so many cells [count] not fit in any order? Each grown by the gap to one side they are still apart, and by Brunn and
+    Minkowski a chart of n cells is then at least (sqrt(n) + gap)^2 large.
+    """
+    return bool(((np.sqrt(cells) + grid.gap) ** 2).sum() > (grid.count + grid.gap) ** 2)
+
+
+def _in_order(order: list[int], shapes: list[list[_Shape]], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
     """Turns [count] and corners [count, 2] of charts placed one after the other, each where its top, or its bottom, is lowest."""
     taken = 0
     turns = np.zeros(len(order), dtype=np.int64)
     corners = np.zeros((len(order), 2))
     for index in order:
-        found = _lowest(taken, bitmaps[index], by_top, grid)
+        found = _lowest(taken, shapes[index], by_top, grid)
         if found is None:
             return None
         turns[index], corners[index], taken = found
@@ -172,21 +184,17 @@ def _moved(charts: Charts, local: np.ndarray, bitmaps: list[np.ndarray], turns: 
     return np.stack([u, v], axis=1) + corners[owner]
 
 
-def _lowest(taken: int, bitmap: np.ndarray, by_top: bool, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
+def _lowest(taken: int, shapes: list[_Shape], by_top: bool, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
     """Turn and corner (x, y) of the chart where its top or bottom is lowest, and the grid with the chart in it."""
     best: tuple[int, int, int, int, int] | None = None
     ladder = [taken]
-    for turn in range(4):
-        height, width = bitmap.shape
-        if height <= grid.count and width <= grid.count:
-            shape = _shape(bitmap, grid)
-            bit = _first_free(ladder, shape, grid)
-            if bit is not None:
-                y, x = divmod(bit, grid.stride)
-                level = y + height if by_top else y
-                if best is None or (level, x) < best[:2]:
-                    best = (level, x, y, turn, shape.grown << bit)
-        bitmap = bitmap.T[:, ::-1]
+    for turn, shape in enumerate(shapes):
+        bit = _first_free(ladder, shape, grid)
+        if bit is not None:
+            y, x = divmod(bit, grid.stride)
+            level = y + shape.height if by_top else y
+            if best is None or (level, x) < best[:2]:
+                best = (level, x, y, turn, shape.grown << bit)
     if best is None:
         return None
     _, x, y, turn, grown = best
@@ -195,6 +203,8 @@ def _lowest(taken: int, bitmap: np.ndarray, by_top: bool, grid: _Grid) -> tuple[
 
 def _first_free(ladder: list[int], shape: _Shape, grid: _Grid) -> int | None:
     """Lowest bit at which the chart's corner may lie. `ladder[k]` tells of each bit whether any of the next 2^k is taken; it grows here."""
+    if max(shape.width, shape.height) > grid.count:
+        return None
     hit = 0
     for start, length in shape.runs:
         power = length.bit_length() - 1
@@ -208,6 +218,15 @@ def _first_free(ladder: list[int], shape: _Shape, grid: _Grid) -> int | None:
     inside = row * rows
     free = inside ^ (inside & hit)
     return (free & -free).bit_length() - 1 if free else None
+
+
+def _turns(bitmap: np.ndarray, grid: _Grid) -> list[_Shape]:
+    """The chart as it is and turned by one, two and three quarters, counter-clockwise with y upwards."""
+    shapes = []
+    for _ in range(4):
+        shapes.append(_shape(bitmap, grid))
+        bitmap = bitmap.T[:, ::-1]
+    return shapes
 
 
 def _shape(bitmap: np.ndarray, grid: _Grid) -> _Shape:

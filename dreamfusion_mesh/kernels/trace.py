@@ -23,7 +23,15 @@ class SurfaceTree:
             raise ValueError(f"vertices: shape {list(vertices.shape)} holds values that are not finite")
         self._vertices = vertices.detach().float().clone(memory_format=torch.contiguous_format)
         self._indices = faces.to(torch.int32).reshape(-1).contiguous()
-        self._mesh: Any = wp.Mesh(points=as_warp(self._vertices, wp.vec3), indices=as_warp(self._indices, wp.int32))
+        self._mesh = self._tree()
+
+    def _tree(self) -> Any:
+        points, indices = as_warp(self._vertices, wp.vec3), as_warp(self._indices, wp.int32)
+        device = self._vertices.device
+        if device.type != "cuda":
+            return wp.Mesh(points=points, indices=indices)
+        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):  # where the vertices were written
+            return wp.Mesh(points=points, indices=indices)
 
     def closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of points [N, 3]: the nearest points on the surface [N, 3], their faces [N] int64, and the distances [N]. No gradients."""
