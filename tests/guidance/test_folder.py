@@ -1,0 +1,224 @@
+"""Folders that cannot be used: one clear line each, naming the model, what is wrong and the remedy; nothing is printed."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_folders import edit_json, write_folder
+
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.folder import licence_of
+
+UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
+SCHEDULER, MARKS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "sound")
+
+
+@pytest.fixture
+def folder(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "model")
+
+
+def _refuse(folder, pattern):
+    with pytest.raises(BadInput, match=pattern) as caught:
+        load_guidance(GuidanceSettings(model=str(folder)), "cpu")
+    message = str(caught.value)
+    assert message.startswith(f"guidance {str(folder)!r}: ")
+    assert message.isprintable()
+    assert len(message) < 600
+
+
+def _edit(name, **values):
+    return lambda folder: edit_json(folder / name, **values)
+
+
+def _write(name, data):
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def _drop(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def _drop_folder(name):
+    return lambda folder: shutil.rmtree(folder / name)
+
+
+def _pickle(name, suffix):
+    return lambda folder: (folder / name).rename((folder / name).with_suffix(suffix))
+
+
+def _truncate(name):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+
+def _lose_a_tensor(folder):
+    tensors = load_file(folder / UNET)
+    del tensors["conv_in.weight"]
+    save_file(tensors, folder / UNET, metadata={"format": "pt"})
+
+
+def _no_tensors(folder):
+    save_file({}, folder / UNET, metadata={"format": "pt"})
+
+
+def _index(target):
+    def change(folder):
+        (folder / UNET).unlink()
+        named = {"weight_map": {"conv_in.weight": target}} if target else {"metadata": {}}
+        (folder / f"{UNET}.index.json").write_text(json.dumps(named))
+
+    return change
+
+
+def _link_out(name):
+    def change(folder):
+        away = folder.parent / "elsewhere"
+        (folder / name).rename(away)
+        (folder / name).symlink_to(away)
+
+    return change
+
+
+def _forget_padding(folder):
+    edit_json(folder / MARKS, pad_token=None)
+    edit_json(folder / "tokenizer" / "tokenizer.json", padding=None)
+
+
+CASES = {
+    "no unet": (_drop_folder("unet"), r"has no unet/; .*diffusers layout"),
+    "no text encoder": (_drop_folder("text_encoder"), "has no text_encoder/"),
+    "no tokenizer": (_drop_folder("tokenizer"), "has no tokenizer/"),
+    "no scheduler": (_drop_folder("scheduler"), "has no scheduler/"),
+    "unet pickle": (_pickle(UNET, ".bin"), r"unet/diffusion_pytorch_model\.bin is a pickle.*safe_serialization=True"),
+    "unet checkpoint": (_pickle(UNET, ".ckpt"), r"diffusion_pytorch_model\.ckpt is a pickle"),
+    "text encoder pickle": (_pickle(TEXT, ".pt"), r"text_encoder/model\.pt is a pickle"),
+    "no weights": (_drop(UNET), "safetensors is missing"),
+    "corrupt weights": (_write(UNET, b"not tensors at all" * 10), "not a readable safetensors file"),
+    "truncated weights": (_truncate(TEXT), "text_encoder/model.safetensors is not a readable"),
+    "empty weights": (_write(UNET, b""), "not a readable safetensors file"),
+    "no tensors": (_no_tensors, "holds no tensors"),
+    "a tensor missing": (_lose_a_tensor, r"unet/ lacks 1 tensors.*conv_in\.weight"),
+    "corrupt unet config": (_write("unet/config.json", b"{"), r"unet/config\.json is not readable JSON"),
+    "unet config a list": (_write("unet/config.json", b"[]"), "holds a list, expected an object"),
+    "unet config not text": (_write("unet/config.json", b"\xff\xfe\x00"), "not readable JSON"),
+    "no unet config": (_drop("unet/config.json"), r"unet/config\.json is missing"),
+    "corrupt text config": (_write("text_encoder/config.json", b"nope"), r"text_encoder/config\.json is not readable JSON"),
+    "corrupt schedule": (_write(SCHEDULER, b""), r"scheduler_config\.json is not readable JSON"),
+    "other unet": (_edit("unet/config.json", _class_name="UNet2DModel"), "unet/ is a UNet2DModel; only UNet2DConditionModel"),
+    "other text encoder": (_edit("text_encoder/config.json", model_type="t5"), "text_encoder/ is a t5; only CLIP"),
+    "nonsense in unet config": (_edit("unet/config.json", block_out_channels="many"), "unet/ cannot be loaded"),
+    "nonsense in text config": (_edit("text_encoder/config.json", hidden_size="wide"), "text_encoder/ cannot be loaded"),
+    "channels of another size": (_edit("unet/config.json", in_channels=12, out_channels=12), "unet/ cannot be loaded"),
+    "extra conditions": (_edit("unet/config.json", addition_embed_type="text_time"), "addition_embed_type 'text_time'"),
+    "classes": (_edit("unet/config.json", num_class_embeds=10), "num_class_embeds 10"),
+    "no size": (_edit("unet/config.json", sample_size=[8, 16]), "sample_size"),
+    "flow matching": (_edit(SCHEDULER, beta_schedule=None, shift=3.0), "not flow matching"),
+    "unknown prediction": (_edit(SCHEDULER, prediction_type="flow"), r"prediction_type 'flow'; epsilon, v_prediction, sample"),
+    "unknown betas": (_edit(SCHEDULER, beta_schedule="exotic"), "scheduler_config.json cannot be loaded"),
+    "betas out of range": (_edit(SCHEDULER, trained_betas=[0.5, 1.5]), r"outside \[0, 1\]"),
+    "no tokenizer file": (_drop("tokenizer/tokenizer.json"), "neither tokenizer.json nor vocab.json"),
+    "corrupt tokenizer": (_write("tokenizer/tokenizer.json", b"{}"), "tokenizer/ cannot be loaded"),
+    "no padding": (_forget_padding, "names no pad_token"),
+    "an adapter": (_write("unet/adapter_config.json", b"{}"), "adapters are not read"),
+    "weights linked out": (_link_out(UNET), r"unet/diffusion_pytorch_model\.safetensors points out of the folder"),
+    "config linked out": (_link_out("scheduler/scheduler_config.json"), "points out of the folder"),
+    "part linked out": (_link_out("tokenizer"), "tokenizer points out of the folder"),
+    "index names a path": (_index("../../other.safetensors"), r"names '../../other\.safetensors'"),
+    "index names an absolute path": (_index("/etc/other.safetensors"), "only .safetensors files beside it"),
+    "index names a pickle": (_index("shard.bin"), "only .safetensors files beside it"),
+    "index names nothing there": (_index("shard.safetensors"), "names 'shard.safetensors', which is missing"),
+    "index without a map": (_index(None), "no weight_map"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_folder_that_cannot_be_used_is_refused(folder, name, capfd):
+    change, pattern = CASES[name]
+    change(folder)
+    _refuse(folder, pattern)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == ""
+
+
+def test_a_vocabulary_larger_than_the_text_encoders_is_refused(folder):
+    file = folder / "tokenizer" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["model"]["vocab"] |= {f"word{index}": 37 + index for index in range(40)}
+    file.write_text(json.dumps(values))
+    _refuse(folder, "tokenizer/ has 77 words, text_encoder/ 64")
+
+
+def test_words_of_another_width_are_refused(folder):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    other = CLIPTextConfig(vocab_size=64, hidden_size=24, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    CLIPTextModel(other).save_pretrained(folder / "text_encoder")
+    _refuse(folder, "reads words 16 wide, text_encoder/ makes 24")
+
+
+@pytest.mark.parametrize(("channels", "made", "pattern"), [(4, 4, "takes 4 channels; .*add vae/"), (3, 4, "makes 4 channels of 3")])
+def test_channels_that_fit_nothing_are_refused(tmp_path, channels, made, pattern):
+    _refuse(write_folder(tmp_path / "odd", channels, made), pattern)
+
+
+def test_a_vae_of_another_model_is_refused(tmp_path):
+    _refuse(write_folder(tmp_path / "odd", 3, vae=True), "takes 3 channels, vae/ makes 4")
+
+
+def test_no_folder_and_a_file_are_told_apart(tmp_path):
+    _refuse(tmp_path / "nowhere", "does not exist; .*guidance.model=embedded")
+    (tmp_path / "file").write_text("")
+    _refuse(tmp_path / "file", "is a file")
+
+
+def test_loading_leaves_the_libraries_voices_as_they_were(sound, capfd):
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in (diffusers_log, transformers_log)]
+    load_guidance(GuidanceSettings(model=str(sound)), "cpu")
+    assert [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in (diffusers_log, transformers_log)] == before
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == ""
+
+
+def test_shards_load_as_the_single_file_does(sound, folder):
+    tensors = load_file(folder / UNET)
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for shard, held in shards.items():
+        save_file({name: tensors[name] for name in held}, folder / "unet" / shard, metadata={"format": "pt"})
+    where = {name: shard for shard, held in shards.items() for name in held}
+    (folder / f"{UNET}.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    (folder / UNET).unlink()
+    whole, cut = (load_guidance(GuidanceSettings(model=str(place)), "cpu") for place in (sound, folder))
+    for name, value in whole.unet.state_dict().items():
+        assert torch.equal(value, cut.unet.state_dict()[name]), name
+    assert sorted(cut.provenance()["files"]) == [TEXT, "unet/a.safetensors", "unet/b.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: openrail++\n---\n# A model", "openrail++"),
+        ("---\ntags: [x]\n---\n", "unknown: see the model's card"),
+        ("# A model, license: none", "unknown: see the model's card"),
+        ("---\n: [broken\n---\n", "unknown: see the model's card"),
+        (None, "unknown: see the model's card"),
+    ],
+)
+def test_the_licence_is_what_the_card_says(tmp_path, card, licence):
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert licence_of(tmp_path) == licence
