@@ -67,8 +67,8 @@ def polygon(sides: int, turn: float) -> tuple[Tensor, Tensor, float]:
     return points, faces, 0.5 * sides * math.sin(2 * math.pi / sides)
 
 
-def sphere(rounds: int) -> tuple[Tensor, Tensor]:
-    """Unit sphere from an octahedron split `rounds` times, turned so that no edge is seen edge-on: vertices float64, faces."""
+def sphere(rounds: int, mirrored: bool = False) -> tuple[Tensor, Tensor]:
+    """Unit sphere from an octahedron split `rounds` times: vertices float64, faces. `mirrored`: along z many faces are seen edge-on."""
     vertices = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=torch.float64)
     faces = torch.tensor([[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]])
     for _ in range(rounds):
@@ -78,8 +78,9 @@ def sphere(rounds: int) -> tuple[Tensor, Tensor]:
         vertices = torch.cat((vertices, torch.nn.functional.normalize(vertices[edges].sum(dim=1), dim=1)))
         (a, b, c), (ab, bc, ca) = faces.unbind(dim=1), middle.unbind(dim=1)
         faces = torch.cat([torch.stack(part, dim=1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    axis = torch.tensor([[0.0, -0.3, 0.5], [0.3, 0.0, -0.7], [-0.5, 0.7, 0.0]], dtype=torch.float64)
-    return vertices @ torch.linalg.matrix_exp(axis), faces
+    x, y, z = (math.pi / 4, 0.0, 0.0) if mirrored else (0.7, 0.5, 0.3)
+    turn = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    return vertices @ torch.linalg.matrix_exp(turn), faces
 
 
 def jitter(steps: int) -> Tensor:

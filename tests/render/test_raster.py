@@ -37,6 +37,19 @@ def test_scenes_reach_through_the_near_plane_and_behind_the_camera() -> None:
     assert (w.amax(dim=-1) < 0).any()
 
 
+def test_what_lies_behind_the_camera_is_not_mirrored_into_view(rasterizer: Rasterizer) -> None:
+    """Without a near plane to hide it: here z / w is small on both sides."""
+    for seed in range(4):
+        clip, faces = random_scene(seed)
+        clip[..., 2] = 0.02 * torch.randn(clip.shape[:2], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        found = rasterizer.rasterize(clip, faces, (21, 20))
+        expected, clear = twin_rasterize(clip, faces, 21, 20)
+        assert clear.double().mean() > 0.95
+        assert torch.equal(found.face[clear], expected.face[clear])
+    behind = torch.tensor([[[-9.0, -9, 0, -1], [9, -9, 0, -1], [0, 9, 0, -1]]])
+    assert (rasterizer.rasterize(behind, torch.tensor([[0, 1, 2]]), (9, 9)).face == -1).all()
+
+
 def test_single_precision_sees_the_same(rasterizer: Rasterizer) -> None:
     clip, faces = random_scene(3)
     single = rasterizer.rasterize(clip.float(), faces, (31, 33))

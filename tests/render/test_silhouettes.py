@@ -27,8 +27,8 @@ def painted(rasterizer: Rasterizer, clip: Tensor, faces: Tensor, colors: Tensor,
 def test_a_square_has_its_area_and_the_areas_derivative(rasterizer: Rasterizer, side: float) -> None:
     """Averaged over sub-pixel offsets both are exact: rows and columns are counted right on average."""
     length = torch.tensor(side, dtype=torch.float64, requires_grad=True)
-    place = on_screen(CORNERS * length + jitter(16) + 7.3, 32, 40)
-    area = alpha(rasterizer, place, SQUARE, 32, 40).sum(dim=(1, 2, 3))
+    place = on_screen(CORNERS * length + jitter(16) + 7.25, 32, 64)
+    area = alpha(rasterizer, place, SQUARE, 32, 64).sum(dim=(1, 2, 3))
     assert (area - side**2).abs().max() < 1
     assert area.mean().item() == pytest.approx(side**2, rel=1e-9)
     area.mean().backward()
@@ -47,10 +47,10 @@ def test_a_polygon_has_its_area_and_the_areas_derivative(rasterizer: Rasterizer,
     assert radius.grad.item() == pytest.approx(2 * share * 40.25, rel=8e-3)
 
 
-@pytest.mark.parametrize("rounds", [2, 3, 5])
-def test_a_sphere_has_its_area_however_small_its_triangles(rasterizer: Rasterizer, rounds: int) -> None:
+@pytest.mark.parametrize(("rounds", "mirrored"), [(2, False), (3, False), (3, True), (5, False)])
+def test_a_sphere_has_its_area_however_small_its_triangles(rasterizer: Rasterizer, rounds: int, mirrored: bool) -> None:
     """At 8,192 triangles on 400 pixels hardly one is seen by a centre; the outline is whole all the same."""
-    vertices, faces = sphere(rounds)
+    vertices, faces = sphere(rounds, mirrored)
     radius = torch.tensor(11.25, dtype=torch.float64, requires_grad=True)
     clip = on_screen(vertices[:, :2] * radius + jitter(16) + 16, 32, 32, -0.5 * vertices[:, 2])
     area = alpha(rasterizer, clip, faces, 32, 32).sum(dim=(1, 2, 3))
@@ -131,6 +131,39 @@ def test_an_outline_before_another_surface_blends_with_it(rasterizer: Rasterizer
     large, small = painted(rasterizer, clip, faces, colors, 32).sum(dim=(1, 2)).mean(dim=0)
     assert small.item() == pytest.approx(7.25**2, rel=1e-9)
     assert large.item() == pytest.approx(18**2 - 7.25**2, rel=1e-9)
+
+
+def test_of_two_outlines_between_the_same_pixels_the_outer_counts(rasterizer: Rasterizer) -> None:
+    inner = torch.tensor(9.25, dtype=torch.float64, requires_grad=True)
+    front, back = (CORNERS - 0.5) * inner + 16, (CORNERS - 0.5) * 9.75 + 16
+    clip = torch.cat((on_screen(front + jitter(8), 32, 32, -0.2), on_screen(back + jitter(8), 32, 32, 0.2)), dim=1)
+    area = alpha(rasterizer, clip, torch.cat((SQUARE, SQUARE + 4)), 32, 32).sum(dim=(1, 2, 3)).mean()
+    assert area.item() == pytest.approx(9.75**2, rel=1e-9)
+    assert torch.autograd.grad(area, inner)[0].abs() < 1e-9
+
+
+def test_what_no_pixel_sees_changes_nothing(rasterizer: Rasterizer) -> None:
+    """A needle between the centres before a single face, and the far side of an edge that passes behind the camera."""
+    draws = torch.Generator().manual_seed(3)
+    needle = on_screen(torch.tensor([[6.6, -3.0], [6.9, -3.0], [6.7, 40.0]], dtype=torch.float64), 16, 16, -0.5)
+    face = on_screen(torch.tensor([[-9.0, -9], [60, -9], [-9, 60]], dtype=torch.float64), 16, 16, 0.5)
+    image = torch.rand(1, 16, 16, 2, generator=draws, dtype=torch.float64)
+    clip, faces = torch.cat((needle, face))[None], torch.arange(6).reshape(2, 3)
+    fragments = rasterizer.rasterize(clip, faces, (16, 16))
+    assert (fragments.face == 1).all()
+    assert torch.equal(rasterizer.antialias(image, fragments, clip, faces), image)
+
+    points, fan, _ = polygon(40, 0.1)
+    wall = on_screen(points * 60 + 8.3, 16, 16, 0.9)
+    through = torch.tensor([[0.3, 0.2, 0.0, 1.0], [0.5, 0.6, 0.0, 1.0], [0.4, 0.3, 0.0, -1.0]], dtype=torch.float64)
+    clip, faces = torch.cat((wall, through))[None], torch.cat((fan, torch.tensor([[41, 42, 43]])))
+    fragments = rasterizer.rasterize(clip, faces, (16, 16))
+    front = (fragments.face == 40).double()[:, None]
+    near_front = torch.nn.functional.max_pool2d(front, 3, stride=1, padding=1)[:, 0] > 0
+    assert 0 < near_front.sum() < 200
+    changed = (rasterizer.antialias(image, fragments, clip, faces) != image).any(dim=-1)
+    assert changed.any()
+    assert not (changed & ~near_front).any()
 
 
 def test_a_plain_picture_stays_plain_and_nothing_leaves_the_colours_range(rasterizer: Rasterizer) -> None:
