@@ -19,10 +19,14 @@ _FIRST_SHARE, _ROUNDS = 0.65, 8
 _TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
 _SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
 NARROWEST = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
-_DISC_CELLS = 4096.0  # a chart's area when its largest disc is measured
+_DISC_CELLS, _LEAST_CELLS, _ALL_CELLS = 4096, 400, 2_000_000  # a chart's area, and all charts', when their largest discs are measured
 _MOST_ENLARGED = 0.03  # of the faces, so that the even texel density of all others stands
 _LARGEST_FACTOR = 4.0
 _CHUNK = 2_000_000  # pairs of face and cell tested at once
+
+
+class DoesNotFit(ValueError):
+    """Too many charts, or too much padding, for the texture."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
 
     size      texels a side
     padding   texels; gaps between charts are at least twice this, those to the border at least this
-    Raises ValueError where there are too many charts to fit at any useful scale.
+    Raises DoesNotFit where there are too many charts to fit at any useful scale.
     """
     grid = _grid(size, padding)
     local = _straighten(charts)
@@ -69,7 +73,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
         placed = _place(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
         low, high, best = (low, share, best) if placed is None else (share, high, placed)
     if best is None:
-        raise ValueError(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
+        raise DoesNotFit(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
     return (best * grid.cell + grid.border) / size
 
 
@@ -80,7 +84,7 @@ def _grid(size: int, padding: int) -> _Grid:
         cell = max(gap, size // (2 * _GRID))
     count = (size - gap) // cell
     if count < 1:
-        raise ValueError(f"padding of {padding} leaves nothing of a texture of {size} texels; use a larger texture or less padding")
+        raise DoesNotFit(f"padding of {padding} leaves nothing of a texture of {size} texels; use a larger texture or less padding")
     return _Grid(count, cell, max(1, -(-gap // cell)), (size - count * cell) // 2)
 
 
@@ -118,7 +122,7 @@ def widths(charts: Charts) -> np.ndarray:
 
     local = _straighten(charts)
     area = np.bincount(charts.chart, signed_areas(local, charts.face_uvs))
-    scale = np.sqrt(_DISC_CELLS / area)
+    scale = np.sqrt(np.clip(_ALL_CELLS / charts.count, _LEAST_CELLS, _DISC_CELLS) / area)
     bitmaps = _bitmaps(charts, local * scale[charts.owner, None] + 2 * _SLACK)
     radii = np.array([distance_transform_edt(np.pad(bitmap, 1)).max() - 1 for bitmap in bitmaps])  # a cell that is touched is not full
     return 2 * np.maximum(radii, 0.5) / scale
@@ -140,7 +144,7 @@ def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
     """[U, 2] places in cells; None where no order tried finds a place for every chart. Few charts waste much: more orders are tried."""
     bitmaps = _bitmaps(charts, local)
     cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])
-    if _too_full(cells, grid):
+    if _too_full(cells, grid) or max(max(bitmap.shape) for bitmap in bitmaps) > grid.count:
         return None
     sizes = [(max(b.shape), int(n), sum(b.shape), min(b.shape)) for b, n in zip(bitmaps, cells, strict=True)]
     shapes = [_turns(bitmap, grid) for bitmap in bitmaps]
@@ -203,8 +207,6 @@ def _lowest(taken: int, shapes: list[_Shape], by_top: bool, grid: _Grid) -> tupl
 
 def _first_free(ladder: list[int], shape: _Shape, grid: _Grid) -> int | None:
     """Lowest bit at which the chart's corner may lie. `ladder[k]` tells of each bit whether any of the next 2^k is taken; it grows here."""
-    if max(shape.width, shape.height) > grid.count:
-        return None
     hit = 0
     for start, length in shape.runs:
         power = length.bit_length() - 1

@@ -17,7 +17,7 @@ import torch
 from dreamfusion_mesh.asset.absorb import absorb
 from dreamfusion_mesh.asset.box import box_charts
 from dreamfusion_mesh.asset.charts import Charts, cut_out, even, regroup, separate, signed_areas, surface_areas, upright
-from dreamfusion_mesh.asset.pack import NARROWEST, pack, widths
+from dreamfusion_mesh.asset.pack import NARROWEST, DoesNotFit, pack, widths
 from dreamfusion_mesh.asset.uv_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
@@ -118,7 +118,7 @@ def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: 
             try:
                 packed = pack(charts, settings.size, padding)
                 break
-            except ValueError as problem:
+            except DoesNotFit as problem:
                 if padding == 0:
                     raise RunFailed(f"unwrap: {problem}") from None
                 padding //= 2
