@@ -36,9 +36,7 @@ class Samples:
 
 
 @torch.no_grad()
-def march(
-    origins: Tensor, directions: Tensor, occupied: Tensor, half_extent: float, step: float, jitter: Tensor
-) -> Samples:
+def march(origins: Tensor, directions: Tensor, occupied: Tensor, half_extent: float, step: float, jitter: Tensor) -> Samples:
     """One sample in each piece of `step` that a ray's way through the box [-half_extent, half_extent]^3 is cut into, save in empty cells.
 
     origins, directions  [R, 3] float32; unit directions make t and width scene units

@@ -44,7 +44,8 @@ class OccupancyGrid(nn.Module):
         """threshold: density per scene unit; decay: an update; warm_up: training steps in which an update visits every cell, not half."""
         super().__init__()
         if size < 1 or half_extent <= 0 or threshold < 0 or not 0 <= decay < 1:
-            raise ValueError(f"OccupancyGrid: size {size}, half_extent {half_extent}, threshold {threshold}, decay {decay}")
+            given = f"size {size}, half_extent {half_extent}, threshold {threshold}, decay {decay}"
+            raise ValueError(f"OccupancyGrid: {given}, expected at least 1, above 0, at least 0 and in [0, 1)")
         self.half_extent, self.threshold, self.decay, self.warm_up = half_extent, threshold, decay, warm_up
         self.register_buffer("values", torch.zeros(size, size, size, device=device))
         self.register_buffer("occupied", torch.ones(size, size, size, dtype=torch.bool, device=device))

@@ -279,3 +279,9 @@ def test_a_saved_grid_comes_back() -> None:
     assert torch.equal(grid.values, other.values)
     assert torch.equal(grid.occupied, other.occupied)
     assert not other.occupied.all()
+
+
+@pytest.mark.parametrize("given", [{"size": 0}, {"half_extent": 0.0}, {"threshold": -1.0}, {"decay": 1.0}])
+def test_a_grid_that_cannot_be_is_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(given))} {next(iter(given.values()))}.* expected"):
+        OccupancyGrid(**{"size": 8, **given})
