@@ -20,9 +20,9 @@ from dreamfusion_mesh.shape.soundness import degenerate, shell_volumes, shells, 
 
 _SLIVER = 1e-5  # of the diagonal: edges shorter than this are given up, and faces lower than this relaxed
 _GAP = 1e-5  # of the diagonal: how far vertices at one place are moved apart at first
-_CLOSE = 0.03  # change of the volume up to which the first sound reduction is taken
+_CLOSE = 0.1  # change of the volume up to which the first sound reduction is taken
 _CRUMB = 0.005  # of the faces: smaller shells that decimation has made are dropped
-_AGGRESSIVENESS = (7.0, 4.0)  # of quadric collapse, in the order they are tried
+_AGGRESSIVENESS = (4.0, 5.0, 6.0, 7.0)  # of quadric collapse: the lower, the truer, but low ones stop before a small budget
 
 
 def tidy(mesh: Mesh, settings: MeshSettings) -> Mesh:
@@ -81,7 +81,7 @@ def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
     for aggressiveness in _AGGRESSIVENESS:
         v, f = fast_simplification.simplify(points, faces, target_count=min(triangles, len(faces)), agg=aggressiveness)
         collapsed = _cleaned(Mesh(torch.from_numpy(v), torch.from_numpy(f).long()))
-        if len(collapsed.faces) == 0:
+        if not 0 < len(collapsed.faces) <= triangles:
             continue
         yield collapsed
         solid = _solid(collapsed)

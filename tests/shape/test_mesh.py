@@ -1,0 +1,163 @@
+"""Normals, smoothness and placing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.shape.grid import tet_grid
+from dreamfusion_mesh.shape.mesh import face_normals, laplacian_loss, normal_consistency_loss, place, vertex_normals
+from dreamfusion_mesh.shape.tets import marching_tets
+
+
+def _sphere(size: int, radius: float = 0.7) -> Mesh:
+    grid = tet_grid(-torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64), size)
+    return marching_tets(grid.vertices, grid.vertices.norm(dim=1) - radius, grid)
+
+
+def _patch(count: int) -> tuple[Tensor, Tensor]:
+    """A flat sheet of `count` x `count` squares, each cut along the same diagonal, facing +Z."""
+    ticks = torch.arange(count + 1, dtype=torch.float64)
+    x, y = torch.meshgrid(ticks, ticks, indexing="ij")
+    corner = (torch.arange(count)[:, None] * (count + 1) + torch.arange(count)).reshape(-1)
+    lower = torch.stack([corner, corner + count + 1, corner + count + 2], dim=1)
+    upper = torch.stack([corner, corner + count + 2, corner + 1], dim=1)
+    return torch.stack([x, y, torch.zeros_like(x)], dim=-1).reshape(-1, 3), torch.cat([lower, upper])
+
+
+def _roof(angle: float) -> tuple[Tensor, Tensor]:
+    """Two equal triangles over one edge, the second folded down by `angle`."""
+    side = [-math.cos(angle), 0.0, -math.sin(angle)]
+    return torch.tensor([[0, 0, 0], [0, 1, 0], [1, 0, 0], side], dtype=torch.float64), torch.tensor([[0, 2, 1], [0, 1, 3]])
+
+
+def test_normals_of_a_sheet_are_exact() -> None:
+    vertices, faces = _patch(3)
+    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    assert torch.equal(face_normals(vertices, faces), up.expand(len(faces), 3))
+    assert torch.allclose(vertex_normals(vertices, faces), up.expand(len(vertices), 3), atol=1e-15)
+
+
+def test_vertex_normals_weigh_by_area() -> None:
+    vertices = torch.tensor([[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])  # areas 1 along +Z, 1/2 along +X
+    expected = torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64) / 5**0.5
+    assert torch.allclose(vertex_normals(vertices, faces)[0], expected, atol=1e-15)
+
+
+def test_normals_of_a_sphere_converge_to_the_radial_direction() -> None:
+    tilt = []
+    for size in (16, 32):
+        mesh = _sphere(size)
+        normals = vertex_normals(mesh.vertices, mesh.faces)
+        tilt.append(float((1 - torch.cosine_similarity(normals, mesh.vertices, dim=1)).mean()))
+    assert tilt[0] < 2e-3
+    assert tilt[1] < tilt[0] / 2.5
+
+
+def test_faces_without_area_have_no_normal_and_finite_gradients() -> None:
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0, 0]], requires_grad=True)
+    faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 0, 1]])
+    assert torch.equal(face_normals(vertices, faces)[1:].detach(), torch.zeros(2, 3))
+    total = vertex_normals(vertices, faces).sum() + normal_consistency_loss(vertices, faces) + laplacian_loss(vertices, faces)
+    total.backward()
+    assert vertices.grad is not None
+    assert bool(vertices.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 3.0])
+def test_consistency_is_one_minus_the_cosine(angle: float) -> None:
+    vertices, faces = _roof(angle)
+    assert normal_consistency_loss(vertices, faces).item() == pytest.approx(1 - math.cos(angle), abs=1e-12)
+
+
+def test_consistency_weighs_by_the_smaller_area() -> None:
+    """A strip of three: bends of 0.3 over areas (1/2, 1/2) and of pi/2 over (1/2, 1/20)."""
+    vertices, faces = _roof(0.3)
+    normal = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    vertices = torch.cat([vertices, (vertices[2] + vertices[1])[None] / 2 - normal * 0.1 / 2**0.5])
+    faces = torch.cat([faces, torch.tensor([[1, 2, 4]])])
+    expected = (0.5 * (1 - math.cos(0.3)) + 0.05 * 1) / 0.55
+    assert normal_consistency_loss(vertices, faces).item() == pytest.approx(expected, rel=1e-12)
+
+
+def _solid(vertices: list[list[float]]) -> tuple[Tensor, Tensor]:
+    """The convex hull of a few points on a sphere round the origin, as all outward triples without a point beyond."""
+    points = torch.tensor(vertices, dtype=torch.float64)
+    triples = torch.cartesian_prod(*[torch.arange(len(points))] * 3)
+    triples = triples[(triples[:, 0] < triples[:, 1]) & (triples[:, 0] < triples[:, 2]) & (triples[:, 1] != triples[:, 2])]
+    a, b, c = points[triples].unbind(1)
+    normal = torch.linalg.cross(b - a, c - a)
+    beyond = ((points[None] - a[:, None]) * normal[:, None]).sum(dim=-1).amax(dim=1)
+    return points, triples[(beyond < 1e-9) & (normal.norm(dim=1) > 1e-9)]
+
+
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        ([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], 2 / 3),  # offset 4/3 of the radius, edge^2 8/3 of its square
+        ([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], 1 / 2),  # neighbours' mean at the centre
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_laplacian_of_regular_solids_whatever_their_size(corners: list[list[float]], expected: float, scale: float) -> None:
+    vertices, faces = _solid(corners)
+    assert len(faces) == 2 * len(vertices) - 4
+    assert laplacian_loss(vertices * scale, faces).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_laplacian_leaves_a_flat_regular_sheet_alone_and_flattens_a_bump() -> None:
+    vertices, faces = _patch(6)
+    inner = ((vertices[:, :2] >= 2) & (vertices[:, :2] <= 4)).all(dim=1)
+    flat = vertices.clone().requires_grad_()
+    laplacian_loss(flat, faces).backward()
+    assert flat.grad is not None
+    assert float(flat.grad[inner].abs().max()) < 1e-15
+    height, middle = 0.1, 3 * 7 + 3
+    bumped = vertices.clone()
+    bumped[middle, 2] = height
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    unit, lifted = ((v[edges[:, 0]] - v[edges[:, 1]]).square().sum(dim=1).mean() for v in (vertices, bumped))
+    gained = laplacian_loss(bumped, faces) * lifted - laplacian_loss(vertices, faces) * unit
+    assert gained.item() == pytest.approx(height**2 * (1 + 6 / 36) / len(vertices), rel=1e-9)
+
+
+def test_losses_have_exact_gradients_where_their_units_are_constant() -> None:
+    """On a roof whose areas are equal whatever the fold, and for the Laplacian's direction: down the gradient is down the loss."""
+    mesh = _sphere(6)
+    draws = torch.Generator().manual_seed(0)
+    vertices = (mesh.vertices + 0.02 * torch.randn(mesh.vertices.shape, generator=draws, dtype=torch.float64)).requires_grad_()
+    for loss in (normal_consistency_loss, laplacian_loss):
+        before = loss(vertices, mesh.faces)
+        (slope,) = torch.autograd.grad(before, vertices)
+        after = loss(vertices.detach() - 1e-4 * slope / slope.norm(), mesh.faces)
+        assert after.item() < before.item()
+
+
+def test_a_placed_mesh_stands_on_the_ground_at_the_asked_size() -> None:
+    draws = torch.Generator().manual_seed(4)
+    vertices = torch.randn(50, 3, generator=draws) * torch.tensor([0.3, 0.5, 0.2]) + torch.tensor([0.1, -0.7, 0.4])
+    uvs = torch.rand(7, 2, generator=draws)
+    faces, face_uvs = torch.randint(0, 50, (9, 3), generator=draws), torch.randint(0, 7, (9, 3), generator=draws)
+    mesh = Mesh(vertices, faces, uvs, face_uvs)
+    placed, scale, offset = place(mesh, 1.7)
+    low, high = placed.vertices.amin(dim=0), placed.vertices.amax(dim=0)
+    assert float(low[1]) == 0
+    assert float((high - low).max()) == pytest.approx(1.7, rel=1e-6)
+    assert torch.allclose((low + high)[[0, 2]], torch.zeros(2), atol=1e-6)
+    assert torch.allclose(vertices * scale + offset, placed.vertices, atol=1e-6)
+    assert placed.uvs is uvs
+    assert placed.face_uvs is face_uvs
+    assert placed.faces is faces
+
+
+def test_a_mesh_without_extent_cannot_be_placed() -> None:
+    with pytest.raises(RunFailed, match="longest side is 0"):
+        place(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])), 1.0)
+    with pytest.raises(RunFailed, match="longest side is 0"):
+        place(Mesh(torch.ones(0, 3), torch.zeros(0, 3, dtype=torch.int64)), 1.0)
