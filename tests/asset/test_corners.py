@@ -1,0 +1,102 @@
+"""Normals of the welded surface, tangents along u, corners split no more than UVs ask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from assets import mapped
+from surfaces import SURFACES, sphere
+
+from dreamfusion_mesh.asset.corners import smooth_normals, split_corners, surface
+from dreamfusion_mesh.records import Mesh
+
+FLAT = torch.tensor([[0, 1, 2], [0, 2, 3]])
+SQUARE = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+
+
+def panel(uvs: torch.Tensor) -> Mesh:
+    """A square metre facing +Z, right +X, up +Y."""
+    return Mesh(torch.cat([SQUARE, torch.zeros(4, 1)], dim=1), FLAT, uvs, FLAT)
+
+
+def test_normals_of_a_sphere_point_outwards() -> None:
+    """An icosphere's vertices lie on the sphere, so angle-weighted normals tend to the positions' directions."""
+    ball = sphere(4)
+    positions = ball.vertices.numpy()
+    normals = smooth_normals(positions, ball.faces.numpy())
+    directions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+    assert (normals * directions).sum(axis=1).min() > np.cos(np.deg2rad(0.5))
+    assert np.linalg.norm(normals, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_normals_of_a_cube_are_its_diagonals_however_its_sides_are_cut() -> None:
+    cube = mapped("cube")
+    normals = smooth_normals(cube.vertices.numpy(), cube.faces.numpy())
+    assert np.abs(normals) == pytest.approx(np.full((8, 3), 1 / np.sqrt(3)), abs=1e-6)
+    assert (np.sign(normals) == np.sign(cube.vertices.numpy())).all()
+
+
+def test_a_vertex_without_a_direction_points_up() -> None:
+    line = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]], dtype=np.float32)
+    assert smooth_normals(line, np.array([[0, 1, 2]])).tolist() == [[0, 1, 0]] * 3
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_seams_split_corners_and_nothing_else_does(name: str) -> None:
+    mesh = mapped(name)
+    found = split_corners(surface(mesh), tangents=False)
+    assert np.array_equal(found.positions[found.indices], mesh.vertices[mesh.faces].numpy())
+    assert np.array_equal(found.uvs[found.indices], mesh.uvs[mesh.face_uvs].numpy())
+    pairs = np.unique(torch.stack([mesh.faces, mesh.face_uvs], dim=2).view(-1, 2).numpy(), axis=0)
+    assert len(found.positions) == len(pairs)
+    assert np.array_equal(np.unique(found.indices), np.arange(len(pairs)))
+    _, place = np.unique(found.positions, axis=0, return_inverse=True)
+    first = np.zeros((place.max() + 1, 3), dtype=np.float32)
+    first[place.reshape(-1)] = found.normals
+    assert np.array_equal(first[place.reshape(-1)], found.normals)  # bit-equal on both sides of every seam
+
+
+def test_vertices_doubled_at_one_place_share_a_normal() -> None:
+    mesh = mapped("sphere")
+    loose = Mesh(mesh.vertices[mesh.faces].reshape(-1, 3), torch.arange(mesh.faces.numel()).view(-1, 3), mesh.uvs, mesh.face_uvs)
+    one, other = split_corners(surface(mesh), False), split_corners(surface(loose), False)
+    assert np.array_equal(one.positions, other.positions)
+    assert one.normals == pytest.approx(other.normals, abs=1e-6)
+    assert np.array_equal(one.indices, other.indices)
+
+
+@pytest.mark.parametrize(
+    ("uvs", "tangent", "side"),
+    [
+        (SQUARE, [1, 0, 0], 1),
+        (SQUARE @ torch.tensor([[0.0, 1], [-1, 0]]) * 0.3 + 0.5, [0, -1, 0], 1),  # turned: u grows downwards
+        (SQUARE * torch.tensor([-1.0, 1]) + 1, [-1, 0, 0], -1),  # mirrored
+    ],
+)
+def test_tangents_follow_u_and_tell_the_side_of_v(uvs: torch.Tensor, tangent: list[float], side: int) -> None:
+    found = split_corners(surface(panel(uvs)), tangents=True)
+    assert found.tangents == pytest.approx(np.tile([*tangent, side], (4, 1)), abs=1e-6)
+    towards_v = side * np.cross(found.normals[0], found.tangents[0, :3])
+    corner = {tuple(p): uv for p, uv in zip(found.positions.tolist(), found.uvs, strict=True)}
+    along = np.stack(
+        [corner[(1.0, 0.0, 0.0)] - corner[(0.0, 0.0, 0.0)], corner[(0.0, 1.0, 0.0)] - corner[(0.0, 0.0, 0.0)]]
+    )  # d uv / dx, dy
+    assert towards_v[:2] @ along[:, 1] > 0
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_tangents_are_unit_and_lie_across_the_normals(name: str) -> None:
+    found = split_corners(surface(mapped(name)), tangents=True)
+    assert np.linalg.norm(found.tangents[:, :3], axis=1) == pytest.approx(1, abs=1e-6)
+    assert (found.tangents[:, :3] * found.normals).sum(axis=1) == pytest.approx(0, abs=1e-6)
+    assert (found.tangents[:, 3] == 1).all()  # no chart of ours is mirrored
+
+
+def test_what_cannot_be_exported_is_refused() -> None:
+    with pytest.raises(ValueError, match="unwrap"):
+        surface(sphere(1))
+    with pytest.raises(ValueError, match="no faces"):
+        surface(Mesh(torch.zeros(3, 3), FLAT[:0], SQUARE, FLAT[:0]))
+    with pytest.raises(ValueError, match="not finite"):
+        surface(panel(SQUARE * torch.nan))
