@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamfusion_mesh.asset.charts import Charts, crossing, face_neighbours, regroup, signed_areas, surface_areas
+from dreamfusion_mesh.asset.charts import Charts, face_neighbours, overlapping, regroup, signed_areas, surface_areas
 
 _SHARES = ((0.6, 1.7), (0.1, 8.0))  # of its area in space that an absorbed face may take; wider where nothing else helps
 _ROUNDS = 100
-_AT_ONCE = 64  # faces given to one chart in one round
 
 
 def absorb(charts: Charts, vertices: np.ndarray, faces: np.ndarray, narrow: np.ndarray) -> Charts:
@@ -30,26 +29,42 @@ def _absorb(
 ) -> tuple[Charts, np.ndarray]:
     """Charts and the faces still loose [F] bool, once no loose face can be hinged to a chart at an area within `shares`."""
     refused = np.zeros(len(edges.one), dtype=bool)
-    allowed = np.full(charts.count, _AT_ONCE)  # faces a chart takes at once; where they collide, one by one tells which is to blame
     space = surface_areas(vertices, faces)
     for _ in range(_ROUNDS):
-        rows = _candidates(edges, loose, charts.chart, refused, allowed, faces)
+        rows = _candidates(edges, loose, refused, faces)
         if not len(rows):
             break
-        moved, target = edges.one[rows], charts.chart[edges.other[rows]]
         trial = _unfold(charts, edges, rows, vertices, faces)
-        area = signed_areas(trial.uvs, trial.face_uvs[moved])
-        fitting = (area >= shares[0] * space[moved]) & (area <= shares[1] * space[moved])
-        free = ~crossing(trial)[target]
-        alone = np.bincount(target, minlength=charts.count)[target] == 1
-        refused[rows[~fitting | (~free & alone)]] = True
-        allowed[target] = np.where(free, _AT_ONCE, 1)
-        good = moved[fitting & free]
-        loose[good] = False
-        face_uvs, chart = charts.face_uvs.copy(), charts.chart.copy()
-        face_uvs[good], chart[good] = trial.face_uvs[good], trial.chart[good]
-        charts = Charts(trial.uvs, face_uvs, chart)
+        area = signed_areas(trial.uvs, trial.face_uvs[edges.one[rows]]) / np.maximum(space[edges.one[rows]], 1e-300)
+        good = (area >= shares[0]) & (area <= shares[1])
+        while good.any():  # what is moved must not cross; once some stay behind, the others are looked at again
+            moved = _moved(charts, trial, edges.one[rows[good]])
+            over = _crosses(moved, edges.one[rows])
+            if not (over & good).any():
+                charts = moved
+                break
+            good &= ~over
+        refused[rows[~good]] = True
+        loose[edges.one[rows[good]]] = False
     return charts, loose
+
+
+def _moved(charts: Charts, trial: Charts, rows: np.ndarray) -> Charts:
+    """`charts` with the faces `rows` where they are in `trial`."""
+    face_uvs, chart = charts.face_uvs.copy(), charts.chart.copy()
+    face_uvs[rows], chart[rows] = trial.face_uvs[rows], trial.chart[rows]
+    return Charts(trial.uvs, face_uvs, chart)
+
+
+def _crosses(charts: Charts, rows: np.ndarray) -> np.ndarray:
+    """[N] bool, the faces `rows` [N] that make their chart lie over itself; where none can be named, all of that chart's."""
+    asked = np.zeros(charts.count, dtype=bool)
+    asked[charts.chart[rows]] = True
+    found = overlapping(charts, asked)
+    over = np.zeros(charts.count, dtype=bool)
+    over[charts.chart[found]] = True
+    over[charts.chart[rows[found[rows]]]] = False
+    return found[rows] | over[charts.chart[rows]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +84,13 @@ class _Edges:
         return _Edges(one[simple], other[simple], shared[simple].argmin(axis=1))
 
 
-def _candidates(
-    edges: _Edges, loose: np.ndarray, chart: np.ndarray, refused: np.ndarray, allowed: np.ndarray, faces: np.ndarray
-) -> np.ndarray:
-    """Rows of `edges` from a loose face to a settled one, as many a chart as `allowed`; no two of the faces share a vertex."""
+def _candidates(edges: _Edges, loose: np.ndarray, refused: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Rows of `edges` from a loose face to a settled one; no two of the loose faces share a vertex, so each hinges on what stays."""
     rows = np.flatnonzero(loose[edges.one] & ~loose[edges.other] & ~refused)
     used = set[int]()
-    left = allowed.copy()
     chosen = []
-    for row in rows.tolist():
-        corners, target = faces[edges.one[row]].tolist(), chart[edges.other[row]]
-        if left[target] and used.isdisjoint(corners):
-            left[target] -= 1
+    for row, corners in zip(rows.tolist(), faces[edges.one[rows]].tolist(), strict=True):
+        if used.isdisjoint(corners):
             used.update(corners)
             chosen.append(row)
     return np.array(chosen, dtype=np.int64)

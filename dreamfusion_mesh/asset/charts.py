@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _THINNEST = 0.02  # a face that has to be nudged is given at least this height for its length
+_SAME_DIRECTION = 1e-7  # radians that rounding may make of nothing
+_FINEST_CELLS = 2048  # a side, of the grid that finds crossing borders
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,17 +111,14 @@ def even(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
 
 
 def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
-    """Split charts that lie over themselves until none does, at the median along the axis in space that the chart is longest in.
-
-    All faces being counter-clockwise, a chart overlaps itself exactly where its border crosses itself; one face alone never does.
-    """
+    """Split charts that lie over themselves until none does, at the median along the axis in space that the chart is longest in."""
     centres = vertices[faces].mean(axis=1)
     while True:
-        found = crossing(charts)
-        if not found.any():
+        found = np.unique(charts.chart[overlapping(charts)])
+        if not len(found):
             return charts
         labels = charts.chart * 2
-        for index in np.flatnonzero(found):
+        for index in found:
             rows = np.flatnonzero(charts.chart == index)
             axis = np.ptp(centres[rows], axis=0).argmax()
             order = rows[np.argsort(centres[rows, axis], kind="stable")]
@@ -127,37 +126,70 @@ def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
         charts = regroup(charts.uvs, charts.face_uvs, labels)
 
 
-def crossing(charts: Charts) -> np.ndarray:
-    """[count] bool, the charts whose border crosses itself. A sweep over u: all charts at once, each moved to a span of its own."""
-    edges = charts.face_uvs[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    low, high = edges.min(axis=1), edges.max(axis=1)
-    _, index, times = np.unique(low * len(charts.uvs) + high, return_index=True, return_counts=True)
-    border = edges[index[times == 1]]
-    owner = charts.owner[border[:, 0]]
-    local, width = _at_origin(charts)
-    shift = np.concatenate([[0.0], np.cumsum(width * 1.01 + 1e-12)[:-1]])
-    u = local[border, 0] + shift[owner][:, None]
-    order = np.argsort(u.min(axis=1), kind="stable")
-    border, owner, u = border[order], owner[order], u[order]
-    first, last = np.arange(len(border)) + 1, np.searchsorted(u.min(axis=1), u.max(axis=1), side="right")
-    found = np.zeros(charts.count, dtype=bool)
-    for rows in np.array_split(np.arange(len(border)), max(1, int((last - first).clip(0).sum()) // 2_000_000 + 1)):
-        reach = (last[rows] - first[rows]).clip(0)
-        i = np.repeat(rows, reach)
-        j = np.arange(len(i)) - np.repeat(np.cumsum(reach) - reach, reach) + np.repeat(first[rows], reach)
-        crossed = _segments_cross(local[border[i]], local[border[j]]) & (owner[i] == owner[j])
-        crossed &= (border[i][:, :, None] != border[j][:, None, :]).all(axis=(1, 2))
-        found[owner[i[crossed]]] = True
+def overlapping(charts: Charts, asked: np.ndarray | None = None) -> np.ndarray:
+    """[F] bool, faces that show where charts lie over themselves; none where they do not. Of charts `asked` [count] bool alone if given.
+
+    All faces being counter-clockwise, a chart lies over itself exactly where its border crosses itself, or where two faces at one corner
+    take the same directions. Not every face that another covers is found, but one of each such place is.
+    """
+    rows = np.arange(len(charts.chart)) if asked is None else np.flatnonzero(asked[charts.chart])
+    found = np.zeros(len(charts.chart), dtype=bool)
+    if len(rows):
+        faces = charts.face_uvs[rows]
+        found[rows] = _crossing_faces(charts.uvs, faces, charts.chart[rows]) | _folded_faces(charts.uvs, faces)
     return found
 
 
-def _at_origin(charts: Charts) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates with every chart's lower left corner at the origin, and the charts' widths."""
-    low = np.full((charts.count, 2), np.inf)
-    high = np.full((charts.count, 2), -np.inf)
-    np.minimum.at(low, charts.owner, charts.uvs)
-    np.maximum.at(high, charts.owner, charts.uvs)
-    return charts.uvs - low[charts.owner], (high - low)[:, 0]
+def _crossing_faces(uvs: np.ndarray, faces: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    """[F] bool, faces with a border edge that crosses another of the same chart, found among the edges in the same cell of a grid."""
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, index, times = np.unique(edges[:, 0] * len(uvs) + edges[:, 1], return_index=True, return_counts=True)
+    index = index[times == 1]
+    border, crossed = edges[index], np.zeros(len(index), dtype=bool)
+    ends = uvs[border]
+    length, extent = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1), np.ptp(ends, axis=(0, 1)).max()
+    cell = max(float(length.mean()), float(extent) / _FINEST_CELLS)
+    segment, key = _cells_of(np.floor((ends - ends.min(axis=(0, 1))) / cell).astype(np.int64), chart[index // 3])
+    for step in range(1, len(key)):
+        together = np.flatnonzero(key[step:] == key[:-step])
+        if not len(together):
+            break
+        i, j = segment[together], segment[together + step]
+        apart = (border[i][:, :, None] != border[j][:, None, :]).all(axis=(1, 2))
+        both = apart & _segments_cross(ends[i], ends[j])
+        crossed[i[both]] = crossed[j[both]] = True
+    return np.isin(np.arange(len(faces)), index[crossed] // 3)
+
+
+def _folded_faces(uvs: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[F] bool, faces with a corner whose directions another face at the same row of `uvs` takes as well."""
+    corners = uvs[faces]
+    first, second = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    start = np.arctan2(first[..., 1], first[..., 0]).reshape(-1)
+    turn = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+    width = np.arctan2(turn, (first * second).sum(axis=2)).reshape(-1)
+    at = faces.reshape(-1)
+    order = np.lexsort((start, at))
+    at, start, end = at[order], start[order], (start + width)[order]
+    last = np.append(at[1:] != at[:-1], True)
+    opening = np.append(True, last[:-1])
+    following = np.append(start[1:], 0.0)
+    following[last] = start[opening] + 2 * np.pi  # once round
+    over = end > following + _SAME_DIRECTION
+    return np.isin(np.arange(len(faces)), order[over] // 3)
+
+
+def _cells_of(ends: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Segments and the keys of the cells in their boxes, sorted by key, from the cells of their ends [N, 2, 2]; charts share no cells."""
+    low, span = ends.min(axis=1), np.abs(ends[:, 0] - ends[:, 1]) + 1
+    width, height = ends.max(axis=(0, 1)) + 1
+    count = span.prod(axis=1)
+    segment = np.repeat(np.arange(len(ends)), count)
+    place = np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count)
+    x, y = low[segment, 0] + place % span[segment, 0], low[segment, 1] + place // span[segment, 0]
+    key = (owner[segment] * height + y) * width + x
+    order = np.argsort(key, kind="stable")
+    return segment[order], key[order]
 
 
 def _segments_cross(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ from dreamfusion_mesh.asset import uv_worker
 uv_worker.main(int(sys.argv[2]))
 """
 _FLATTEST = 1e-3  # a face that keeps less of its share of the chart's area is flattened anew, by itself
+_MOST_STRETCHED = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
 _REPAIRS = 3
 _EXPECTED = 0.6  # utilisation, to know before packing about how large a texel will be
 
@@ -100,7 +101,7 @@ def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 
 def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
     """Charts without a mirrored, empty, overlapping or (where it can be helped) narrow piece, all at the surface's own scale."""
-    charts = upright(charts)
+    charts = _relaxed(upright(charts), vertices, faces)
     flat, space = signed_areas(charts.uvs, charts.face_uvs), surface_areas(vertices, faces)
     total_flat, total_space = np.bincount(charts.chart, flat), np.bincount(charts.chart, space)
     fair = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
@@ -108,6 +109,20 @@ def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int)
     charts = even(separate(charts, vertices, faces), vertices, faces)
     texel = np.sqrt(space.sum() / _EXPECTED) / size
     return absorb(charts, vertices, faces, widths(charts) < NARROWEST * texel)
+
+
+def _relaxed(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+    """Charts whose texel density varies too much, as on rough surfaces, give way to box projection of their faces."""
+    density = signed_areas(charts.uvs, charts.face_uvs) / np.maximum(surface_areas(vertices, faces), 1e-300)
+    low, high = np.ones(charts.count), np.ones(charts.count)
+    for index in range(charts.count):
+        low[index], high[index] = np.percentile(density[charts.chart == index], (5, 95))
+    stretched = (high > _MOST_STRETCHED * low)[charts.chart]
+    if not stretched.any():
+        return charts
+    boxed = box_charts(vertices, faces)
+    face_uvs = np.where(stretched[:, None], boxed.face_uvs + len(charts.uvs), charts.face_uvs)
+    return regroup(np.concatenate([charts.uvs, boxed.uvs]), face_uvs, np.where(stretched, boxed.chart + charts.count, charts.chart))
 
 
 def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings) -> tuple[Charts, np.ndarray, int]:

@@ -8,7 +8,7 @@ from surfaces import torus
 
 from dreamfusion_mesh.asset.absorb import absorb
 from dreamfusion_mesh.asset.box import box_charts
-from dreamfusion_mesh.asset.charts import Charts, crossing, cut_out, even, separate, signed_areas, surface_areas
+from dreamfusion_mesh.asset.charts import Charts, cut_out, even, overlapping, separate, signed_areas, surface_areas
 
 
 def sheet(cells: int) -> tuple[Charts, np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def test_a_rough_surface_keeps_every_promise_with_fewer_charts() -> None:
     assert (np.bincount(after.chart) < 6).sum() < 0.2 * (np.bincount(before.chart) < 6).sum()
     share = signed_areas(after.uvs, after.face_uvs) / surface_areas(vertices, faces)
     assert share.min() > 0
-    assert not crossing(after).any()
+    assert not overlapping(after).any()
 
 
 def test_without_narrow_charts_nothing_moves() -> None:

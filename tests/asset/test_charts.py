@@ -8,10 +8,10 @@ from surfaces import torus
 
 from dreamfusion_mesh.asset.charts import (
     Charts,
-    crossing,
     cut_out,
     even,
     face_neighbours,
+    overlapping,
     regroup,
     separate,
     signed_areas,
@@ -83,9 +83,40 @@ def test_a_ramp_crosses_itself_once_it_has_gone_round(turns: float, over: bool) 
     uvs, vertices, faces = ribbon(turns)
     inward = np.linspace(1, 0.8, len(uvs) // 2)  # the second round lies across the first, not edge on edge
     charts = Charts(uvs * np.tile(inward, 2)[:, None], faces, np.zeros(len(faces), dtype=int))
-    assert crossing(charts).tolist() == [over]
+    assert overlapping(charts).any() == over
     parted = separate(charts, vertices, faces)
     assert (parted.count > 1) == over
-    assert not crossing(parted).any()
+    assert not overlapping(parted).any()
     assert len(parted.chart) == len(faces)
     assert np.array_equal(parted.uvs[parted.face_uvs], charts.uvs[charts.face_uvs])
+
+
+def fan(*sectors: tuple[float, float]) -> Charts:
+    """Triangles around one corner, each from one angle to another, in degrees; sectors that meet share their edge."""
+    angles = np.unique(np.mod(np.concatenate(sectors), 360))
+    rim = np.stack([np.cos(np.deg2rad(angles)), np.sin(np.deg2rad(angles))], axis=1)
+    faces = np.array([[0, *(1 + np.searchsorted(angles, np.mod(ends, 360)))] for ends in sectors])
+    return Charts(np.concatenate([[[0.0, 0.0]], rim]), faces, np.zeros(len(faces), dtype=int))
+
+
+@pytest.mark.parametrize(
+    ("sectors", "over"),
+    [
+        ([(0, 120), (120, 240), (240, 360)], False),  # once round, closed
+        ([(0, 100), (100, 200), (200, 300)], False),
+        ([(0, 120), (120, 240), (240, 350), (350, 450)], True),  # more than once round
+        ([(0, 60), (180, 250)], False),  # two fans at one corner, apart
+        ([(0, 100), (50, 140)], True),  # and one over the other
+        ([(-170, -60), (150, 200)], True),  # across the angle where arctan jumps
+        ([(-170, -60), (150, 190)], False),
+    ],
+)
+def test_faces_round_one_corner_may_not_share_directions(sectors: list[tuple[float, float]], over: bool) -> None:
+    assert overlapping(fan(*sectors)).any() == over
+
+
+def test_only_the_charts_that_are_asked_for_are_looked_at() -> None:
+    both = Charts(SQUARE[[0, 1, 2, 3, 0, 1, 2, 3]] * 1.0, np.array([[0, 1, 2], [4, 5, 6]]), np.array([0, 1]))
+    assert not overlapping(both).any()  # two charts may lie over one another until they are packed
+    folded = fan((0, 100), (50, 140))
+    assert not overlapping(folded, np.array([False])).any()

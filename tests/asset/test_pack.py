@@ -27,7 +27,7 @@ def fans(count: int, seed: int = 0) -> Charts:
     return regroup(np.concatenate(uvs), np.concatenate(faces), labels)
 
 
-@pytest.mark.parametrize(("size", "padding"), [(64, 0), (64, 1), (256, 2), (256, 7), (512, 4), (1024, 1)])
+@pytest.mark.parametrize(("size", "padding"), [(64, 0), (64, 1), (256, 2), (256, 7), (512, 1)])
 def test_gaps_hold_and_nothing_leaves_or_overlaps(size: int, padding: int) -> None:
     charts = fans(12)
     uvs = pack(charts, size, padding).astype(np.float32).astype(np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from surfaces import SURFACES, as_mesh, cube, torus
+from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
 from dreamfusion_mesh.asset import uv
 from dreamfusion_mesh.asset.audit_uv import chart_labels, coverage, density_ratio, gaps, layout
@@ -49,8 +49,7 @@ def assert_holds(found: Unwrapped, given: Mesh, size: int, padding: int) -> None
     assert border >= padding
 
 
-@pytest.mark.parametrize("name", SURFACES)
-@pytest.mark.parametrize(("size", "padding"), [(256, 2), (1024, 4)])
+@pytest.mark.parametrize(("name", "size", "padding"), [("cube", 256, 2), ("sphere", 512, 4), ("torus", 256, 2), ("blob", 1024, 4)])
 def test_xatlas_charts_hold_in_their_texture(name: str, size: int, padding: int) -> None:
     given = SURFACES[name]()
     found = unwrap(given, TextureSettings(size=size, padding=padding))
@@ -68,8 +67,18 @@ def test_box_projection_holds_as_well(name: str, monkeypatch: pytest.MonkeyPatch
     assert_holds(found, given, 512, 4)
 
 
+def test_a_rough_surface_is_not_stretched() -> None:
+    """Noise of a third of an edge's length: xatlas by itself leaves a density ratio above 2 here."""
+    ball = sphere(4)
+    draws = torch.Generator().manual_seed(0)
+    given = Mesh(ball.vertices * (1 + 0.015 * torch.randn(len(ball.vertices), 1, generator=draws)), ball.faces)
+    found = unwrap(given, TextureSettings(size=512, padding=2))
+    assert found.method == "xatlas"
+    assert_holds(found, given, 512, 2)
+
+
 def test_the_same_mesh_gives_the_same_bits() -> None:
-    first, second = (unwrap(torus(), TextureSettings(size=256, padding=2)) for _ in range(2))
+    first, second = (unwrap(torus(24, 12), TextureSettings(size=256, padding=2)) for _ in range(2))
     assert torch.equal(first.mesh.uvs, second.mesh.uvs)
     assert torch.equal(first.mesh.face_uvs, second.mesh.face_uvs)
 
@@ -84,7 +93,7 @@ def test_size_of_the_object_does_not_matter() -> None:
 
 
 def test_vertices_doubled_along_a_seam_change_nothing() -> None:
-    given = torus(24, 12)
+    given = torus(16, 8)
     loose = Mesh(given.vertices[given.faces].reshape(-1, 3), torch.arange(given.faces.numel()).view(-1, 3))
     assert unwrap(loose, TextureSettings(size=256, padding=2)).charts == unwrap(given, TextureSettings(size=256, padding=2)).charts
 
