@@ -34,7 +34,12 @@ def fit_field(
     """
     hooks = hooks or Hooks()
     coarse = new_coarse(config, draws, device)
-    optimizer = torch.optim.Adam(coarse.field.parameters(), lr=config.coarse.learning_rate, betas=(0.9, 0.99), eps=1e-15)
+    network = [value for name, value in coarse.field.named_parameters() if name != "table"]
+    groups = [
+        {"params": [coarse.field.table], "lr": config.coarse.learning_rate},
+        {"params": network, "lr": config.coarse.network_learning_rate},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
     fit = Fit(
         stage="coarse",
         steps=config.coarse.steps,

@@ -32,8 +32,8 @@ class GuidanceSettings(Settings):
     model: str = "embedded"  # or a folder in the diffusers layout
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
     rescale: Fraction = 0.0  # Lin et al., arXiv:2305.08891, section 3.4
-    weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "sqrt_one_minus_alpha_bar"
-    t_max: Span = (0.98, 0.58)  # first and last step's value
+    weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "uniform"
+    t_max: Span = (0.98, 0.7)  # first and last step's value
     t_min: Span = (0.02, 0.02)
     textureless_words: str = "a grey clay {subject}"
     negative_prompt: str = ""
@@ -93,9 +93,9 @@ class FieldSettings(Settings):
     coarsest: Annotated[int, Field(ge=2, le=512)] = 8
     finest: Annotated[int, Field(ge=2, le=4096)] = 96
     hidden: Annotated[int, Field(ge=4, le=256)] = 32
-    density_bias: float = -1.0
-    blob_density: Weight = 5.0  # DreamFusion, appendix A.2: 5 exp(-r^2 / (2 * 0.2^2))
-    blob_radius: Positive = 0.3
+    density_bias: float = -1.5
+    blob_density: Weight = 3.0  # added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2))
+    blob_radius: Positive = 0.4
 
 
 class CoarseSettings(Settings):
@@ -104,13 +104,14 @@ class CoarseSettings(Settings):
     steps: Annotated[int, Field(ge=1)] = 400
     size: Annotated[int, Field(ge=8, le=1024)] = 64  # pixels a side
     views: Annotated[int, Field(ge=1, le=64)] = 2
-    learning_rate: Positive = 0.01
+    learning_rate: Positive = 0.01  # of the hash grid
+    network_learning_rate: Positive = 0.002
     field: FieldSettings = FieldSettings()
     samples: Annotated[int, Field(ge=8, le=1024)] = 64  # steps across the scene's box
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48
     occupancy_interval: Annotated[int, Field(ge=1)] = 16
-    orientation: Weight = 0.1
-    opacity: Weight = 0.01
+    orientation: Weight = 0.01
+    opacity: Weight = 0.001
     entropy: Weight = 0.0
     gradient_clip: Positive = 1.0
     checkpoint_interval: Annotated[int, Field(ge=1)] = 100
