@@ -125,14 +125,14 @@ class FineSettings(Settings):
     views: Annotated[int, Field(ge=1, le=64)] = 2
     tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side
     threshold: float | Literal["auto"] = "auto"
-    sdf_learning_rate: Positive = 0.002
+    sdf_learning_rate: Positive = 0.001
     deform_learning_rate: Positive = 0.001
-    color_learning_rate: Positive = 0.005
-    t_max: Span = (0.5, 0.3)
-    t_min: Span = (0.02, 0.02)
+    color_learning_rate: Positive = 0.001
+    t_max: Span = (0.9, 0.7)  # a small model heeds the words at high times alone; lower ones let the colour drift
+    t_min: Span = (0.3, 0.1)
     sdf_sign: Span = (0.003, 0.0003)
-    normal_consistency: Weight = 0.05
-    laplacian: Weight = 0.001
+    normal_consistency: Weight = 0.3
+    laplacian: Weight = 0.005
     gradient_clip: Positive = 1.0
     checkpoint_interval: Annotated[int, Field(ge=1)] = 100
 
