@@ -16,6 +16,7 @@ import torch
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.asset.audit import Audit, audit
+from dreamfusion_mesh.asset.audit_gltf import find_validator
 from dreamfusion_mesh.asset.bake import bake_base_color
 from dreamfusion_mesh.asset.glb import glb_bytes
 from dreamfusion_mesh.asset.obj import obj_files
@@ -36,7 +37,7 @@ from dreamfusion_mesh.shape.tidy import decimate, tidy
 from dreamfusion_mesh.view import preview_png
 
 NAME = "asset"
-PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "trimesh", "xatlas", "fast-simplification", "manifold3d")
+PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "xatlas", "fast-simplification", "manifold3d")
 
 
 class Guidance(Protocol):
@@ -66,6 +67,7 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device)
+    find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is told now, not when the work is done
     shared: Guidance = load_guidance(config.guidance, device) if guidance is None else guidance
     model = shared.for_prompt(config.prompt)
     run = open_run(out, config)
@@ -181,11 +183,11 @@ def _deliver(
     written["audit.json"] = run.write("audit.json", _json(found.to_json()))
     steps.end()
     notes = _provenance(config, rasterizer, known, files)
-    notes["unwrap"] = {"method": unwrapped.method, "charts": unwrapped.charts}
+    notes["unwrap"] = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
     notes["seconds"] = {**known["seconds"], **steps.seconds}
     written["provenance.json"] = run.write("provenance.json", _json(notes))
-    if unwrapped.method != "xatlas":
-        warnings = (*warnings, f"the UV unwrap fell back on box projection ({unwrapped.reason})")
+    if unwrapped.reason:
+        warnings = (*warnings, f"unwrap: {unwrapped.reason}")
     return Result(run.path, written, found, warnings)
 
 

@@ -7,8 +7,6 @@ import math
 import pytest
 import torch
 import warp as wp
-from dreamfusion_mesh.render.raster import render_mesh, resolve_rasterizer
-from dreamfusion_mesh.shape.mesh import vertex_normals
 from oracle_shapes import SHAPES, OracleScore, Shape, draw
 from torch import Tensor
 
@@ -18,7 +16,9 @@ from dreamfusion_mesh.fine import fit_surface
 from dreamfusion_mesh.kernels.launch import as_warp
 from dreamfusion_mesh.records import Mesh, Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views
+from dreamfusion_mesh.render.raster import render_mesh, resolve_rasterizer
 from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.shape.mesh import vertex_normals
 
 
 @wp.kernel
@@ -51,7 +51,7 @@ def held_out(size: int = 96):
     azimuth = torch.arange(8) * math.pi / 4 + 0.3
     elevation = torch.tensor([-0.1, 0.2, 0.5, 0.8] * 2)
     cameras = orbit(azimuth, elevation, torch.full((8,), 2.6), torch.full((8,), math.radians(40)), size, size)
-    return plain_views(cameras, Shading.ALBEDO, torch.full((3,), 0.5))
+    return plain_views(cameras, Shading.ALBEDO, (0.5, 0.5, 0.5), 0.35, 0.7)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

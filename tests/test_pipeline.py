@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from dreamfusion_mesh.guidance.diffusion import load_guidance
 from PIL import Image
 
 from dreamfusion_mesh.config import change, load_config
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.guidance.diffusion import load_guidance
 from dreamfusion_mesh.pipeline import Result, audit_file, export, generate
 from dreamfusion_mesh.run_folder import RunFolder
 
@@ -162,31 +162,30 @@ def test_export_of_an_unfinished_run_says_how_to_go_on(guidance, tmp_path: Path)
         export(tmp_path / "run")
 
 
-class Faulty:
-    """A guidance whose scores turn to NaN after some steps."""
+class FaultyScore:
+    """A score that turns to NaN after `good` questions."""
 
     def __init__(self, inner, good: int) -> None:
-        self.inner, self.good = inner, good
+        self.alpha_bar, self.size, self.encode = inner.alpha_bar, inner.size, inner.encode
+        self.inner, self.left = inner, good
 
-    def for_prompt(self, prompt: str):
-        model = self.inner.for_prompt(prompt)
-        score, calls = model.score, [0]
+    def score(self, noisy, t, views):
+        self.left -= 1
+        return self.inner.score(noisy, t, views) * (1 if self.left >= 0 else float("nan"))
 
-        def faulty(noisy, t, views):
-            calls[0] += 1
-            return score(noisy, t, views) * (1 if calls[0] <= self.good else float("nan"))
 
-        model.score = faulty
-        return model
+class FaultyGuidance:
+    def __init__(self, inner, good: int) -> None:
+        self.inner, self.good, self.provenance = inner, good, inner.provenance
 
-    def provenance(self) -> dict[str, object]:
-        return self.inner.provenance()
+    def for_prompt(self, prompt: str) -> FaultyScore:
+        return FaultyScore(self.inner.for_prompt(prompt), self.good)
 
 
 def test_nan_from_guidance_stops_the_run_and_keeps_the_last_good_checkpoint(finished: Result, guidance, tmp_path: Path) -> None:
     config = load_config("smoke", ["device=cpu", "coarse.steps=30"], {"prompt": PROMPT, "seed": 3})
     with pytest.raises(RunFailed, match="10 steps"):
-        generate(config, tmp_path / "run", guidance=Faulty(guidance, good=9))
+        generate(config, tmp_path / "run", guidance=FaultyGuidance(guidance, good=9))
     assert not (tmp_path / "run" / "asset.glb").exists()
     state = RunFolder(tmp_path / "run").load_state("coarse.part")
     assert state is not None
