@@ -15,6 +15,7 @@ from dreamfusion_mesh.records import Shading, Views
 from dreamfusion_mesh.render.cameras import rays
 
 CLAY = 0.8
+TOUCH = 3e-4  # a ray this near has arrived; what it adds to a leg of 0.16 is under half a percent
 RED, BLUE, GREEN, YELLOW = (torch.tensor(c) for c in ((0.85, 0.12, 0.1), (0.12, 0.3, 0.85), (0.15, 0.65, 0.2), (0.95, 0.82, 0.15)))
 
 
@@ -88,11 +89,11 @@ def _trace(sdf: Callable[[Tensor], Tensor], o: Tensor, d: Tensor) -> tuple[Tenso
     t = (along - 1.2).clamp_min(0)
     active = inside.nonzero()[:, 0]
     done = torch.zeros(len(d), dtype=torch.bool)
-    for _ in range(48):
+    for _ in range(80):
         distance = sdf(o[active] + d[active] * t[active, None])
-        done[active[distance < 2e-3]] = True
+        done[active[distance < TOUCH]] = True
         t[active] += distance
-        active = active[(distance >= 2e-3) & (t[active] < along[active] + 1.2)]
+        active = active[(distance >= TOUCH) & (t[active] < along[active] + 1.2)]
         if len(active) == 0:
             break
     return done, o[done] + d[done] * t[done, None]

@@ -12,7 +12,8 @@ from dreamfusion_mesh.kernels.hashgrid import encode
 from dreamfusion_mesh.shape import field as fields
 from dreamfusion_mesh.shape.field import HashField
 
-SMALL = FieldSettings(levels=4, table_size_log2=10, coarsest=4, finest=20, hidden=16)
+BLOB = {"density_bias": -1.0, "blob_density": 5.0, "blob_radius": 0.3}
+SMALL = FieldSettings(levels=4, table_size_log2=10, coarsest=4, finest=20, hidden=16, **BLOB)
 
 
 def fresh(seed: int = 0, half_extent: float = 1.0, rough: float = 0.0, **changes: float) -> HashField:
