@@ -31,7 +31,7 @@ from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.sds import ScoreModel
 from dreamfusion_mesh.records import Asset, Mesh, TextureSet
 from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
-from dreamfusion_mesh.run_folder import SETTINGS, RunFolder, open_run
+from dreamfusion_mesh.run_folder import METRICS, SETTINGS, RunFolder, open_run
 from dreamfusion_mesh.shape.mesh import place
 from dreamfusion_mesh.shape.tidy import decimate, tidy
 from dreamfusion_mesh.view import preview_png
@@ -186,6 +186,7 @@ def _deliver(
     notes["unwrap"] = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
     notes["seconds"] = {**known["seconds"], **steps.seconds}
     written["provenance.json"] = run.write("provenance.json", _json(notes))
+    written |= {name: run.path / name for name in (SETTINGS, METRICS) if (run.path / name).is_file()}
     if unwrapped.reason:
         warnings = (*warnings, f"unwrap: {unwrapped.reason}")
     return Result(run.path, written, found, warnings)
