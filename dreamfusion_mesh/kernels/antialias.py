@@ -75,8 +75,10 @@ def _find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tupl
         as_warp(keys, wp.int64),
     ]
     launch(cross, views * bands * math.ceil(len(edges.ends) / chunk), arguments, face.device, smallest_slice=1)
-    pairs = ((keys >= 0) & (keys % 2 == 1)).nonzero()[:, 0]
-    return pairs, keys[pairs]
+    touched = (keys >= 0).nonzero()[:, 0]  # few, so the rest is asked of them alone
+    found = keys[touched]
+    steep = found & 1 == 1
+    return touched[steep], found[steep]
 
 
 def _in_order(kernel: Any, count: int, arguments: list[Any], device: torch.device) -> None:

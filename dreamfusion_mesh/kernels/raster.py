@@ -71,15 +71,14 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
         views, real = clip.shape[0], real_of(clip)
-        face = torch.full((views, height, width), -1, dtype=torch.int64, device=clip.device)
-        bary = clip.new_zeros(views, height, width, 3)
-        depth = clip.new_ones(views, height, width)
+        face = torch.empty(views, height, width, dtype=torch.int64, device=clip.device)
+        bary, depth = clip.new_empty(views, height, width, 3), clip.new_empty(views, height, width)
         ctx.set_materialize_grads(True)
         ctx.mark_non_differentiable(face)
         ctx.size = (height, width)
         ctx.save_for_backward(clip, faces, face)
         if face.numel() == 0 or faces.numel() == 0:
-            return face, bary, depth
+            return face.fill_(-1), bary.zero_(), depth.fill_(1)
         places = as_warp(place(clip, height, width), wp.vec4d)
         triangles = as_warp(faces.contiguous(), wp.vec3l)
         keys = as_warp(torch.full((face.numel(),), EMPTY, dtype=torch.int64, device=clip.device), wp.int64)
@@ -118,9 +117,9 @@ class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -> Tensor:
         ctx.save_for_backward(attributes, bary, face, faces)
-        made = attributes.new_zeros(*face.shape, attributes.shape[2])
+        made = attributes.new_empty(*face.shape, attributes.shape[2])
         if made.numel() == 0 or faces.numel() == 0:
-            return made
+            return made.zero_()
         real = real_of(attributes)
         size = face.shape[1] * face.shape[2]
         arguments = [*_given(attributes, bary, face, faces), size, as_warp(made.view(face.numel(), -1), real)]
@@ -131,9 +130,9 @@ class _Interpolate(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
         attributes, bary, face, faces = ctx.saved_tensors
-        in_bary = torch.zeros_like(bary, memory_format=torch.contiguous_format)
+        in_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
         if upstream.numel() == 0 or faces.numel() == 0:
-            return torch.zeros_like(attributes), in_bary, None, None
+            return torch.zeros_like(attributes), in_bary.zero_(), None, None
         real = real_of(attributes)
         views, height, width = face.shape
         slot = _slot(views, height, width, face.device)

@@ -256,6 +256,8 @@ def kernels(real: Any) -> dict[str, Any]:
     ):
         i = start + wp.tid()
         if face[i] < wp.int64(0):
+            for k in range(attributes.shape[2]):
+                made[i, k] = real(0.0)
             return
         corners = faces[int(face[i])]
         a = int(corners[0])
@@ -281,6 +283,7 @@ def kernels(real: Any) -> dict[str, Any]:
     ):
         i = start + wp.tid()
         if face[i] < wp.int64(0):
+            in_bary[i] = row3()
             return
         corners = faces[int(face[i])]
         a = int(corners[0])
