@@ -26,22 +26,39 @@ class Samples:
     ray      [S] int64      ascending
     t        [S]            distance along the ray, in lengths of its direction
     width    [S]            length of the ray that the sample stands for
+    ahead    [S]            optical depth expected in front of the sample, by march's `expected`
     offsets  [R + 1] int64  ray r owns rows offsets[r] to offsets[r + 1]
     """
 
     ray: Tensor
     t: Tensor
     width: Tensor
+    ahead: Tensor
     offsets: Tensor
+
+    def pick(self, rows: Tensor) -> Samples:
+        """The samples of these rows (ascending, [M] int64) alone; every ray stays, if only with none."""
+        counts = torch.bincount(self.ray[rows], minlength=len(self.offsets) - 1)
+        offsets = torch.cat((counts.new_zeros(1), counts.cumsum(dim=0)))
+        return Samples(self.ray[rows], self.t[rows], self.width[rows], self.ahead[rows], offsets)
 
 
 @torch.no_grad()
-def march(origins: Tensor, directions: Tensor, occupied: Tensor, half_extent: float, step: float, jitter: Tensor) -> Samples:
+def march(
+    origins: Tensor,
+    directions: Tensor,
+    occupied: Tensor,
+    half_extent: float,
+    step: float,
+    jitter: Tensor,
+    expected: Tensor | None = None,
+) -> Samples:
     """One sample in each piece of `step` that a ray's way through the box [-half_extent, half_extent]^3 is cut into, save in empty cells.
 
     origins, directions  [R, 3] float32; unit directions make t and width scene units
     occupied             [G, G, G] bool or uint8, indexed [x, y, z]; the cell at the sample decides
     jitter               [R] float32 in [0, 1): where in its pieces a ray is sampled, 0.5 for their middles
+    expected             [G, G, G] float32: a cell's density as last known, which `ahead` adds up; without it `ahead` is 0
     The last piece is shorter, so that the widths of an occupied box add up to the way through it. Differentiable in nothing.
     Raises ValueError on another shape or dtype, a step or extent not above 0, or 2^31 samples or more.
     """
@@ -53,30 +70,35 @@ def march(origins: Tensor, directions: Tensor, occupied: Tensor, half_extent: fl
         raise ValueError(f"occupied: {occupied.dtype} {list(occupied.shape)}, expected bool or uint8 [G, G, G]")
     if not (step > 0 and half_extent > 0):
         raise ValueError(f"step {step}, half_extent {half_extent}: expected both above 0")
+    if expected is None:
+        expected = origins.new_empty(0, 0, 0)
+    else:
+        _check("expected", expected, (size, size, size))
     device = origins.device
     given = [
         as_warp(origins.contiguous(), wp.vec3),
         as_warp(directions.contiguous(), wp.vec3),
         as_warp(occupied.contiguous().view(torch.uint8), wp.uint8),
+        as_warp(expected.contiguous(), wp.float32),
         as_warp(jitter.contiguous(), wp.float32),
     ]
     counts = torch.zeros(count, dtype=torch.int32, device=device)
     offsets = torch.zeros(count + 1, dtype=torch.int64, device=device)
 
-    def run(fill: int, ray: Tensor, t: Tensor, width: Tensor) -> None:
+    def run(fill: int, ray: Tensor, *values: Tensor) -> None:
         made = [as_warp(counts, wp.int32), as_warp(offsets, wp.int64), as_warp(ray, wp.int64)]
-        arguments = [*given, half_extent, step, fill, *made, as_warp(t, wp.float32), as_warp(width, wp.float32)]
-        launch(kernels.march, count, arguments, device, _SMALLEST_SLICE)
+        made += [as_warp(value, wp.float32) for value in values]
+        launch(kernels.march, count, [*given, half_extent, step, fill, *made], device, _SMALLEST_SLICE)
 
-    run(0, offsets, origins.new_empty(0), origins.new_empty(0))
+    run(0, offsets, *(origins.new_empty(0) for _ in range(3)))
     torch.cumsum(counts, 0, out=offsets[1:])
     total = int(offsets[-1])
     if total > _MOST_SAMPLES:
         raise ValueError(f"march: {total} samples, at most {_MOST_SAMPLES} are possible; use fewer rays, a longer step or an emptier grid")
     ray = torch.empty(total, dtype=torch.int64, device=device)
-    t, width = origins.new_empty(total), origins.new_empty(total)
-    run(1, ray, t, width)
-    return Samples(ray, t, width, offsets)
+    t, width, ahead = (origins.new_empty(total) for _ in range(3))
+    run(1, ray, t, width, ahead)
+    return Samples(ray, t, width, ahead, offsets)
 
 
 def composite_weights(optical_depth: Tensor, offsets: Tensor) -> Tensor:

@@ -37,12 +37,8 @@ def _cell(x: float, half_extent: float, size: int) -> int:
 
 
 @wp.func
-def _taken(point: wp.vec3, half_extent: float, occupied: wp.array3d(dtype=wp.uint8)) -> bool:
-    size = occupied.shape[0]
-    x = _cell(point[0], half_extent, size)
-    y = _cell(point[1], half_extent, size)
-    z = _cell(point[2], half_extent, size)
-    return occupied[x, y, z] != wp.uint8(0)
+def _cell_of(point: wp.vec3, half_extent: float, size: int) -> wp.vec3i:
+    return wp.vec3i(_cell(point[0], half_extent, size), _cell(point[1], half_extent, size), _cell(point[2], half_extent, size))
 
 
 @wp.kernel
@@ -50,6 +46,7 @@ def march(
     origins: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
     occupied: wp.array3d(dtype=wp.uint8),
+    expected: wp.array3d(dtype=wp.float32),
     jitter: wp.array(dtype=wp.float32),
     half_extent: float,
     step: float,
@@ -59,6 +56,7 @@ def march(
     ray: wp.array(dtype=wp.int64),
     distance: wp.array(dtype=wp.float32),
     width: wp.array(dtype=wp.float32),
+    ahead: wp.array(dtype=wp.float32),
     start: int,
 ):
     """Counts a ray's samples (fill 0), or writes them behind its offset (fill 1): one source, so the passes cannot disagree."""
@@ -69,17 +67,22 @@ def march(
     pieces = int(wp.ceil(wp.max(span[1] - span[0], 0.0) / step))
     found = wp.int32(0)
     base = wp.int32(0)
+    depth = wp.float32(0.0)
     if fill != 0:
         base = int(offsets[r])
     for piece in range(pieces):
         low = span[0] + float(piece) * step
         wide = wp.min(step, span[1] - low)
         t = low + jitter[r] * wide
-        if wide > 0.0 and _taken(origin + direction * t, half_extent, occupied):
+        cell = _cell_of(origin + direction * t, half_extent, occupied.shape[0])
+        if wide > 0.0 and occupied[cell[0], cell[1], cell[2]] != wp.uint8(0):
             if fill != 0:
                 ray[base + found] = wp.int64(r)
                 distance[base + found] = t
                 width[base + found] = wide
+                ahead[base + found] = depth
+                if expected.shape[0] > 0:
+                    depth += expected[cell[0], cell[1], cell[2]] * wide
             found += 1
     if fill == 0:
         counts[r] = found

@@ -17,6 +17,9 @@ from dreamfusion_mesh.render.shading import Shade
 Field = Callable[[Tensor, bool], FieldSample]
 
 _CHUNK = 2**18  # samples at once where no gradient is asked for
+_OPAQUE = -math.log(1e-4)  # optical depth behind which nothing is looked at: no pixel differs by more than 1e-4
+_WAVES = 4  # in which samples are asked for at most
+_WORTH = 0.1  # share of the samples that a wave must leave out to be worth its cost
 
 
 class OccupancyGrid(nn.Module):
@@ -83,6 +86,8 @@ def render_volume(
 ) -> Render:
     """The field as `views` see it, by emission and absorption (NeRF, arXiv:2003.08934, eq. 3) in front of the views' backgrounds.
 
+    Empty cells are skipped, and what lies behind an optical depth of -ln(1e-4) is left out once enough of it is expected.
+
     field          (points [N, 3], whether normals are wanted) -> FieldSample; differentiable as the field is
     shade          (albedo [N, 3], normals [N, 3] or None, view [N]) -> rgb [N, 3]
     samples        over the box's space diagonal: a step is 2 sqrt(3) half_extent / samples
@@ -97,12 +102,46 @@ def render_volume(
     count = origins.shape[0]
     start = torch.rand(count, generator=draws).to(origins) if jitter else torch.full_like(origins[:, 0], 0.5)
     step = 2 * math.sqrt(3) * occupancy.half_extent / samples
-    found = march(origins, directions, occupancy.occupied, occupancy.half_extent, step, start)
-    depths, values = _sampled(field, shade, found, origins, directions, views, needs_normals)
+    found = march(origins, directions, occupancy.occupied, occupancy.half_extent, step, start, occupancy.values)
+
+    def ask(some: Samples) -> tuple[Tensor, Tensor]:
+        return _sampled(field, shade, some, origins, directions, views, needs_normals)
+
+    found, depths, values = _seen(ask, found)
     weights = composite_weights(depths, found.offsets)
     sums = accumulate(weights[:, None] * values, found.offsets)
     penalty = _orientation(weights, values[:, 6:9], directions[found.ray], found.offsets) if needs_normals else sums.new_zeros(count, 1)
     return _image(sums, penalty, views)
+
+
+def _seen(ask: Callable[[Samples], tuple[Tensor, Tensor]], found: Samples) -> tuple[Samples, Tensor, Tensor]:
+    """The samples that matter, with what `ask` says of them; the rest lies behind an optical depth of _OPAQUE.
+
+    Asked in waves: each goes as far into a ray as what was found so far, and what is expected from there on, leaves it open. The
+    expectation only says where to stop and look, so a wrong one costs time and changes nothing.
+    """
+    rows = torch.arange(len(found.t), device=found.t.device)
+    known = torch.zeros_like(found.offsets[1:], dtype=found.t.dtype)  # optical depth of each ray as far as it was asked
+    expected = torch.zeros_like(known)  # up to there
+    waves: list[tuple[Tensor, Tensor, Tensor]] = []
+    while len(rows):
+        ray = found.ray[rows]
+        near = known[ray] + found.ahead[rows] - expected[ray] <= _OPAQUE
+        if len(waves) == _WAVES - 1 or int(near.sum()) >= len(rows) - _WORTH * len(found.t):
+            near = torch.ones_like(near)
+            if not waves:
+                break
+        part = found.pick(rows[near])
+        waves.append((rows[near], *ask(part)))
+        known = known + accumulate(waves[-1][1].detach()[:, None], part.offsets)[:, 0]
+        rows = rows[~near]
+        rows = rows[known[found.ray[rows]] <= _OPAQUE]
+        expected = torch.zeros_like(known).scatter_reduce(0, found.ray[rows], found.ahead[rows], "amin", include_self=False)
+    if not waves:
+        return found, *ask(found)
+    rows, order = torch.cat([wave[0] for wave in waves]).sort()
+    depths, values = (torch.cat([wave[i] for wave in waves]).index_select(0, order) for i in (1, 2))
+    return found.pick(rows), depths, values
 
 
 def _sampled(
@@ -111,8 +150,8 @@ def _sampled(
     """Optical depth [S] and what is composited [S, 11]: rgb, albedo, normal, distance, one."""
     if not torch.is_grad_enabled() and len(found.t) > _CHUNK:
         parts = [
-            _sampled(field, shade, Samples(ray, t, width, found.offsets), origins, directions, views, needs_normals)
-            for ray, t, width in zip(*(part.split(_CHUNK) for part in (found.ray, found.t, found.width)), strict=True)
+            _sampled(field, shade, found.pick(rows), origins, directions, views, needs_normals)
+            for rows in torch.arange(len(found.t), device=found.t.device).split(_CHUNK)
         ]
         return torch.cat([depths for depths, _ in parts]), torch.cat([values for _, values in parts])
     points = origins[found.ray] + directions[found.ray] * found.t[:, None]

@@ -102,6 +102,36 @@ def test_samples_are_packed_front_to_back_within_their_pieces() -> None:
     torch.testing.assert_close(share[long], jitter[found.ray][long], rtol=0, atol=1e-4)
 
 
+def test_ahead_is_what_the_cells_are_expected_to_hold_in_front() -> None:
+    size = 6
+    origins, directions, jitter = rays(80)
+    chance = torch.Generator().manual_seed(4)
+    expected = 40 * torch.rand(size, size, size, generator=chance)
+    occupied = torch.rand(size, size, size, generator=chance) < 0.8
+    found = march(origins, directions, occupied, HALF, STEP, jitter, expected)
+    places = (origins[found.ray] + found.t[:, None] * directions[found.ray] + HALF) / (2 * HALF) * size
+    x, y, z = places.long().clamp(0, size - 1).unbind(dim=1)
+    depth = (expected[x, y, z] * found.width).double()
+    wanted = torch.cat([part.cumsum(0) - part for part in depth.split(found.offsets.diff().tolist())])
+    agree = (found.ahead - wanted).abs() < 1e-4 * (1 + wanted)
+    assert agree.double().mean() > 0.99  # a sample within rounding of a cell's face may have taken the other cell
+    assert wanted.max() > 10
+    assert not march(origins, directions, occupied, HALF, STEP, jitter).ahead.any()
+
+
+def test_picked_samples_keep_their_rays() -> None:
+    origins, directions, jitter = rays(60)
+    found = march(origins, directions, full(), HALF, STEP, jitter)
+    rows = torch.randperm(len(found.t), generator=torch.Generator().manual_seed(1))[: len(found.t) // 3].sort().values
+    some = found.pick(rows)
+    assert torch.equal(some.t, found.t[rows])
+    assert torch.equal(some.width, found.width[rows])
+    for ray in range(60):
+        mine = slice(int(some.offsets[ray]), int(some.offsets[ray + 1]))
+        assert torch.equal(some.t[mine], found.t[rows][found.ray[rows] == ray])
+    assert len(some.offsets) == 61
+
+
 def test_a_bool_grid_means_the_same_and_an_empty_one_gives_nothing() -> None:
     origins, directions, jitter = rays(50)
     grid = torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(2)) < 0.5

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -185,6 +186,56 @@ def test_skipping_empty_cells_changes_nothing_but_the_cost() -> None:
     for name in ("rgb", "alpha", "albedo", "depth"):
         torch.testing.assert_close(getattr(skipped, name), getattr(whole, name), rtol=0, atol=1e-6)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
+
+
+def counting(field: volume.Field, asked: list[int]) -> volume.Field:
+    def counted(points: Tensor, normals: bool) -> FieldSample:
+        asked.append(len(points))
+        return field(points, normals)
+
+    return counted
+
+
+def test_what_an_opaque_body_hides_is_not_asked_for() -> None:
+    """A core of stone in a shell of mist: what the mist does is seen, its gradient too, and the inside of the stone is not."""
+    seen = views(2, 24)
+
+    def field(points: Tensor, normals: bool, logit: Tensor) -> FieldSample:
+        distance = points.norm(dim=1)
+        density = torch.where(distance < 0.8 * RADIUS, 150.0, torch.where(distance < RADIUS, logit.exp(), 0.0))
+        return FieldSample(density, (points + 1) / 2, None)
+
+    aware, unaware = OccupancyGrid(32), OccupancyGrid(32)
+    for _ in range(3):
+        aware.update(lambda points: field(points, False, torch.ones(())).density, draws(), 0)
+    unaware.occupied.copy_(aware.occupied)
+    outcomes = []
+    for grid in (unaware, aware):
+        asked: list[int] = []
+        logit = torch.ones((), requires_grad=True)
+        render = draw(counting(partial(field, logit=logit), asked), seen, 128, grid=grid)
+        (render.rgb * render.depth).sum().backward()
+        outcomes.append((sum(asked), render, logit.grad))
+    (many, whole, wanted), (few, cut, found) = outcomes
+    assert few < 0.65 * many
+    for name in ("rgb", "alpha", "albedo"):
+        torch.testing.assert_close(getattr(cut, name), getattr(whole, name), rtol=0, atol=1e-4)
+    torch.testing.assert_close(cut.depth, whole.depth, rtol=0, atol=1e-4 * 3.6)  # of the farthest distance
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("expected", "waves"), [(9.0, 3), (1e9, 4)])
+def test_a_wrong_expectation_changes_nothing(expected: float, waves: int) -> None:
+    """Thin fog that the grid takes for a wall: every ray stays open, so that all is looked at, in the order of before."""
+    seen = views()
+    mistaken = OccupancyGrid(16)
+    mistaken.values.fill_(expected)
+    asked: list[int] = []
+    found = draw(counting(fog, asked), seen, 64, grid=mistaken)
+    wanted = draw(fog, seen, 64)
+    assert len(asked) == waves
+    assert torch.equal(found.rgb, wanted.rgb)
+    assert torch.equal(found.depth, wanted.depth)
 
 
 def test_the_gradient_is_that_of_the_closed_form() -> None:
