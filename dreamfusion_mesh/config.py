@@ -96,6 +96,8 @@ class FieldSettings(Settings):
     density_bias: float = -1.5
     blob_density: Weight = 3.0  # added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2))
     blob_radius: Positive = 0.4
+    normals: Literal["analytic", "finite_differences"] = "analytic"  # finite ones ask six more points, but smooth over their step
+    normal_step: Annotated[float, Field(gt=0, le=0.2)] = 0.01  # half the way between the points of a finite difference, scene units
 
 
 class CoarseSettings(Settings):

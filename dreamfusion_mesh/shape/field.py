@@ -44,7 +44,8 @@ class HashField(nn.Module):
         """Density, albedo and, if asked for, normals at points [N, 3] in scene units.
 
         All are differentiable in the parameters, normals too, and in the points save through the normals. Normals are zero where the
-        exponent is flat and outside the box. Raises ValueError where points are not finite, float32 or [N, 3].
+        exponent is flat and outside the box; the setting `normals` says how they are found. Raises ValueError where points are not
+        finite, float32 or [N, 3].
         """
         if not torch.is_grad_enabled() and len(points) > _CHUNK:
             parts = [self.forward(part, normals) for part in points.split(_CHUNK)]
@@ -91,17 +92,29 @@ class HashField(nn.Module):
         return self.settings.blob_density * torch.exp(-points.square().sum(dim=1) / (2 * self.settings.blob_radius**2))
 
     def _normals(self, unit: Tensor, points: Tensor, before: Tensor) -> Tensor:
-        """The exponent's gradient by hand, so that it costs no second graph and works without gradients."""
+        """The direction in which the exponent falls, and so the density; the points stay as they are."""
         unit, points = unit.detach(), points.detach()
-        slope = _SiluSlope.apply(before) * self.density_weight
-        half = self.settings.hidden
-        in_unit = input_gradient(unit, self.table, slope @ self.hidden_weight[:half], self.grid)
-        outward = self._blob(points)[:, None] * points / self.settings.blob_radius**2 - in_unit / (2 * self.half_extent)
+        outward = self._fall(unit, points, before) if self.settings.normals == "analytic" else self._felt_fall(points)
         inside = (points.abs() <= self.half_extent).all(dim=1, keepdim=True)
         square = outward.square().sum(dim=1, keepdim=True)
         sloped = inside & (square > _FLAT)
         # Both branches of the second `where` must be finite, or the gradient of the one not taken is NaN.
         return torch.where(sloped, outward * torch.where(sloped, square, 1.0).rsqrt(), 0.0)
+
+    def _fall(self, unit: Tensor, points: Tensor, before: Tensor) -> Tensor:
+        """-grad of the exponent by hand, so that it costs no second graph and works without gradients."""
+        slope = _SiluSlope.apply(before) * self.density_weight
+        half = self.settings.hidden
+        in_unit = input_gradient(unit, self.table, slope @ self.hidden_weight[:half], self.grid)
+        return self._blob(points)[:, None] * points / self.settings.blob_radius**2 - in_unit / (2 * self.half_extent)
+
+    def _felt_fall(self, points: Tensor) -> Tensor:
+        """-grad of the exponent by central differences over `normal_step`."""
+        step = self.settings.normal_step
+        offsets = step * torch.cat((-torch.eye(3), torch.eye(3))).to(points)
+        around = (points[:, None] + offsets).reshape(-1, 3)
+        exponent = self._apart(around, slice(0, self.settings.hidden), self._exponent).view(-1, 2, 3)
+        return (exponent[:, 0] - exponent[:, 1]) / (2 * step)
 
     def _unit(self, points: Tensor) -> Tensor:
         """Scene units to the hash grid's [0, 1]."""
