@@ -55,12 +55,11 @@ class HashField(nn.Module):
         self._check(points)
         unit = self._unit(points)
         features = encode(unit, self.table, self.grid)
-        before = linear(features, self.hidden_weight, self.hidden_bias)
-        hidden = nn.functional.silu(before)
-        half = self.settings.hidden
-        exponent = self._exponent(hidden[:, :half], points)
-        facing_out = self._normals(unit, points, before[:, :half]) if normals else None
-        return FieldSample(self._density(exponent, points), self._albedo(hidden[:, half:]), facing_out)
+        thick, coloured = linear(features, self.hidden_weight, self.hidden_bias).split(self.settings.hidden, dim=1)
+        hidden, slope = _SiluAndSlope.apply(thick) if normals else (nn.functional.silu(thick), None)
+        exponent = self._exponent(hidden, points)
+        facing_out = None if slope is None else self._normals(unit, points, slope)
+        return FieldSample(self._density(exponent, points), self._albedo(nn.functional.silu(coloured)), facing_out)
 
     def density(self, points: Tensor) -> Tensor:
         """[N] per scene unit, at points [N, 3]; otherwise as `forward`."""
@@ -91,21 +90,20 @@ class HashField(nn.Module):
     def _blob(self, points: Tensor) -> Tensor:
         return self.settings.blob_density * torch.exp(-points.square().sum(dim=1) / (2 * self.settings.blob_radius**2))
 
-    def _normals(self, unit: Tensor, points: Tensor, before: Tensor) -> Tensor:
+    def _normals(self, unit: Tensor, points: Tensor, slope: Tensor) -> Tensor:
         """The direction in which the exponent falls, and so the density; the points stay as they are."""
         unit, points = unit.detach(), points.detach()
-        outward = self._fall(unit, points, before) if self.settings.normals == "analytic" else self._felt_fall(points)
+        outward = self._fall(unit, points, slope) if self.settings.normals == "analytic" else self._felt_fall(points)
         inside = (points.abs() <= self.half_extent).all(dim=1, keepdim=True)
         square = outward.square().sum(dim=1, keepdim=True)
         sloped = inside & (square > _FLAT)
         # Both branches of the second `where` must be finite, or the gradient of the one not taken is NaN.
         return torch.where(sloped, outward * torch.where(sloped, square, 1.0).rsqrt(), 0.0)
 
-    def _fall(self, unit: Tensor, points: Tensor, before: Tensor) -> Tensor:
+    def _fall(self, unit: Tensor, points: Tensor, slope: Tensor) -> Tensor:
         """-grad of the exponent by hand, so that it costs no second graph and works without gradients."""
-        slope = _SiluSlope.apply(before) * self.density_weight
-        half = self.settings.hidden
-        in_unit = input_gradient(unit, self.table, slope @ self.hidden_weight[:half], self.grid)
+        in_features = slope @ (self.density_weight[0, :, None] * self.hidden_weight[: self.settings.hidden])
+        in_unit = input_gradient(unit, self.table, in_features, self.grid)
         return self._blob(points)[:, None] * points / self.settings.blob_radius**2 - in_unit / (2 * self.half_extent)
 
     def _felt_fall(self, points: Tensor) -> Tensor:
@@ -128,22 +126,23 @@ class HashField(nn.Module):
             raise ValueError(f"points: {bad} of {len(points)} are not finite")
 
 
-class _SiluSlope(torch.autograd.Function):
-    """The derivative of SiLU, s + x s (1 - s) with s = sigmoid(x); by hand, for autograd would keep five such tensors."""
+class _SiluAndSlope(torch.autograd.Function):
+    """SiLU, x s with s = sigmoid(x), and its derivative s + x s (1 - s); by hand, for autograd would keep five more such tensors."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:
         s = torch.sigmoid(x)
-        return (1 - s).mul_(x).add_(1).mul_(s)
+        value = x * s
+        slope = (1 - s).mul_(value).add_(s)
+        ctx.save_for_backward(x, s, slope)
+        return value, slope
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, upstream: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        s = torch.sigmoid(x)
+    def backward(ctx: torch.autograd.function.FunctionCtx, in_value: Tensor, in_slope: Tensor) -> Tensor:
+        x, s, slope = ctx.saved_tensors  # type: ignore[attr-defined]
         curve = (1 - 2 * s).mul_(x).add_(2).mul_(s).mul_(1 - s)
-        return curve.mul_(upstream)
+        return curve.mul_(in_slope).addcmul_(in_value, slope)
 
 
 class _BoundedExp(torch.autograd.Function):
