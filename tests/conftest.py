@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait asleep
+
 _HOME = Path(__file__).parent / "gltf"
 
 
