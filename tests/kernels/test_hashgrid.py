@@ -9,6 +9,7 @@ from torch import Tensor
 from dreamfusion_mesh.kernels import launch as launching
 from dreamfusion_mesh.kernels.hashgrid import HashGrid, encode, hash_grid, input_gradient
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
 MIXED = hash_grid(levels=5, features=2, table_size_log2=9, coarsest=3, finest=31)  # two dense levels, three hashed
 
 
@@ -42,11 +43,11 @@ def problem(grid: HashGrid, count: int = 700) -> tuple[Tensor, Tensor, Tensor, T
 def assert_same(found: Tensor, wanted: Tensor) -> None:
     """To float32's accuracy, relative to the largest value."""
     assert found.shape == wanted.shape
-    assert (found.double() - wanted).abs().max() <= 5e-6 * wanted.abs().max()
+    assert (found.double().cpu() - wanted).abs().max() <= 5e-6 * wanted.abs().max()
 
 
-def leaves(*tensors: Tensor, double: bool) -> list[Tensor]:
-    return [(tensor.double() if double else tensor.clone()).requires_grad_() for tensor in tensors]
+def leaves(*tensors: Tensor, double: bool, device: str = "cpu") -> list[Tensor]:
+    return [(tensor.double() if double else tensor.clone().to(device)).requires_grad_() for tensor in tensors]
 
 
 def test_resolutions_grow_geometrically_and_small_levels_are_dense() -> None:
@@ -58,26 +59,38 @@ def test_resolutions_grow_geometrically_and_small_levels_are_dense() -> None:
     assert hash_grid(1, 2, 12, 8, 64).resolutions == (8,)
 
 
+def test_the_twin_itself_is_differentiable_twice() -> None:
+    grid = hash_grid(levels=2, features=2, table_size_log2=3, coarsest=1, finest=3)
+    draws = torch.Generator().manual_seed(3)
+    cells = torch.randint(0, 3, (5, 3), generator=draws)
+    points = ((cells + 0.2 + 0.6 * torch.rand(5, 3, generator=draws, dtype=torch.float64)) / 3).requires_grad_()  # away from kinks
+    table = torch.randn(grid.rows, 2, generator=draws, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p, t: twin(p, t, grid), (points, table))
+    assert torch.autograd.gradgradcheck(lambda p, t: twin(p, t, grid), (points, table))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("features", [1, 2, 4])
-def test_values_and_first_derivatives_equal_the_twins(features: int) -> None:
+def test_values_and_first_derivatives_equal_the_twins(features: int, device: str) -> None:
     grid = hash_grid(levels=5, features=features, table_size_log2=9, coarsest=3, finest=31)
     points, table, upstream, _ = problem(grid)
-    mine, theirs = leaves(points, table, double=False), leaves(points, table, double=True)
+    mine, theirs = leaves(points, table, double=False, device=device), leaves(points, table, double=True)
     found, wanted = encode(*mine, grid), twin(*theirs, grid)
     assert_same(found, wanted)
-    found.backward(upstream)
+    found.backward(upstream.to(device))
     wanted.backward(upstream.double())
     for a, b in zip(mine, theirs, strict=True):
         assert_same(a.grad, b.grad)
 
 
-def test_input_gradient_and_its_derivatives_equal_the_twins() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_input_gradient_and_its_derivatives_equal_the_twins(device: str) -> None:
     points, table, upstream, direction = problem(MIXED)
-    mine, theirs = leaves(points, table, upstream, double=False), leaves(points, table, upstream, double=True)
+    mine, theirs = leaves(points, table, upstream, double=False, device=device), leaves(points, table, upstream, double=True)
     found = input_gradient(*mine, MIXED)
     (wanted,) = torch.autograd.grad(twin(theirs[0], theirs[1], MIXED), theirs[0], theirs[2], create_graph=True)
     assert_same(found, wanted)
-    found.backward(direction)
+    found.backward(direction.to(device))
     wanted.backward(direction.double())
     for a, b in zip(mine, theirs, strict=True):
         assert_same(a.grad, b.grad)

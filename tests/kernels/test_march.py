@@ -10,6 +10,7 @@ from torch import Tensor
 from dreamfusion_mesh.kernels import march as marching
 from dreamfusion_mesh.kernels.march import Samples, accumulate, composite_weights, march
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
 HALF, STEP = 0.8, 0.07
 
 
@@ -41,11 +42,13 @@ def crossing(origins: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarra
     return enter, leave
 
 
-def test_the_samples_are_those_of_a_brute_force_march() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_samples_are_those_of_a_brute_force_march(device: str) -> None:
     size = 12
     origins, directions, jitter = rays(200)
     occupied = torch.rand(size, size, size, generator=torch.Generator().manual_seed(5)) < 0.3
-    found = march(origins, directions, occupied, HALF, STEP, jitter)
+    found = march(*(part.to(device) for part in (origins, directions, occupied)), HALF, STEP, jitter.to(device))
+    found = Samples(*(part.cpu() for part in (found.ray, found.t, found.width, found.ahead, found.offsets)))
     enter, leave = crossing(origins, directions)
     compared = 0
     for ray in range(len(origins)):
@@ -188,15 +191,21 @@ def composite_twin(depths: Tensor, offsets: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def test_weights_and_their_gradient_equal_the_twins() -> None:
+def test_the_twin_itself_passes_gradcheck() -> None:
+    depths = torch.tensor([0.3, 1e-3, 2.0, 0.7, 1.1, 0.2], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda d: composite_twin(d, torch.tensor([0, 2, 2, 6])), (depths,))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_weights_and_their_gradient_equal_the_twins(device: str) -> None:
     depths, offsets = packed()
-    mine, theirs = depths.clone().requires_grad_(), depths.double().requires_grad_()
-    found, wanted = composite_weights(mine, offsets), composite_twin(theirs, offsets)
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-12)
+    mine, theirs = depths.to(device, copy=True).requires_grad_(), depths.double().requires_grad_()
+    found, wanted = composite_weights(mine, offsets.to(device)), composite_twin(theirs, offsets)
+    torch.testing.assert_close(found.double().cpu(), wanted, rtol=1e-5, atol=1e-12)
     upstream = torch.randn(len(depths), generator=torch.Generator().manual_seed(1))
-    found.backward(upstream)
+    found.backward(upstream.to(device))
     wanted.backward(upstream.double())
-    torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=0, atol=1e-5)
+    torch.testing.assert_close(mine.grad.double().cpu(), theirs.grad, rtol=0, atol=1e-5)
 
 
 def test_the_gradient_is_the_finite_difference() -> None:
