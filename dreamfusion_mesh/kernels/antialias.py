@@ -61,8 +61,7 @@ def _find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tupl
     """Pairs that a silhouette edge crosses, and their keys: [N] int64 each, in the pixels' order."""
     views, height, width = face.shape
     keys = torch.full((face.numel() * 2,), -1, dtype=torch.int64, device=face.device)
-    bands, chunk = units(len(edges.ends), views, height, face.device)
-    bands = 1 if face.is_cuda else bands
+    bands, chunk = units(len(edges.ends), views, face.device)
     arguments = [
         as_warp(place(clip, height, width), wp.vec4d),
         as_warp(faces.contiguous(), wp.vec3l),

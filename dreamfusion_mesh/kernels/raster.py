@@ -2,7 +2,8 @@
 
 Coverage is decided in float64 from edge functions in clip space, so a shared edge gives each centre to exactly one side, and triangles that
 reach behind the camera need no clipping. Nearest is kept as one 63-bit key a pixel (depth, then face) under a minimum, which no order of
-evaluation can change: on the CPU a thread owns bands of rows, on CUDA faces run side by side and the minimum is atomic.
+evaluation can change: on the CPU a thread owns bands of rows; on CUDA faces run side by side, large ones queued for many threads each,
+and the minimum is atomic.
 Scatters are deterministic on the CPU (a slot of pixels adds in order into a buffer of its own, buffers are summed in order); CUDA adds
 atomically. Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r + 0.5) / H * 2 of x / w and y / w.
 Arguments are taken as checked: see render/raster.py.
@@ -16,10 +17,10 @@ import warp as wp
 from torch import Tensor
 
 from dreamfusion_mesh.kernels.launch import as_warp, launch, threads
-from dreamfusion_mesh.kernels.raster_warp import EMPTY, cover, kernels
+from dreamfusion_mesh.kernels.raster_warp import EMPTY, cover, cover_queued, cover_small, kernels
 
 _SLOTS = 8  # buffers that a scatter adds into on the CPU; fixed, so that sums do not depend on the number of cores
-_ROWS_A_BAND = 16  # on CUDA, how much of a large triangle one thread draws
+_LARGEST, _LANES, _TEAMS = 64, 128, 1024  # on CUDA: pixels that one thread draws of a face; threads that share a larger one; such groups
 
 
 def rasterize(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,11 +44,31 @@ def place(clip: Tensor, height: int, width: int) -> Tensor:
     return torch.stack(((x + w) * (width / 2), (w - y) * (height / 2), z, w), dim=-1)
 
 
-def units(count: int, views: int, height: int, device: torch.device) -> tuple[int, int]:
+def units(count: int, views: int, device: torch.device) -> tuple[int, int]:
     """How work on `count` faces or edges is cut: bands of rows, and items that one index takes in turn."""
     if device.type == "cuda":
-        return max(1, math.ceil(height / _ROWS_A_BAND)), 1
+        return 1, 1
     return threads() // math.gcd(threads(), views), count
+
+
+def find_nearest(places: Tensor, faces: Tensor, height: int, width: int, side_by_side: bool) -> Tensor:
+    """[B * H * W] int64: each pixel's least key, of `places` [B, V, 4] and faces [F, 3]; `side_by_side` is CUDA's way, else the CPU's."""
+    views, count, device = len(places), len(faces), places.device
+    keys = torch.full((views * height * width,), EMPTY, dtype=torch.int64, device=device)
+    given = [as_warp(places, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l), height, width]
+    if side_by_side:
+        queue = torch.empty(views * count, dtype=torch.int32, device=device)
+        queued = torch.zeros(1, dtype=torch.int32, device=device)
+        waiting = [as_warp(queue, wp.int32), as_warp(queued, wp.int32)]
+        work = views * count
+        launch(cover_small, work, [*given, _LARGEST, as_warp(keys, wp.int64), *waiting], device, smallest_slice=work)
+        work = _LANES * _TEAMS
+        launch(cover_queued, work, [*given, _LANES, _TEAMS, *waiting, as_warp(keys, wp.int64)], device, smallest_slice=work)
+        return keys
+    bands, chunk = units(count, views, device)
+    work = views * bands * math.ceil(count / chunk)
+    launch(cover, work, [*given, bands, chunk, as_warp(keys, wp.int64)], device, smallest_slice=1)
+    return keys
 
 
 def real_of(tensor: Tensor) -> Any:
@@ -79,12 +100,9 @@ class _Rasterize(torch.autograd.Function):
         ctx.save_for_backward(clip, faces, face)
         if face.numel() == 0 or faces.numel() == 0:
             return face.fill_(-1), bary.zero_(), depth.fill_(1)
-        places = as_warp(place(clip, height, width), wp.vec4d)
-        triangles = as_warp(faces.contiguous(), wp.vec3l)
-        keys = as_warp(torch.full((face.numel(),), EMPTY, dtype=torch.int64, device=clip.device), wp.int64)
-        bands, chunk = units(len(faces), views, height, clip.device)
-        count = views * bands * math.ceil(len(faces) / chunk)
-        launch(cover, count, [places, triangles, height, width, bands, chunk, keys], clip.device, smallest_slice=1)
+        spots = place(clip, height, width)
+        keys = as_warp(find_nearest(spots, faces, height, width, clip.is_cuda), wp.int64)
+        places, triangles = as_warp(spots, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l)
         made = [as_warp(face.view(-1), wp.int64), as_warp(bary.view(-1, 3), _row(real, 3)), as_warp(depth.view(-1), real)]
         launch(kernels(real)["resolve"], face.numel(), [places, triangles, keys, height, width, *made], clip.device)
         return face, bary, depth

@@ -91,8 +91,25 @@ def _key(depth: wp.float64, face: int) -> wp.int64:
 
 
 @wp.func
-def _offer(keys: wp.array(dtype=wp.int64), at: int, face: int, e: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, z: wp.vec3d):
+def _offer(
+    keys: wp.array(dtype=wp.int64),
+    face: int,
+    pa: wp.vec4d,
+    pb: wp.vec4d,
+    pc: wp.vec4d,
+    view: int,
+    row: int,
+    column: int,
+    height: int,
+    width: int,
+):
     """Put the face into the pixel if it covers the centre, in front of the camera, between near and far, and is the nearest so far."""
+    px = wp.float64(column) + _HALF
+    py = wp.float64(row) + _HALF
+    a = seen_from(pa, px, py)
+    b = seen_from(pb, px, py)
+    c = seen_from(pc, px, py)
+    e = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
     low = wp.min(e[0], wp.min(e[1], e[2]))
     high = wp.max(e[0], wp.max(e[1], e[2]))
     covered = low > _ZERO or high < _ZERO
@@ -101,9 +118,9 @@ def _offer(keys: wp.array(dtype=wp.int64), at: int, face: int, e: wp.vec3d, a: w
     if covered:
         m = e[0] * a[2] + e[1] * b[2] + e[2] * c[2]
         if m * (low + high) > _ZERO:
-            depth = wp.dot(e, z) / m
+            depth = wp.dot(e, wp.vec3d(pa[2], pb[2], pc[2])) / m
             if wp.abs(depth) <= _CLIPPED:
-                wp.atomic_min(keys, at, _key(wp.max(depth, -_ONE), face))
+                wp.atomic_min(keys, (view * height + row) * width + column, _key(wp.max(depth, -_ONE), face))
 
 
 @wp.kernel
@@ -132,16 +149,67 @@ def cover(
         pb = places[view, int(corners[1])]
         pc = places[view, int(corners[2])]
         box = _box(pa, pb, pc, height, width)
-        z = wp.vec3d(pa[2], pb[2], pc[2])
         for row in range(wp.max(box[2], top), wp.min(box[3], bottom)):
-            py = wp.float64(row) + _HALF
             for column in range(box[0], box[1]):
-                px = wp.float64(column) + _HALF
-                a = seen_from(pa, px, py)
-                b = seen_from(pb, px, py)
-                c = seen_from(pc, px, py)
-                e = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
-                _offer(keys, (view * height + row) * width + column, f, e, a, b, c, z)
+                _offer(keys, f, pa, pb, pc, view, row, column, height, width)
+
+
+@wp.kernel
+def cover_small(
+    places: wp.array2d(dtype=wp.vec4d),
+    faces: wp.array(dtype=wp.vec3l),
+    height: int,
+    width: int,
+    largest: int,
+    keys: wp.array(dtype=wp.int64),
+    queue: wp.array(dtype=wp.int32),
+    queued: wp.array(dtype=wp.int32),
+    start: int,
+):
+    """One index a view and face, faces innermost: offers the face to its box's pixels, or queues it where those are more than `largest`."""
+    index = start + wp.tid()
+    f = index % faces.shape[0]
+    view = index // faces.shape[0]
+    corners = faces[f]
+    pa = places[view, int(corners[0])]
+    pb = places[view, int(corners[1])]
+    pc = places[view, int(corners[2])]
+    box = _box(pa, pb, pc, height, width)
+    if (box[1] - box[0]) * (box[3] - box[2]) > largest:
+        queue[wp.atomic_add(queued, 0, 1)] = index
+        return
+    for row in range(box[2], box[3]):
+        for column in range(box[0], box[1]):
+            _offer(keys, f, pa, pb, pc, view, row, column, height, width)
+
+
+@wp.kernel
+def cover_queued(
+    places: wp.array2d(dtype=wp.vec4d),
+    faces: wp.array(dtype=wp.vec3l),
+    height: int,
+    width: int,
+    lanes: int,
+    teams: int,
+    queue: wp.array(dtype=wp.int32),
+    queued: wp.array(dtype=wp.int32),
+    keys: wp.array(dtype=wp.int64),
+    start: int,
+):
+    """One index a lane, `lanes` of them a team: a team takes every teams-th queued face, its lanes the box's pixels in turn."""
+    index = start + wp.tid()
+    lane = index % lanes
+    for q in range(index // lanes, queued[0], teams):
+        f = queue[q] % faces.shape[0]
+        view = queue[q] // faces.shape[0]
+        corners = faces[f]
+        pa = places[view, int(corners[0])]
+        pb = places[view, int(corners[1])]
+        pc = places[view, int(corners[2])]
+        box = _box(pa, pb, pc, height, width)
+        wide = box[1] - box[0]
+        for p in range(lane, wide * (box[3] - box[2]), lanes):
+            _offer(keys, f, pa, pb, pc, view, box[2] + p // wide, box[0] + p % wide, height, width)
 
 
 @lru_cache(maxsize=2)

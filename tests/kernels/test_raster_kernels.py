@@ -39,6 +39,24 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch, vie
         assert all(torch.equal(*pair) for pair in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+def test_the_way_of_the_card_finds_the_same(monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
+    """Faces one by one and the large ones queued, as on CUDA; with the shift some reach behind the camera and fill the picture's box."""
+    clip, faces = soup(3, torch.float64)
+    clip[..., 2] *= 0.02  # within near and far, though w may be small
+    clip[..., 3] -= shift
+    assert bool((clip[..., 3] < 0).any()) == (shift > 0)
+    places = raster.place(clip, 37, 29)
+    wanted = raster.find_nearest(places, faces, 37, 29, side_by_side=False)
+    assert (wanted < raster.EMPTY).double().mean() > 0.3
+    assert len((wanted & (2**31 - 1)).unique()) > 5
+    for largest, lanes, teams in ((64, 128, 1024), (0, 4, 3), (10**6, 1, 1)):
+        monkeypatch.setattr(raster, "_LARGEST", largest)
+        monkeypatch.setattr(raster, "_LANES", lanes)
+        monkeypatch.setattr(raster, "_TEAMS", teams)
+        assert torch.equal(raster.find_nearest(places, faces, 37, 29, side_by_side=True), wanted)
+
+
 def test_views_share_nothing() -> None:
     """A batch's gradient is its views' gradients, though fewer views are cut into more slots."""
     clip, faces = soup(4, torch.float64)
