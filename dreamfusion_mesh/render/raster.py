@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,34 +14,41 @@ from torch.nn.functional import normalize
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments, Mesh, Render, Views
 from dreamfusion_mesh.render.cameras import clip_from_world
+from dreamfusion_mesh.render.raster_backend import BackEnd, Limits
 from dreamfusion_mesh.render.shading import Shade
-
-if TYPE_CHECKING:
-    from dreamfusion_mesh.kernels.antialias import Edges
 
 Albedo = Callable[[Tensor], Tensor]
 _LOG = logging.getLogger(__name__)
-_MOST_PIXELS = 2**30  # a pair of pixels is counted in 31 bits
 
 
 class Rasterizer(Protocol):
     """The contract of every back end. Clip space: x right, y up, -w <= z <= w, w the depth along the view; row 0 on top; no culling.
 
-    All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range, or a value is not finite.
+    faces [F, 3] int64 are one mesh seen in all views, [B, F, 3] a mesh for each view; rows of three equal vertices draw nothing, so that
+    meshes of different lengths can be padded. What a back end cannot give of the contract is said in `limits`.
+    All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range, a position is not finite.
+
+    licence         of the part that draws
+    terms           what the user has to know of it, None where it is permissive
+    commercial_use  whether the licence allows it
     """
 
     name: str
     licence: str
+    terms: str | None
+    commercial_use: bool
+    limits: Limits
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-        """What the pixels' centres see of clip [B, V, 4] and faces [F, 3] int64, at (H, W); bary and depth carry gradients to `clip`.
+        """What the pixels' centres see of clip [B, V, 4] and `faces` at (H, W), 1 or more each; bary and depth carry gradients to `clip`.
 
-        A centre on an edge belongs to one of its two faces; of faces at equal depth the first wins.
+        `Fragments.face` is a row of the view's own faces. A centre on an edge belongs to one of its two faces; of faces at equal depth the
+        first wins. Parts of triangles before the near plane or behind the camera are cut off.
         """
         ...
 
     def interpolate(self, attributes: Tensor, fragments: Fragments, faces: Tensor) -> Tensor:
-        """[V, C] or [B, V, C] to [B, H, W, C], zero where no face is; gradients in the attributes and in fragments.bary."""
+        """[V, C] or [B, V, C] to [B, H, W, C], zero where no face is; gradients in both, in fragments.bary along its sum of 1."""
         ...
 
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
@@ -49,71 +56,42 @@ class Rasterizer(Protocol):
         ...
 
 
-def resolve_rasterizer(backend: str, device: torch.device | str) -> Rasterizer:
-    """The back end that `backend` ("auto" or a name) stands for on `device`. Raises BadInput where it is unknown or missing."""
-    match backend:
-        case "auto" | "warp":
-            rasterizer = WarpRasterizer()
-        case _:
-            raise BadInput(f"raster.backend {backend!r}: not known; there are auto and warp")
+def resolve_rasterizer(backend: str, device: torch.device | str, commercial: bool = False) -> Rasterizer:
+    """The back end that `backend` ("auto" or a name) stands for on `device`; terms that the user has to know are logged as a warning once.
+
+    Raises BadInput where it is unknown, missing or unusable there, or where `commercial` and its licence bars that.
+    """
+    kind = _kind(backend)
+    if commercial and not kind.commercial_use:
+        raise BadInput(f"raster.backend {backend!r}: refused with --commercial ({kind.terms}); use --set raster.backend=warp")
+    rasterizer = kind(torch.device(device))
     _LOG.info("rasterizer: %s (%s) on %s, asked for %s", rasterizer.name, rasterizer.licence, device, backend)
+    if rasterizer.terms is not None:
+        _warn_once(rasterizer.terms)
     return rasterizer
 
 
-class WarpRasterizer:
-    """The rasterizer in NVIDIA Warp, CPU and CUDA from one source; see kernels/raster.py and kernels/antialias.py for how it works."""
+def _kind(backend: str) -> type[BackEnd]:
+    match backend:
+        case "auto" | "warp":
+            from dreamfusion_mesh.render.raster_warp import WarpRasterizer
 
-    name = "warp"
-    licence = "Apache-2.0"
+            return WarpRasterizer
+        case "nvdiffrast":
+            from dreamfusion_mesh.render.raster_nvdiffrast import NvdiffrastRasterizer
 
-    def __init__(self) -> None:
-        try:
-            from dreamfusion_mesh.kernels import antialias, raster
-        except ImportError as error:
-            raise BadInput(f"raster.backend 'warp': cannot be imported ({error}); install it with: pip install warp-lang") from None
-        self._raster, self._antialias = raster, antialias
-        self._known: tuple[weakref.ref[Tensor], int, int, Edges] | None = None
+            return NvdiffrastRasterizer
+        case "kaolin":
+            from dreamfusion_mesh.render.raster_kaolin import KaolinRasterizer
 
-    def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-        """See Rasterizer."""
-        height, width = size
-        _check_clip(clip, None)
-        _check_faces(faces, clip.shape[1], clip.device)
-        if height < 0 or width < 0 or clip.shape[0] * height * width > _MOST_PIXELS:
-            raise ValueError(f"size: {height} x {width} for {clip.shape[0]} views, expected 0 or more and at most 2^30 pixels in all")
-        return Fragments(*self._raster.rasterize(clip, faces, height, width))
+            return KaolinRasterizer
+        case _:
+            raise BadInput(f"raster.backend {backend!r}: not known; there are auto, warp, nvdiffrast and kaolin")
 
-    def interpolate(self, attributes: Tensor, fragments: Fragments, faces: Tensor) -> Tensor:
-        """See Rasterizer."""
-        views = fragments.face.shape[0]
-        per_view = attributes.dim() == 3
-        if attributes.dim() not in (2, 3) or (per_view and attributes.shape[0] != views):
-            raise ValueError(f"attributes: shape {list(attributes.shape)}, expected [V, C] or [{views}, V, C]")
-        _check_values("attributes", attributes, fragments.bary)
-        _check_faces(faces, attributes.shape[-2], attributes.device)
-        _check_fragments(fragments, faces)
-        return self._raster.interpolate(attributes if per_view else attributes[None], fragments.bary, fragments.face, faces)
 
-    def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
-        """See Rasterizer."""
-        shape = fragments.face.shape
-        if image.dim() != 4 or image.shape[:3] != shape:
-            raise ValueError(f"image: shape {list(image.shape)}, expected {[*shape, '?']}")
-        _check_clip(clip, shape[0])
-        _check_values("image", image, clip)
-        _check_faces(faces, clip.shape[1], clip.device)
-        _check_fragments(fragments, faces)
-        return self._antialias.antialias(image, fragments.face, clip, faces, self._edges(faces, clip.shape[1]))
-
-    def _edges(self, faces: Tensor, vertices: int) -> Edges:
-        """The faces' edges; those of the last tensor are kept while it lives unchanged."""
-        if faces.is_inference():  # has no version to tell a change by
-            return self._antialias.find_edges(faces, vertices)
-        known = self._known
-        if known is None or known[0]() is not faces or known[1:3] != (faces._version, vertices):
-            known = (weakref.ref(faces), faces._version, vertices, self._antialias.find_edges(faces, vertices))
-            self._known = known
-        return known[3]
+@cache
+def _warn_once(terms: str) -> None:
+    _LOG.warning("%s", terms)
 
 
 def render_mesh(
@@ -164,40 +142,3 @@ def downsample(image: Tensor, factor: int) -> Tensor:
     if factor < 1 or height % factor or width % factor:
         raise ValueError(f"factor: {factor}, expected a divisor of {height} and {width}")
     return image.reshape(count, height // factor, factor, width // factor, factor, channels).mean(dim=(2, 4))
-
-
-def _check_clip(clip: Tensor, views: int | None) -> None:
-    if clip.dim() != 3 or clip.shape[2] != 4 or (views is not None and clip.shape[0] != views):
-        raise ValueError(f"clip: shape {list(clip.shape)}, expected [{'B' if views is None else views}, V, 4]")
-    if clip.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"clip: dtype {clip.dtype}, expected torch.float32 or torch.float64")
-    finite = torch.isfinite(clip.detach())
-    if not bool(finite.all()):
-        view, vertex, _ = (~finite).nonzero()[0].tolist()
-        raise ValueError(f"clip: shape {list(clip.shape)} holds NaN or infinity, first at view {view}, vertex {vertex}")
-
-
-def _check_values(name: str, values: Tensor, like: Tensor) -> None:
-    if values.dtype != like.dtype or values.device != like.device:
-        raise ValueError(f"{name}: {values.dtype} {list(values.shape)} on {values.device}, expected {like.dtype} on {like.device}")
-
-
-def _check_faces(faces: Tensor, vertices: int, device: torch.device) -> None:
-    if faces.dim() != 2 or faces.shape[1] != 3 or faces.dtype != torch.int64 or faces.device != device:
-        raise ValueError(f"faces: {faces.dtype} {list(faces.shape)} on {faces.device}, expected torch.int64 [F, 3] on {device}")
-    if faces.numel() == 0:
-        return
-    low, high = torch.stack(faces.aminmax()).tolist()
-    if low < 0 or high >= vertices:
-        raise ValueError(f"faces: shape {list(faces.shape)} with vertices {low} to {high}, expected 0 to {vertices - 1}")
-
-
-def _check_fragments(fragments: Fragments, faces: Tensor) -> None:
-    face, bary = fragments.face, fragments.bary
-    if face.dim() != 3 or face.dtype != torch.int64 or bary.shape != (*face.shape, 3) or not face.device == bary.device == faces.device:
-        raise ValueError(
-            f"fragments: face {face.dtype} {list(face.shape)} on {face.device}, bary {list(bary.shape)} on {bary.device}; "
-            f"expected torch.int64 [B, H, W] and [B, H, W, 3] on {faces.device}"
-        )
-    if face.numel() and int(face.max()) >= len(faces):
-        raise ValueError(f"fragments: face {int(face.max())} seen, expected below {len(faces)}: they are of another mesh")

@@ -191,7 +191,7 @@ def test_the_same_bits_twice(rasterizer: Rasterizer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("views", "vertices", "count", "size"), [(1, 3, 1, (0, 5)), (2, 3, 1, (4, 0)), (1, 4, 0, (3, 3)), (2, 0, 0, (2, 2)), (0, 3, 1, (2, 2))]
+    ("views", "vertices", "count", "size"), [(1, 3, 1, (1, 5)), (2, 3, 1, (4, 1)), (1, 4, 0, (3, 3)), (2, 0, 0, (2, 2)), (0, 3, 1, (2, 2))]
 )
 def test_nothing_to_draw_is_drawn_with_zero_gradients(
     rasterizer: Rasterizer, views: int, vertices: int, count: int, size: tuple[int, int]
@@ -226,6 +226,8 @@ def test_bad_input_is_named(rasterizer: Rasterizer) -> None:
         ("faces: .* -1 to", lambda: rasterizer.rasterize(clip, torch.tensor([[0, 1, -1]]), (4, 4))),
         ("faces: .* on meta", lambda: rasterizer.rasterize(clip, SQUARE.to("meta"), (4, 4))),
         ("size: -1", lambda: rasterizer.rasterize(clip, SQUARE, (-1, 4))),
+        ("size: 0 x 4", lambda: rasterizer.rasterize(clip, SQUARE, (0, 4))),
+        ("size: 4 x 0", lambda: rasterizer.rasterize(clip, SQUARE, (4, 0))),
         ("attributes: shape", lambda: rasterizer.interpolate(torch.ones(2, 4, 3), fragments, SQUARE)),
         ("attributes: torch.float64", lambda: rasterizer.interpolate(torch.ones(4, 3).double(), fragments, SQUARE)),
         ("faces: .* expected 0 to 2", lambda: rasterizer.interpolate(torch.ones(3, 3), fragments, SQUARE)),
