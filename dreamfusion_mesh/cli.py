@@ -29,6 +29,7 @@ Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts whose licence bars commercial use.")]
 
 
 def main() -> NoReturn:
@@ -63,10 +64,11 @@ def generate(
     set_: Set = None,
     seed: Seed = None,
     device: Device = None,
+    commercial: Commercial = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/ and the prompt's words.")] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
-    config = _run_config(prompt, preset, set_, seed, device, out)
+    config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
     from dreamfusion_mesh.pipeline import generate as run
 
@@ -80,12 +82,15 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     set_: Set = None,
     device: Device = None,
+    commercial: Commercial = False,
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset and audit may change."""
     from dreamfusion_mesh.config import change
     from dreamfusion_mesh.run_folder import RunFolder
 
     config = change(RunFolder(run).config(), set_ or (), device, groups=("mesh", "texture", "asset", "audit", "raster"))
+    if commercial:
+        config = config.model_copy(update={"commercial": True})
     from dreamfusion_mesh.pipeline import export as redo
 
     with _progress() as report:
@@ -128,19 +133,26 @@ def doctor() -> None:
 
 
 def _run_config(
-    prompt: str | None, preset: str | None, changes: list[str] | None, seed: int | None, device: str | None, out: Path | None
+    prompt: str | None,
+    preset: str | None,
+    changes: list[str] | None,
+    seed: int | None,
+    device: str | None,
+    commercial: bool,
+    out: Path | None,
 ) -> RunConfig:
     from dreamfusion_mesh.config import load_config
 
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
-        if preset or changes or seed is not None:
-            raise BadInput("PROMPT: is missing; without it a run goes on with its own settings, so leave out --preset, --set and --seed")
+        if preset or changes or seed is not None or commercial:
+            left_out = "leave out --preset, --set, --seed and --commercial"
+            raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
         from dreamfusion_mesh.run_folder import RunFolder
 
         return RunFolder(out).config()
-    flags = {"prompt": prompt, "seed": seed, "device": device}
+    flags = {"prompt": prompt, "seed": seed, "device": device, "commercial": commercial or None}
     return load_config(preset or "default", changes or (), {key: value for key, value in flags.items() if value is not None})
 
 

@@ -140,7 +140,7 @@ class FineSettings(Settings):
 
 
 class RasterSettings(Settings):
-    backend: Literal["auto", "warp"] = "auto"
+    backend: Literal["auto", "warp", "nvdiffrast", "kaolin"] = "auto"  # auto is warp
 
 
 class MeshSettings(Settings):
@@ -183,6 +183,7 @@ class RunConfig(Settings):
     prompt: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    commercial: bool = False  # refuse parts whose licence bars commercial use
     guidance: GuidanceSettings = GuidanceSettings()
     views: ViewSettings = ViewSettings()
     coarse: CoarseSettings = CoarseSettings()

@@ -64,7 +64,25 @@ def _back_ends() -> list[Finding]:
     warp = Finding("rasterizer", "warp", launch.threads() > 0, True, f"Warp {wp.config.version} on {devices}; Apache-2.0; the default")
     tried = torch.cuda.is_available() and any(device.is_cuda for device in wp.get_devices())
     card = "Warp and torch both see it" if tried else "needs a CUDA device that both Warp and torch see"
-    return [warp, Finding("rasterizer", "warp on cuda", tried, False, card)]
+    return [warp, Finding("rasterizer", "warp on cuda", tried, False, card), *_optional_rasterizers()]
+
+
+def _optional_rasterizers() -> list[Finding]:
+    """What is installed and has a device; whether nvdiffrast compiles is told when it is first asked for."""
+    import torch
+
+    from dreamfusion_mesh.render import raster_kaolin, raster_nvdiffrast
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    findings = []
+    for kind, missing in (
+        (raster_nvdiffrast.NvdiffrastRasterizer, raster_nvdiffrast.missing),
+        (raster_kaolin.KaolinRasterizer, raster_kaolin.missing),
+    ):
+        causes = missing(device)
+        found = f"{kind.licence}; " + (kind.terms or "commercial use allowed")
+        findings.append(Finding("rasterizer", kind.name, not causes, False, "; ".join(causes) or found))
+    return findings
 
 
 def _models() -> list[Finding]:

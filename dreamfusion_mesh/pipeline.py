@@ -66,9 +66,11 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     """
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
     device = resolve_device(config.device)
-    rasterizer = resolve_rasterizer(config.raster.backend, device)
+    rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is told now, not when the work is done
     shared: Guidance = load_guidance(config.guidance, device) if guidance is None else guidance
+    if config.commercial:
+        check_commercial_use(shared.provenance())
     model = shared.for_prompt(config.prompt)
     run = open_run(out, config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
@@ -84,7 +86,7 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
 def export(folder: Path, config: RunConfig | None = None, *, report: Report = quiet) -> Result:
     """Redo unwrap, bake and files from a run's last checkpoint alone; `config` replaces its settings for that.
 
-    Raises BadInput where the folder holds no finished run.
+    Raises BadInput where the folder holds no finished run, or where `config.commercial` and a licence bars that.
     """
     run = RunFolder(folder)
     config = config or run.config()
@@ -94,7 +96,9 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = qu
         raise BadInput(f"{folder}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {folder} to go on")
     known = _read_provenance(run)
     kept = {"guidance": known.get("guidance", {"model": config.guidance.model}), "seconds": known.get("seconds", {})}
-    rasterizer = resolve_rasterizer(config.raster.backend, device)
+    rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
+    if config.commercial:
+        check_commercial_use(kept["guidance"])
     run.write(SETTINGS, dump(config).encode())
     return _deliver(run, load_surface(state, config, device), rasterizer, config, kept, (), report)
 
@@ -114,6 +118,15 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: no CUDA device is to be seen; use --device cpu, or install a CUDA build of torch and its driver")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def check_commercial_use(guidance: Mapping[str, Any]) -> None:
+    """Raises BadInput where a model's provenance names a licence that is known to bar commercial use; an unknown one passes."""
+    licence = str(guidance.get("licence", ""))
+    words = licence.lower().replace("noncommercial", "nc").replace("non-commercial", "nc").replace("_", "-").split("-")
+    if "nc" in words or "research" in words or licence.lower().startswith("deepfloyd"):
+        model = guidance.get("model")
+        raise BadInput(f"guidance.model {model!r}: refused with --commercial (its licence is {licence!r}); name another model")
 
 
 def _hooks(run: RunFolder, stage: str, report: Report, interval: int) -> Hooks:
@@ -222,7 +235,7 @@ def _provenance(config: RunConfig, rasterizer: Rasterizer, known: Mapping[str, A
         "generator": f"dreamfusion_mesh {__version__}",
         "versions": {"python": platform.python_version(), **{part: metadata.version(part) for part in PARTS}},
         "guidance": known["guidance"],
-        "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence},
+        "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence, "terms": rasterizer.terms},
         "files": {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()},
     }
 
