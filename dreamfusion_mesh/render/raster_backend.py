@@ -27,16 +27,12 @@ class Limits:
 
     precisions       of clip, attributes and images
     edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
-    edges_once       a centre on the edge of two faces that are drawn one at a time is seen by exactly one of them
     first_of_equals  of faces at equal depth the first wins, always
-    every_outline    antialias finds the silhouettes of faces that no pixel's centre sees, too
     """
 
     precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     edge: float = 0.0
-    edges_once: bool = True
     first_of_equals: bool = True
-    every_outline: bool = True
 
 
 class BackEnd(ABC):
@@ -158,9 +154,9 @@ def unusable(name: str, causes: Sequence[str], remedy: str) -> BadInput:
 
 
 def first_line(error: BaseException) -> str:
-    """The line of an error that says most: the first with "error" in it, of those there are, cut to a line's length."""
+    """The line of an error that says most, cut to a line's length: of a compiler's many the first that names a cause, else the first."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if "error" in line.lower()), lines[0])[:200]
+    return next((line for line in lines if any(word in line.lower() for word in ("not found", "error:", "fatal"))), lines[0])[:200]
 
 
 def _version(package: str) -> str:

@@ -15,6 +15,7 @@ _MODULE = "kaolin.render.mesh"
 _PACKAGES = ("kaolin",)
 _SMALLEST_W = 1e-9  # of the largest w; what is nearer to the camera's plane covers no centre that could be told
 _SMALLEST_SCALE = 1000  # kaolin's own, to which its guard against division by zero is fitted
+_HAIR = (2.0**-26, 2.0**-40)  # pixels to the left and up
 _REMEDY = "Install the wheel that NVIDIA builds for this torch and CUDA (the package of that name on the Python index is a placeholder)"
 
 
@@ -23,12 +24,13 @@ class KaolinRasterizer(WarpRasterizer):
 
     kaolin clips nothing and weights corners without perspective. So triangles are cut at the near plane first and keep their face's number,
     are handed over in float64 with z / w as depth, which is affine in the picture, and weights and depth come from the face afterwards.
-    Not given of the contract: a centre on an edge belongs to both of its faces, and faces at equal depth have no promised order.
+    kaolin gives a centre on an edge to both of its faces or to none, so the picture is moved by a hair that puts each on one side.
+    Not given of the contract: an order among faces at equal depth.
     """
 
     name = "kaolin"
     licence = "Apache-2.0"
-    limits = Limits(edges_once=False, first_of_equals=False)
+    limits = Limits(first_of_equals=False)
 
     def __init__(self, device: torch.device) -> None:
         causes = missing(device)
@@ -62,7 +64,7 @@ class KaolinRasterizer(WarpRasterizer):
         # a multiple of both sides puts kaolin's centres, computed in float32, on whole numbers
         scale = height * width * math.ceil(_SMALLEST_SCALE / (height * width))
         blank = placed.new_zeros(1, len(placed), 3, 1)
-        flat = placed[None, ..., :2].contiguous()
+        flat = (placed[None, ..., :2] + placed.new_tensor([-2 / width, 2 / height]) * placed.new_tensor(_HAIR)).contiguous()
         _, face = self._rasterize(height, width, -depth[None].contiguous(), flat, blank, multiplier=scale, eps=1e-30)
         return torch.where(face >= 0, owner[face.clamp_min(0)], -1)
 

@@ -8,20 +8,25 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster_backend import BackEnd, Kept, Limits, cuda_missing, first_line, load_module, nothing_drawn, unusable
+from dreamfusion_mesh.render.raster_backend import Kept, Limits, cuda_missing, first_line, load_module, nothing_drawn, unusable
+from dreamfusion_mesh.render.raster_warp import WarpRasterizer
 
 _MODULE = "nvdiffrast.torch"
 _PACKAGES = ("nvdiffrast", "diffrp-nvdiffrast")
 _TILE = 8  # pixels; older versions draw whole tiles alone
+_GRID = 16  # steps a pixel
 _MOST_FACES = 2**24  # faces are counted in a float
 _REMEDY = "Install it with: pip install diffrp-nvdiffrast ninja, beside a CUDA build of torch and a CUDA toolkit of the same version"
 
 
-class NvdiffrastRasterizer(BackEnd):
-    """nvdiffrast on CUDA (Laine et al. 2020, arXiv:2011.03277), compiled on first use.
+class NvdiffrastRasterizer(WarpRasterizer):
+    """nvdiffrast on CUDA (Laine et al. 2020, arXiv:2011.03277), compiled on first use, for which face each pixel sees and interpolation.
 
-    Not given of the contract: float64; an order among faces at equal depth; coverage closer to an edge than the sixteenth of a pixel that
-    corners are rounded to; silhouettes of faces that no pixel's centre sees. Sums in backward are atomic, in no fixed order.
+    Antialiasing is the Warp back end's: nvdiffrast's own looks for outlines among the edges of faces that a pixel's centre sees, so it
+    loses those of small faces. It is given corners rounded as nvdiffrast rounds them to decide what covers a centre.
+
+    Not given of the contract: float64; an order among faces at equal depth; coverage and outlines closer to an edge than the sixteenth of a
+    pixel that corners are rounded to. Sums in backward are atomic, in no fixed order.
     Its pictures begin with the row at the bottom, its faces are int32 and counted from 1, its (u, v) weight corners 0 and 1, and its z / w
     carries no gradient, so depth is made from the weights and the corners' z and w.
     """
@@ -30,18 +35,18 @@ class NvdiffrastRasterizer(BackEnd):
     licence = "Nvidia Source Code License (1-Way Commercial)"
     terms = "nvdiffrast may be used for research or evaluation only, not for any monetary gain (section 3.3 of its licence)"
     commercial_use = False
-    limits = Limits((torch.float32,), edge=1 / 16, first_of_equals=False, every_outline=False)
+    limits = Limits((torch.float32,), edge=1 / _GRID, first_of_equals=False)
 
     def __init__(self, device: torch.device) -> None:
         causes = missing(device)
         if causes:
             raise unusable(self.name, causes, _REMEDY)
+        super().__init__(device)
         ops: Any = load_module(_MODULE, _PACKAGES)[0]
         self._ops = ops
         self._triangles = Kept(lambda faces: faces.to(torch.int32).contiguous())
         try:
             self._context = self._ops.RasterizeCudaContext(device=device)
-            self._hash = Kept(lambda faces: self._ops.antialias_construct_topology_hash(self._triangles(faces)))
             self._try(device)
         except Exception as error:  # a compiler's, a linker's or a driver's: whatever it is, it is the user's to know
             raise unusable(self.name, [f"compiling it or drawing with it failed on {device} ({first_line(error)})"], _REMEDY) from error
@@ -81,11 +86,7 @@ class NvdiffrastRasterizer(BackEnd):
 
     def smooth(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """See BackEnd."""
-        if image.numel() == 0 or clip.numel() == 0 or len(faces) == 0:
-            return image + (clip * 0).sum()
-        raster, triangles = _raster(fragments).detach(), self._triangles(faces)
-        made = self._ops.antialias(image.flip(1).contiguous(), raster, clip.contiguous(), triangles, topology_hash=self._hash(faces))
-        return made.flip(1)
+        return super().smooth(image, fragments, _rounded(clip, *image.shape[1:3]), faces)
 
 
 def missing(device: torch.device) -> list[str]:
@@ -98,6 +99,15 @@ def _padded(clip: Tensor, tall: float, wide: float) -> Tensor:
     """Clip positions whose picture keeps its pixels in the upper left of a larger one, of which it is this share each way."""
     x, y, z, w = clip.unbind(dim=-1)
     return torch.stack(((x + w) * wide - w, w - (w - y) * tall, z, w), dim=-1)
+
+
+def _rounded(clip: Tensor, height: int, width: int) -> Tensor:
+    """Clip positions moved to whole steps of nvdiffrast's grid in the picture; gradients pass as if they had not moved."""
+    grid = clip.new_tensor([width, height], dtype=torch.float64) * (_GRID / 2)
+    there = clip.detach().double()
+    w = there[..., 3:]
+    moved = torch.where(w > 0, (there[..., :2] / w * grid).round() / grid * w, there[..., :2])
+    return clip + torch.cat((moved - there[..., :2], torch.zeros_like(moved)), dim=-1).to(clip)
 
 
 def _raster(fragments: Fragments) -> Tensor:

@@ -1,12 +1,52 @@
-"""Every rasterizer that imports here passes the same tests."""
+"""Every rasterizer that imports here passes the same tests, and so do the optional ones' adapters on stand-ins."""
 
 import pytest
+import stand_ins
+import torch
+from torch import Tensor
 
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
 
-BACKENDS = ["warp"]
+BACKENDS = ["warp", "warp on cuda", "nvdiffrast", "kaolin", "nvdiffrast stand-in", "kaolin stand-in"]
+
+
+class Fitted:
+    """A rasterizer whose tensors are moved to its device and precision, and back: tests are written for the CPU in float64."""
+
+    def __init__(self, inner: Rasterizer, device: str) -> None:
+        self.inner, self.device, self.limits, self.name = inner, device, inner.limits, inner.name
+
+    def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
+        found = self.inner.rasterize(self._to(clip), faces.to(self.device), size)
+        return Fragments(found.face.to(clip.device), found.bary.to(clip), found.depth.to(clip))
+
+    def interpolate(self, attributes: Tensor, fragments: Fragments, faces: Tensor) -> Tensor:
+        return self.inner.interpolate(self._to(attributes), self._of(fragments), faces.to(self.device)).to(attributes)
+
+    def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
+        return self.inner.antialias(self._to(image), self._of(fragments), self._to(clip), faces.to(self.device)).to(image)
+
+    def _to(self, values: Tensor) -> Tensor:
+        single = values.dtype == torch.float64 not in self.limits.precisions
+        return values.to(self.device, torch.float32 if single else values.dtype)
+
+    def _of(self, fragments: Fragments) -> Fragments:
+        return Fragments(fragments.face.to(self.device), self._to(fragments.bary), self._to(fragments.depth))
 
 
 @pytest.fixture(params=BACKENDS, scope="session")
-def rasterizer(request: pytest.FixtureRequest) -> Rasterizer:
-    return resolve_rasterizer(request.param, "cpu")
+def rasterizer(request: pytest.FixtureRequest) -> Fitted:
+    name, _, kind = request.param.partition(" ")
+    device = "cpu" if kind == "stand-in" or request.param == "warp" else "cuda"
+    if kind == "on cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is to be seen")
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == "stand-in":
+            stand_ins.install(patch, name)
+        try:
+            made = resolve_rasterizer(name, device)
+        except BadInput as error:
+            pytest.skip(str(error))
+    return Fitted(made, device)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import Fragments
+from dreamfusion_mesh.render.raster import Rasterizer
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
@@ -18,9 +19,22 @@ def pixel_centres(height: int, width: int) -> Tensor:
     return torch.stack((columns, rows, torch.ones_like(rows)), dim=-1)
 
 
-def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Fragments, Tensor]:
+def within(rasterizer: Rasterizer, double: float, single: float) -> float:
+    """A tolerance for the precision that the back end computes in."""
+    return double if torch.float64 in rasterizer.limits.precisions else single
+
+
+def rounded(rasterizer: Rasterizer, exact: float, rough: float) -> float:
+    """A value for back ends that round corners in the picture, and one for the others."""
+    return exact if rasterizer.limits.edge == 0 else rough
+
+
+def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int, edge: float = 0.0) -> tuple[Fragments, Tensor]:
     """Fragments, and which pixels are clear [B, H, W]: off every visible edge, off near and far, and with no second face as near.
 
+    edge  pixels; a centre this close to a face's edge, on either side, is not clear either
+
+    Differentiable in `clip`.
     The point of the plane of corners v seen at a centre p solves sum_i l_i (x, y, w)_i = p; it is in the triangle where all l_i >= 0.
     """
     corners = clip.double()[:, faces]
@@ -35,6 +49,10 @@ def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int) -> tupl
     clear = ((least.abs() > 1e-6) | (depth.abs() > 1)).all(dim=-1) & ((depth.abs() - 1).abs() > 1e-6).all(dim=-1)
     if faces.shape[0] > 1:
         clear &= none | (order.values[..., 1] - order.values[..., 0] > 1e-6)
+    if edge > 0:
+        slope = solve[..., :2] * torch.tensor([2 / width, 2 / height])  # of the shares, a pixel
+        away = shares / slope.norm(dim=-1)[:, None, None]
+        clear &= ~((away > -edge).all(dim=-1) & (away < edge).any(dim=-1)).any(dim=-1)
     picked = face.clamp_min(0)[..., None]
     bary = torch.gather(shares, 3, picked[..., None].expand(*picked.shape, 3))[..., 0, :]
     bary = torch.where(none[..., None], 0, bary / bary.sum(dim=-1, keepdim=True))
@@ -42,14 +60,17 @@ def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int) -> tupl
 
 
 def random_scene(seed: int, views: int = 2, count: int = 12) -> tuple[Tensor, Tensor]:
-    """Triangles all around a perspective camera: some cross the near plane, some lie behind it. clip [B, 3 count, 4] float64, faces."""
+    """Triangles all around a perspective camera: some cross the near plane, some lie behind it.
+
+    clip [B, 3 count, 4] float64 whose values float32 holds, too, so that every back end sees the same scene; faces.
+    """
     draws = torch.Generator().manual_seed(seed)
     points = torch.randn(views, 3 * count, 3, generator=draws, dtype=torch.float64)
     points[..., 2] = 1.2 * points[..., 2] - 0.4
     near, far, slope = 0.2, 6.0, 1.3
     x, y, z = points.unbind(dim=-1)
     deep = (far + near) / (near - far) * z + 2 * far * near / (near - far)
-    return torch.stack((slope * x, slope * y, deep, -z), dim=-1), torch.arange(3 * count).reshape(count, 3)
+    return torch.stack((slope * x, slope * y, deep, -z), dim=-1).float().double(), torch.arange(3 * count).reshape(count, 3)
 
 
 def on_screen(points: Tensor, height: int, width: int, depth: Tensor | float = 0.0) -> Tensor:

@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from raster_twin import SQUARE, on_screen, pixel_centres, polygon, random_scene, sphere, twin_rasterize
+from raster_twin import SQUARE, on_screen, pixel_centres, polygon, random_scene, sphere, twin_rasterize, within
 from torch import Tensor
 
-from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.cameras import clip_from_world, orbit, rays
-from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+from dreamfusion_mesh.render.raster import Rasterizer
 
 
 def covered(rasterizer: Rasterizer, points: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
@@ -19,16 +18,18 @@ def covered(rasterizer: Rasterizer, points: Tensor, faces: Tensor, height: int, 
     return sum((rasterizer.rasterize(clip, face[None], (height, width)).face[0] >= 0).long() for face in faces)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("size", [(17, 23), (32, 8), (1, 1), (5, 64)])
+@pytest.mark.parametrize("size", [(17, 23), (32, 8), (1, 1), (5, 64), (16, 16)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_clear_pixel_agrees_with_brute_force(rasterizer: Rasterizer, size: tuple[int, int], seed: int) -> None:
     clip, faces = random_scene(seed)
     found = rasterizer.rasterize(clip, faces, size)
-    expected, clear = twin_rasterize(clip, faces, *size)
-    assert clear.double().mean() > 0.98
+    expected, clear = twin_rasterize(clip, faces, *size, rasterizer.limits.edge)
+    if rasterizer.limits.edge == 0 or size != (1, 1):
+        assert clear.double().mean() > (0.98 if rasterizer.limits.edge == 0 else 0.6)
     assert torch.equal(found.face[clear], expected.face[clear])
-    torch.testing.assert_close(found.bary[clear], expected.bary[clear], rtol=0, atol=1e-9)
-    torch.testing.assert_close(found.depth[clear], expected.depth[clear], rtol=0, atol=1e-9)
+    tolerance = within(rasterizer, 1e-9, 1e-5)
+    torch.testing.assert_close(found.bary[clear], expected.bary[clear], rtol=0, atol=tolerance)
+    torch.testing.assert_close(found.depth[clear], expected.depth[clear], rtol=0, atol=tolerance)
 
 
 def test_scenes_reach_through_the_near_plane_and_behind_the_camera() -> None:
@@ -41,10 +42,10 @@ def test_what_lies_behind_the_camera_is_not_mirrored_into_view(rasterizer: Raste
     """Without a near plane to hide it: here z / w is small on both sides."""
     for seed in range(4):
         clip, faces = random_scene(seed)
-        clip[..., 2] = 0.02 * torch.randn(clip.shape[:2], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        clip[..., 2] = 0.02 * torch.randn(clip.shape[:2], generator=torch.Generator().manual_seed(seed))
         found = rasterizer.rasterize(clip, faces, (21, 20))
-        expected, clear = twin_rasterize(clip, faces, 21, 20)
-        assert clear.double().mean() > 0.95
+        expected, clear = twin_rasterize(clip, faces, 21, 20, rasterizer.limits.edge)
+        assert clear.double().mean() > (0.95 if rasterizer.limits.edge == 0 else 0.75)
         assert torch.equal(found.face[clear], expected.face[clear])
     behind = torch.tensor([[[-9.0, -9, 0, -1], [9, -9, 0, -1], [0, 9, 0, -1]]])
     assert (rasterizer.rasterize(behind, torch.tensor([[0, 1, 2]]), (9, 9)).face == -1).all()
@@ -53,10 +54,10 @@ def test_what_lies_behind_the_camera_is_not_mirrored_into_view(rasterizer: Raste
 def test_single_precision_sees_the_same(rasterizer: Rasterizer) -> None:
     clip, faces = random_scene(3)
     single = rasterizer.rasterize(clip.float(), faces, (31, 33))
-    expected, clear = twin_rasterize(clip.float(), faces, 31, 33)
+    expected, clear = twin_rasterize(clip.float(), faces, 31, 33, rasterizer.limits.edge)
     assert single.bary.dtype == single.depth.dtype == torch.float32
     assert torch.equal(single.face[clear], expected.face[clear])
-    torch.testing.assert_close(single.bary[clear].double(), expected.bary[clear], rtol=0, atol=1e-6)
+    torch.testing.assert_close(single.bary[clear].double(), expected.bary[clear], rtol=0, atol=within(rasterizer, 1e-6, 1e-5))
 
 
 def test_points_lie_where_exact_rays_meet_the_triangles(rasterizer: Rasterizer) -> None:
@@ -71,7 +72,10 @@ def test_points_lie_where_exact_rays_meet_the_triangles(rasterizer: Rasterizer) 
     normal = torch.linalg.cross(b - a, c - a)
     t = ((a - origins[seen]) * normal).sum(dim=1) / (directions[seen] * normal).sum(dim=1)
     assert seen.sum() > 200
-    torch.testing.assert_close(points[seen], origins[seen] + t[:, None] * directions[seen], rtol=0, atol=1e-9)
+    expected = origins[seen] + t[:, None] * directions[seen]
+    inside = (fragments.bary[seen] > 0).all(dim=1)  # where corners are rounded, a centre just outside is given the nearest point
+    assert inside.double().mean() > (0.99 if rasterizer.limits.edge == 0 else 0.95)
+    torch.testing.assert_close(points[seen][inside], expected[inside], rtol=0, atol=within(rasterizer, 1e-9, 1e-5))
     assert (points[~seen] == 0).all()
 
 
@@ -82,7 +86,8 @@ def test_the_nearer_face_wins_and_equals_go_to_the_first(rasterizer: Rasterizer,
     faces = torch.tensor([[0, 1, 2], [3, 4, 5]])[order]
     assert (rasterizer.rasterize(clip, faces, (8, 8)).face == order.index(1)).all()
     same = torch.tensor([[2, 0, 1], [1, 0, 2], [0, 1, 2]])
-    assert (rasterizer.rasterize(clip, same, (8, 8)).face == 0).all()
+    assert (rasterizer.rasterize(clip, same, (8, 8)).face <= (0 if rasterizer.limits.first_of_equals else 2)).all()
+    assert (rasterizer.rasterize(clip, same, (8, 8)).face >= 0).all()
 
 
 def test_near_and_far_cut(rasterizer: Rasterizer) -> None:
@@ -109,7 +114,11 @@ def test_a_tessellated_sheet_covers_each_centre_once(rasterizer: Rasterizer, shi
     count = covered(rasterizer, points, faces, *size)
     centres = torch.arange(max(size)).double() + 0.5
     inside = (centres >= shift) & (centres < 2 * cells + shift)
-    assert torch.equal(count, (inside[: size[0], None] & inside[None, : size[1]]).long())
+    expected = (inside[: size[0], None] & inside[None, : size[1]]).long()
+    if rasterizer.limits.edge > 0:  # the sheet's own rim may be taken or left
+        rim = (centres == shift) | (centres == 2 * cells + shift)
+        expected = torch.where(rim[: size[0], None] | rim[None, : size[1]], count.clamp_max(1), expected)
+    assert torch.equal(count, expected)
 
 
 def test_a_fan_through_a_centre_covers_it_once(rasterizer: Rasterizer) -> None:
@@ -127,7 +136,9 @@ def test_a_sheet_that_reaches_behind_the_camera_has_no_cracks(rasterizer: Raster
     faces = torch.cat((torch.stack((corner, corner + 1, corner + 10), dim=1), torch.stack((corner, corner + 10, corner + 9), dim=1)))
     total = sum((rasterizer.rasterize(clip, face[None], (40, 40)).face[0] >= 0).long() for face in faces)
     below = -pixel_centres(40, 40)[..., 1]
-    assert torch.equal(total, (below > 1 / 39.7).long())
+    horizon = (below - 1 / 39.7).abs() * 20 <= rasterizer.limits.edge
+    assert torch.equal(total[~horizon], (below > 1 / 39.7).long()[~horizon])
+    assert total.max() == 1
 
 
 def test_faces_without_area_cover_nothing_and_turned_faces_do(rasterizer: Rasterizer) -> None:
@@ -138,19 +149,38 @@ def test_faces_without_area_cover_nothing_and_turned_faces_do(rasterizer: Raster
     there = rasterizer.rasterize(clip, torch.tensor([[0, 2, 3]]), (16, 16)).face
     back = rasterizer.rasterize(clip, torch.tensor([[3, 2, 0]]), (16, 16)).face
     assert torch.equal(there, back)
-    assert (there == 0).sum() == 36
+    assert (there == 0).sum() == 36 or (rasterizer.limits.edge > 0 and 28 <= (there == 0).sum() <= 45)
 
 
 def test_specks_are_seen_exactly_where_they_hold_a_centre(rasterizer: Rasterizer) -> None:
-    speck = torch.tensor([[-1e-4, -1e-4], [1e-4, -1e-4], [0.0, 1e-4]], dtype=torch.float64)
+    reach = max(1e-4, 2 * rasterizer.limits.edge)
+    speck = torch.tensor([[-1.0, -1], [1, -1], [0, 1]], dtype=torch.float64) * reach
     seen = rasterizer.rasterize(on_screen(speck + 4.5, 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face[0] >= 0
     assert seen.sum() == 1
     assert seen[4, 4]
-    beside = rasterizer.rasterize(on_screen(speck + 4.501, 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face
+    beside = rasterizer.rasterize(on_screen(speck + 4.5 + min(10 * reach, 0.5), 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face
     assert (beside == -1).all()
 
 
+def test_gradients_of_bary_and_depth_are_those_of_brute_force(rasterizer: Rasterizer) -> None:
+    """The pixels' weights and depths as autograd has them from the inverse of each face's matrix."""
+    draws = torch.Generator().manual_seed(1)
+    for seed in range(4):
+        clip, faces = random_scene(seed)
+        expected, clear = twin_rasterize(clip.requires_grad_(), faces, 16, 17, rasterizer.limits.edge)
+        weights = torch.randn(*clear.shape, 4, generator=draws, dtype=torch.float64) * clear[..., None]
+        gradients = [
+            torch.autograd.grad((torch.cat((part.bary, part.depth[..., None]), dim=-1) * weights).sum(), clip)[0]
+            for part in (rasterizer.rasterize(clip, faces, (16, 17)), expected)
+        ]
+        largest = gradients[1].abs().max().item()
+        assert largest > 1
+        torch.testing.assert_close(*gradients, rtol=0, atol=largest * within(rasterizer, 1e-9, 1e-5))
+
+
 def test_gradients_of_bary_and_depth_are_those_of_finite_differences(rasterizer: Rasterizer) -> None:
+    if torch.float64 not in rasterizer.limits.precisions:
+        pytest.skip("float32 leaves finite differences too few digits; brute force judges these gradients")
     for seed in (4, 5):
         clip, faces = random_scene(seed, count=5)
         _, clear = twin_rasterize(clip, faces, 6, 7)
@@ -163,17 +193,25 @@ def test_gradients_of_bary_and_depth_are_those_of_finite_differences(rasterizer:
 
 
 @pytest.mark.parametrize("per_view", [False, True])
-def test_gradients_of_interpolation_are_those_of_finite_differences(rasterizer: Rasterizer, per_view: bool) -> None:
-    clip, faces = random_scene(6, count=4)
-    fragments = rasterizer.rasterize(clip, faces, (5, 6))
+def test_interpolation_and_its_gradients_are_those_of_the_weighted_corners(rasterizer: Rasterizer, per_view: bool) -> None:
+    """In the weights only along their sum of 1, which is all that a back end need know of them."""
+    clip, faces = random_scene(6)
+    fragments = rasterizer.rasterize(clip, faces, (11, 12))
     draws = torch.Generator().manual_seed(0)
-    shape = (2, 12, 3) if per_view else (12, 3)
-    attributes = torch.randn(shape, generator=draws, dtype=torch.float64, requires_grad=True)
-
-    def blended(values: Tensor, bary: Tensor) -> Tensor:
-        return rasterizer.interpolate(values, Fragments(fragments.face, bary, fragments.depth), faces)
-
-    assert torch.autograd.gradcheck(blended, (attributes, fragments.bary.detach().requires_grad_()))
+    attributes = torch.randn((2, 36, 3) if per_view else (36, 3), generator=draws, dtype=torch.float64, requires_grad=True)
+    bary = fragments.bary.detach().requires_grad_()
+    weights = torch.randn(2, 11, 12, 3, generator=draws, dtype=torch.float64)
+    rows = faces[fragments.face.clamp_min(0)]
+    corners = attributes[torch.arange(2)[:, None, None, None], rows] if per_view else attributes[rows]
+    expected = (bary[..., None] * corners).sum(dim=-2) * (fragments.face >= 0)[..., None]
+    found = rasterizer.interpolate(attributes, Fragments(fragments.face, bary, fragments.depth), faces)
+    tolerance = within(rasterizer, 1e-12, 1e-5)
+    assert 50 < (fragments.face >= 0).sum() < 250
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    pairs = zip(*(torch.autograd.grad((part * weights).sum(), (attributes, bary)) for part in (found, expected)), strict=True)
+    for gradient, true in pairs:
+        along = (part - part.mean(dim=-1, keepdim=True) if part.shape == bary.shape else part for part in (gradient, true))
+        torch.testing.assert_close(*along, rtol=0, atol=10 * tolerance)
 
 
 def test_the_same_bits_twice(rasterizer: Rasterizer) -> None:
@@ -212,36 +250,51 @@ def test_nothing_to_draw_is_drawn_with_zero_gradients(
 
 
 def test_bad_input_is_named(rasterizer: Rasterizer) -> None:
-    clip = on_screen(torch.tensor([[0.0, 0], [4, 0], [4, 4], [0, 4]]), 4, 4)[None]
-    fragments = rasterizer.rasterize(clip, SQUARE, (4, 4))
+    raw, device = rasterizer.inner, rasterizer.device
+    square, ones = SQUARE.to(device), torch.ones(1, 4, 4, 1, device=device)
+    clip = on_screen(torch.tensor([[0.0, 0], [4, 0], [4, 4], [0, 4]]), 4, 4)[None].to(device)
+    fragments = raw.rasterize(clip, square, (4, 4))
     broken = clip.clone()
     broken[0, 2, 1] = math.nan
     cases = [
-        ("clip: shape", lambda: rasterizer.rasterize(clip[0], SQUARE, (4, 4))),
-        ("clip: dtype", lambda: rasterizer.rasterize(clip.half(), SQUARE, (4, 4))),
-        ("view 0, vertex 2", lambda: rasterizer.rasterize(broken, SQUARE, (4, 4))),
-        ("NaN or infinity", lambda: rasterizer.rasterize(clip / 0, SQUARE, (4, 4))),
-        ("faces: torch.int32", lambda: rasterizer.rasterize(clip, SQUARE.int(), (4, 4))),
-        ("faces: .* 0 to 4, expected 0 to 3", lambda: rasterizer.rasterize(clip, torch.tensor([[0, 1, 4]]), (4, 4))),
-        ("faces: .* -1 to", lambda: rasterizer.rasterize(clip, torch.tensor([[0, 1, -1]]), (4, 4))),
-        ("faces: .* on meta", lambda: rasterizer.rasterize(clip, SQUARE.to("meta"), (4, 4))),
-        ("size: -1", lambda: rasterizer.rasterize(clip, SQUARE, (-1, 4))),
-        ("size: 0 x 4", lambda: rasterizer.rasterize(clip, SQUARE, (0, 4))),
-        ("size: 4 x 0", lambda: rasterizer.rasterize(clip, SQUARE, (4, 0))),
-        ("attributes: shape", lambda: rasterizer.interpolate(torch.ones(2, 4, 3), fragments, SQUARE)),
-        ("attributes: torch.float64", lambda: rasterizer.interpolate(torch.ones(4, 3).double(), fragments, SQUARE)),
-        ("faces: .* expected 0 to 2", lambda: rasterizer.interpolate(torch.ones(3, 3), fragments, SQUARE)),
-        ("fragments: face 1", lambda: rasterizer.interpolate(torch.ones(4, 3), fragments, SQUARE[:1])),
-        ("image: shape", lambda: rasterizer.antialias(torch.ones(1, 4, 5, 1), fragments, clip, SQUARE)),
-        ("image: torch.float64", lambda: rasterizer.antialias(torch.ones(1, 4, 4, 1).double(), fragments, clip, SQUARE)),
-        ("clip: shape", lambda: rasterizer.antialias(torch.ones(1, 4, 4, 1), fragments, clip.expand(2, 4, 4), SQUARE)),
+        (r"clip: shape \[4, 4\]", lambda: raw.rasterize(clip[0], square, (4, 4))),
+        (r"clip: dtype torch.float16 of shape \[1, 4, 4\]", lambda: raw.rasterize(clip.half(), square, (4, 4))),
+        ("view 0, vertex 2", lambda: raw.rasterize(broken, square, (4, 4))),
+        ("view 0, vertex 2", lambda: raw.antialias(ones, fragments, broken, square)),
+        (r"clip: shape \[1, 4, 4\] holds NaN or infinity", lambda: raw.rasterize(clip / 0, square, (4, 4))),
+        (r"faces: torch.int32 \[2, 3\]", lambda: raw.rasterize(clip, square.int(), (4, 4))),
+        (r"faces: torch.int64 \[2, 2\]", lambda: raw.rasterize(clip, square[:, :2], (4, 4))),
+        (
+            r"faces: torch.int64 \[2, 2, 3\].*expected torch.int64 \[F, 3\] or \[1, F, 3\]",
+            lambda: raw.rasterize(clip, square.expand(2, 2, 3), (4, 4)),
+        ),
+        (r"faces: shape \[1, 3\] with vertices 0 to 4, expected 0 to 3", lambda: raw.rasterize(clip, square[:1] * 2, (4, 4))),
+        (r"faces: shape \[1, 1, 3\] with vertices 0 to 4", lambda: raw.rasterize(clip, square[None, :1] * 2, (4, 4))),
+        ("faces: .* -1 to", lambda: raw.rasterize(clip, square - 1, (4, 4))),
+        (r"faces: .*\[2, 3\] on meta", lambda: raw.rasterize(clip, square.to("meta"), (4, 4))),
+        ("size: -1 x 4", lambda: raw.rasterize(clip, square, (-1, 4))),
+        ("size: 0 x 4 for 1 views", lambda: raw.rasterize(clip, square, (0, 4))),
+        ("size: 4 x 0 for 1 views", lambda: raw.rasterize(clip, square, (4, 0))),
+        (r"attributes: shape \[2, 4, 3\]", lambda: raw.interpolate(torch.ones(2, 4, 3, device=device), fragments, square)),
+        (r"attributes: torch.float64 \[4, 3\]", lambda: raw.interpolate(torch.ones(4, 3, device=device).double(), fragments, square)),
+        (r"attributes: torch.float32 \[4, 3\] on meta", lambda: raw.interpolate(torch.ones(4, 3, device="meta"), fragments, square)),
+        ("faces: .* expected 0 to 2", lambda: raw.interpolate(torch.ones(3, 3, device=device), fragments, square)),
+        ("fragments: face 1", lambda: raw.interpolate(torch.ones(4, 3, device=device), fragments, square[:1])),
+        ("fragments: face 1", lambda: raw.antialias(ones, fragments, clip, square[:1])),
+        (
+            r"fragments: .* depth \[1, 4\]",
+            lambda: raw.antialias(ones, Fragments(fragments.face, fragments.bary, fragments.depth[:, 0]), clip, square),
+        ),
+        (
+            r"image: shape \[1, 4, 5, 1\], expected \[1, 4, 4",
+            lambda: raw.antialias(torch.ones(1, 4, 5, 1, device=device), fragments, clip, square),
+        ),
+        (r"image: torch.float64 \[1, 4, 4, 1\]", lambda: raw.antialias(ones.double(), fragments, clip, square)),
+        (r"image: torch.float32 \[1, 4, 4, 1\] on meta", lambda: raw.antialias(ones.to("meta"), fragments, clip, square)),
+        (r"clip: shape \[2, 4, 4\], expected \[1, V, 4\]", lambda: raw.antialias(ones, fragments, clip.expand(2, 4, 4), square)),
     ]
+    if torch.float64 not in raw.limits.precisions:
+        cases.append(("clip: dtype torch.float64", lambda: raw.rasterize(clip.double(), square, (4, 4))))
     for words, call in cases:
         with pytest.raises(ValueError, match=words):
             call()
-
-
-def test_a_back_end_is_named_or_refused() -> None:
-    assert resolve_rasterizer("auto", "cpu").name == resolve_rasterizer("warp", "cpu").name == "warp"
-    with pytest.raises(BadInput, match=r"raster.backend 'opengl'"):
-        resolve_rasterizer("opengl", "cpu")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from raster_twin import sphere
+from raster_twin import rounded, sphere, within
 from torch import Tensor
 
 from dreamfusion_mesh.config import ViewSettings
@@ -54,7 +54,7 @@ def test_inside_everything_is_the_spheres_own(rasterizer: Rasterizer) -> None:
     expected = shader(views)(stripes(points[inner]), normals[inner], view)
     assert (render.alpha[inner] == 1).all()
     for found, true in ((render.depth, depth), (render.normal, normals), (render.albedo, stripes(points))):
-        torch.testing.assert_close(found[inner], true[inner], rtol=0, atol=2e-3)
+        torch.testing.assert_close(found[inner], true[inner], rtol=0, atol=rounded(rasterizer, 2e-3, 4e-3))
     torch.testing.assert_close(render.rgb[inner], expected, rtol=0, atol=3e-3)
     assert not render.orientation.any()
 
@@ -64,7 +64,9 @@ def test_flat_views_are_their_premultiplied_albedo_over_the_background(rasterize
     render = draw(rasterizer, ball(), views)
     edge = (render.alpha > 0) & (render.alpha < 1)
     assert edge.sum() > 100
-    torch.testing.assert_close(render.rgb, render.albedo + (1 - render.alpha) * views.background[:, None, None], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        render.rgb, render.albedo + (1 - render.alpha) * views.background[:, None, None], rtol=0, atol=within(rasterizer, 1e-12, 1e-6)
+    )
     outside = (render.alpha == 0).expand_as(render.normal)
     assert not torch.cat((render.normal[outside], render.albedo[outside], render.depth[render.alpha == 0])).any()
 
@@ -101,7 +103,7 @@ def test_the_albedo_is_asked_on_the_surface_only_and_may_meet_nothing(rasterizer
     empty = render_mesh(rasterizer, nothing, nothing.vertices, albedo, views, shader(views))
     assert asked[1].shape == (0, 3)
     assert not empty.alpha.any()
-    assert torch.equal(empty.rgb, views.background[:, None, None].expand_as(empty.rgb))
+    torch.testing.assert_close(empty.rgb, views.background[:, None, None].expand_as(empty.rgb), rtol=0, atol=within(rasterizer, 0, 1e-7))
     empty.rgb.sum().backward()
 
 

@@ -1,0 +1,140 @@
+"""Which back end a name stands for, what is said of one that cannot be used, and what the adapters hide."""
+
+import logging
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import stand_ins
+import torch
+from raster_twin import random_scene
+
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.render import raster, raster_backend, raster_kaolin, raster_nvdiffrast
+from dreamfusion_mesh.render.raster import resolve_rasterizer
+
+OPTIONAL = {"nvdiffrast": raster_nvdiffrast, "kaolin": raster_kaolin}
+
+
+def test_a_name_stands_for_one_back_end() -> None:
+    assert resolve_rasterizer("auto", "cpu").name == resolve_rasterizer("warp", "cpu").name == "warp"
+    with pytest.raises(BadInput, match=r"raster.backend 'opengl': not known; there are auto, warp, nvdiffrast and kaolin"):
+        resolve_rasterizer("opengl", "cpu")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_one_that_is_missing_is_refused_with_both_causes_and_the_remedy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadInput) as refused:
+        resolve_rasterizer(name, "cpu")
+    said = str(refused.value)
+    for words in (
+        f"raster.backend '{name}'",
+        "does not import",
+        f"{name} is ",
+        "no",
+        "CUDA device and none is to be seen",
+        "nstall",
+        "=warp",
+    ):
+        assert words in said
+    assert "diffrp-nvdiffrast is " in said or name == "kaolin"
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_one_on_the_wrong_device_names_that_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, name)
+        patch.setattr(OPTIONAL[name], "cuda_missing", raster_backend.cuda_missing)
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        with pytest.raises(BadInput, match="this run is on cpu: use --device cuda") as refused:
+            resolve_rasterizer(name, "cpu")
+    assert "import" not in str(refused.value)
+
+
+def test_a_placeholder_that_imports_is_not_taken_for_kaolin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster_kaolin, "cuda_missing", lambda device: None)
+    monkeypatch.setitem(sys.modules, "kaolin", ModuleType("kaolin"))
+    with pytest.raises(BadInput, match=r"kaolin.render.mesh does not import .*not a package"):
+        resolve_rasterizer("kaolin", "cpu")
+    monkeypatch.setitem(sys.modules, "kaolin.render", ModuleType("kaolin.render"))
+    monkeypatch.setitem(sys.modules, "kaolin.render.mesh", ModuleType("kaolin.render.mesh"))
+    with pytest.raises(BadInput, match=r"has no kaolin.render.mesh.rasterize"):
+        resolve_rasterizer("kaolin", "cpu")
+
+
+def fail_to_compile(device: Any = None) -> None:
+    raise RuntimeError(
+        "Error building extension 'nvdiffrast_plugin':\n[1/9] nvcc -c common.cu\n/bin/sh: 1: nvcc: not found\nninja: stopped"
+    )
+
+
+def test_a_compiler_that_fails_is_told_when_the_back_end_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, "nvdiffrast")
+        patch.setattr(sys.modules["nvdiffrast.torch"], "RasterizeCudaContext", fail_to_compile)
+        with pytest.raises(BadInput, match=r"compiling it or drawing with it failed on cpu \(/bin/sh: 1: nvcc: not found\)") as refused:
+            resolve_rasterizer("nvdiffrast", "cpu")
+    assert "CUDA toolkit" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("wrong", ["upside down", "raises"])
+def test_one_that_does_not_draw_as_documented_is_told_when_it_is_chosen(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rasterize(*given: Any, **more: Any) -> tuple[torch.Tensor, ...]:
+        if wrong == "raises":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+        return tuple(part.flip(1) for part in stand_ins.Nvdiffrast.rasterize(*given, **more))
+
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, "nvdiffrast")
+        patch.setattr(sys.modules["nvdiffrast.torch"], "rasterize", rasterize)
+        with pytest.raises(BadInput, match=r"test triangle was not drawn|no kernel image"):
+            resolve_rasterizer("nvdiffrast", "cpu")
+
+
+def test_terms_are_warned_of_once_and_kept_with_the_back_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    raster._warn_once.cache_clear()
+    with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
+        stand_ins.install(patch, "nvdiffrast")
+        made = [resolve_rasterizer("nvdiffrast", "cpu") for _ in range(2)]
+    warned = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warned == [made[0].terms]
+    assert "research or evaluation" in warned[0]
+    assert resolve_rasterizer("warp", "cpu").terms is None
+
+
+def test_commercial_use_is_refused_before_anything_is_looked_for() -> None:
+    with pytest.raises(BadInput, match=r"raster.backend 'nvdiffrast': refused with --commercial .*research or evaluation.*=warp"):
+        resolve_rasterizer("nvdiffrast", "cpu", commercial=True)
+    assert resolve_rasterizer("auto", "cpu", commercial=True).commercial_use
+    with pytest.raises(BadInput) as refused:
+        resolve_rasterizer("kaolin", "cpu", commercial=True)
+    assert "--commercial" not in str(refused.value)
+
+
+def test_a_refusal_follows_the_licence_and_not_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster_nvdiffrast.NvdiffrastRasterizer, "commercial_use", True)
+    with pytest.raises(BadInput) as refused:
+        resolve_rasterizer("nvdiffrast", "cpu", commercial=True)
+    assert "--commercial" not in str(refused.value)
+
+
+def test_more_faces_than_nvdiffrast_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, faces = random_scene(0)
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, "nvdiffrast")
+        made = resolve_rasterizer("nvdiffrast", "cpu")
+    monkeypatch.setattr(raster_nvdiffrast, "_MOST_FACES", 11)
+    with pytest.raises(ValueError, match=r"faces: shape \[12, 3\], expected at most 11 for nvdiffrast"):
+        made.rasterize(clip.float(), faces, (8, 8))
+
+
+def test_the_line_that_says_most_of_an_error_is_told() -> None:
+    assert raster_backend.first_line(RuntimeError("a\n  an  ERROR: here\nb")) == "an ERROR: here"
+    assert raster_backend.first_line(RuntimeError("\nonly this\n")) == "only this"
+    assert raster_backend.first_line(AssertionError()) == "AssertionError"
+    assert len(raster_backend.first_line(RuntimeError("x" * 999))) == 200
