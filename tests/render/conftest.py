@@ -15,8 +15,8 @@ BACKENDS = ["warp", "warp on cuda", "nvdiffrast", "kaolin", "nvdiffrast stand-in
 class Fitted:
     """A rasterizer whose tensors are moved to its device and precision, and back: tests are written for the CPU in float64."""
 
-    def __init__(self, inner: Rasterizer, device: str) -> None:
-        self.inner, self.device, self.limits, self.name = inner, device, inner.limits, inner.name
+    def __init__(self, inner: Rasterizer, device: str, stand_in: bool = False) -> None:
+        self.inner, self.device, self.limits, self.stand_in = inner, device, inner.limits, stand_in
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
         found = self.inner.rasterize(self._to(clip), faces.to(self.device), size)
@@ -49,4 +49,4 @@ def rasterizer(request: pytest.FixtureRequest) -> Fitted:
             made = resolve_rasterizer(name, device)
         except BadInput as error:
             pytest.skip(str(error))
-    return Fitted(made, device)
+    return Fitted(made, device, kind == "stand-in")

@@ -5,6 +5,7 @@ They share nothing with the package. Arguments that the real modules refuse or m
 
 import math
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -28,25 +29,38 @@ def install(patch: pytest.MonkeyPatch, name: str) -> None:
     patch.setitem(sys.modules, module, made)
 
 
-def candidates(low: Tensor, high: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Every (face, row, column) whose centre lies in the face's box [low, high] [F, 2] of pixel coordinates (x, y)."""
+def nearest_faces(
+    low: Tensor, high: Tensor, height: int, width: int, examine: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> Tensor:
+    """[H, W] the face of least depth at each centre, among equals the first; -1 where there is none.
+
+    low, high  [F, 2] boxes (x, y) in pixels that hold the faces
+    examine    faces, rows and columns [N] of centres in their boxes to (whether the face covers it, depth)
+    """
     most = torch.tensor([width, height]).double()
     first = (low - 0.5).ceil().clamp_min(0).minimum(most).long()
     count = ((high - 0.5).floor().clamp_min(-1).minimum(most - 1).long() - first + 1).clamp_min(0)
     total = count.prod(dim=1)
-    face = torch.arange(len(low)).repeat_interleave(total)
-    place = torch.arange(len(face)) - (total.cumsum(dim=0) - total)[face]
-    across = count[face, 0]
-    return face, first[face, 1] + place // across, first[face, 0] + place % across
+    best = torch.full((height * width,), math.inf, dtype=torch.float64)
+    found = torch.full((height * width,), -1)
+    for chunk in torch.arange(len(low)).split_with_sizes(_chunks(total)):
+        face = chunk.repeat_interleave(total[chunk])
+        place = torch.arange(len(face)) - (total[chunk].cumsum(dim=0) - total[chunk]).repeat_interleave(total[chunk])
+        row, column = first[face, 1] + place // count[face, 0], first[face, 0] + place % count[face, 0]
+        covers, depth = examine(face, row, column)
+        face, pixel, depth = face[covers], (row * width + column)[covers], depth[covers].double()
+        nearest = torch.full_like(best, math.inf).scatter_reduce(0, pixel, depth, "amin")
+        tied = depth == nearest[pixel]
+        lowest = torch.full_like(found, len(low)).scatter_reduce(0, pixel[tied], face[tied], "amin")
+        found = torch.where(nearest < best, lowest, found)
+        best = best.minimum(nearest)
+    return found.view(height, width)
 
 
-def nearest(face: Tensor, pixel: Tensor, depth: Tensor, count: int) -> Tensor:
-    """[count] the candidate's face of least depth in each pixel, among equals the first; -1 where there is none."""
-    best = torch.full((count,), math.inf, dtype=depth.dtype).scatter_reduce(0, pixel, depth, "amin")
-    tied = depth == best[pixel]
-    none = torch.iinfo(torch.int64).max
-    found = torch.full((count,), none).scatter_reduce(0, pixel[tied], face[tied], "amin")
-    return torch.where(found == none, -1, found)
+def _chunks(total: Tensor) -> list[int]:
+    """Lengths of runs of faces that have about a million centres each."""
+    run = (total.cumsum(dim=0) - 1).clamp_min(0) // 2**20
+    return torch.unique_consecutive(run, return_counts=True)[1].tolist()
 
 
 def edges_at(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -124,17 +138,18 @@ class Kaolin:
         box = [
             torch.stack(((x + 1) * width / 2, (1 - y) * height / 2), dim=1) for x, y in ((low[:, 0], high[:, 1]), (high[:, 0], low[:, 1]))
         ]
-        face, row, column = candidates(box[0] - 1e-6, box[1] + 1e-6, height, width)
-        x = (scale / width * (2 * column + 1 - width)).to(image)
-        y = (scale / height * (height - 2 * row - 1)).to(image)
-        a, b, c = (image[face] * scale - torch.stack((x, y), dim=1)[:, None]).unbind(dim=1)
-        parts = torch.stack([p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))], dim=1)
-        total = parts.sum(dim=1, keepdim=True)
-        weights = parts / (total + torch.where(total < 0, -guard, guard))
-        boxed = (x >= low[face, 0] * scale) & (x < high[face, 0] * scale) & (y >= low[face, 1] * scale) & (y < high[face, 1] * scale)
-        kept = boxed & (weights >= 0).all(dim=1)
-        depth = -(weights * z[face]).sum(dim=1)
-        return nearest(face[kept], (row * width + column)[kept], depth[kept], height * width).view(height, width)
+
+        def examine(face: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+            x = (scale / width * (2 * column + 1 - width)).to(image)
+            y = (scale / height * (height - 2 * row - 1)).to(image)
+            a, b, c = (image[face] * scale - torch.stack((x, y), dim=1)[:, None]).unbind(dim=1)
+            parts = torch.stack([p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))], dim=1)
+            total = parts.sum(dim=1, keepdim=True)
+            weights = parts / (total + torch.where(total < 0, -guard, guard))
+            boxed = (x >= low[face, 0] * scale) & (x < high[face, 0] * scale) & (y >= low[face, 1] * scale) & (y < high[face, 1] * scale)
+            return boxed & (weights >= 0).all(dim=1), -(weights * z[face]).sum(dim=1)
+
+        return nearest_faces(box[0] - 1e-6, box[1] + 1e-6, height, width, examine)
 
 
 def _check(values: Tensor, tri: Tensor) -> None:
@@ -147,7 +162,7 @@ def _check(values: Tensor, tri: Tensor) -> None:
 
 
 def _draw(pos: Tensor, tri: Tensor, height: int, width: int) -> Tensor:
-    """[H, W, 4] of one view."""
+    """[H, W, 4] of one view, the row at the bottom first."""
     placed = in_pixels(pos, height, width)
     corners = placed.detach()[tri]
     before = corners[..., 3:] > 0
@@ -158,14 +173,16 @@ def _draw(pos: Tensor, tri: Tensor, height: int, width: int) -> Tensor:
     rounded = torch.cat((rounded, corners[..., 2:]), dim=2)
     low = torch.where(whole, flat.amin(dim=1) - 1 / 16, -1)
     high = torch.where(whole, flat.amax(dim=1) + 1 / 16, float(max(height, width)) + 1)
-    face, row, column = candidates(low, high, height, width)
-    e = edges_at(rounded[face], column.double() + 0.5 + _NUDGE[0], row.double() + 0.5 - _NUDGE[1])
-    true = edges_at(corners[face], column.double() + 0.5, row.double() + 0.5)
-    scale = (true * corners[face, :, 3]).sum(dim=1)
-    depth = (true * corners[face, :, 2]).sum(dim=1) / scale
-    inside = ((e > 0).all(dim=1) & (scale > 0)) | ((e < 0).all(dim=1) & (scale < 0))
-    kept = inside & (depth.abs() <= 1)
-    found = nearest(face[kept], (row * width + column)[kept], depth[kept], height * width)
+
+    def examine(face: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = column.double() + 0.5, row.double() + 0.5
+        e, true = edges_at(rounded[face], x + _NUDGE[0], y - _NUDGE[1]), edges_at(corners[face], x, y)
+        scale = (true * corners[face, :, 3]).sum(dim=1)
+        depth = (true * corners[face, :, 2]).sum(dim=1) / scale
+        inside = ((e > 0).all(dim=1) & (scale > 0)) | ((e < 0).all(dim=1) & (scale < 0))
+        return inside & (depth.abs() <= 1), depth
+
+    found = nearest_faces(low, high, height, width, examine).reshape(-1)
     seen = (found >= 0).nonzero()[:, 0]
     e = edges_at(placed[tri[found[seen]]], seen % width + 0.5, seen // width + 0.5)
     weights = (e / e.sum(dim=1, keepdim=True)).clamp(0, 1)
