@@ -47,7 +47,15 @@ def test_help_is_prompt() -> None:
         (["generate", "a red mug", "--device", "tpu"], "device"),
         (["generate", "a red mug", "--set", "guidance.model=nowhere"], "nowhere"),
         (["generate", "a red mug", "--out", "pyproject.toml"], "is a file"),
+        (
+            ["generate", "a red mug", "--set", "raster.backend=opengl"],
+            "raster.backend: input should be 'auto', 'warp', 'nvdiffrast' or 'kaolin'",
+        ),
+        (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=nvdiffrast"], "it needs a CUDA device"),
+        (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=kaolin"], "it needs a CUDA device"),
+        (["generate", "a red mug", "--commercial", "--set", "raster.backend=nvdiffrast"], "'nvdiffrast': refused with --commercial"),
         (["generate", "--out", "nowhere"], "holds no run"),
+        (["generate", "--out", "nowhere", "--commercial"], "leave out --preset, --set, --seed and --commercial"),
         (["export", "nowhere"], "holds no run"),
         (["audit", "nowhere.glb"], "nowhere.glb"),
     ],
@@ -83,6 +91,9 @@ def test_doctor_finds_the_default_path() -> None:
     result = run("doctor")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "MISSING" not in result.stdout
-    for name in ("cpu", "embedded", "warp", "xatlas"):
+    for name in ("cpu", "embedded", "warp", "xatlas", "nvdiffrast", "kaolin"):
         assert name in result.stdout
+    for line in result.stdout.splitlines():
+        if "absent   rasterizer" in line:
+            assert "CUDA device" in line
     assert result.stderr == ""

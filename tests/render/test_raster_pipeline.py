@@ -1,0 +1,96 @@
+"""A whole run through another back end: what it needs of the contract, what it records, and what --commercial refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stand_ins
+import torch
+
+from dreamfusion_mesh.config import RunConfig, dump, load_config
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.pipeline import check_commercial_use, export, generate
+from dreamfusion_mesh.run_folder import SETTINGS, RunFolder
+
+
+def settings(**overrides: Any) -> RunConfig:
+    changes = ["device=cpu", "coarse.steps=4", "fine.steps=2"]
+    return load_config("smoke", changes, {"prompt": "a red mug", "seed": 3, **overrides})
+
+
+class Licensed:
+    """A guidance model of which nothing but the licence is asked."""
+
+    def __init__(self, licence: str) -> None:
+        self.licence = licence
+
+    def provenance(self) -> dict[str, str]:
+        return {"model": "some-model", "licence": self.licence}
+
+    def for_prompt(self, prompt: str) -> Any:
+        raise AssertionError("asked for a score before its licence was looked at")
+
+
+@pytest.mark.parametrize("name", ["nvdiffrast", "kaolin"])
+def test_a_run_goes_through_another_back_end_and_records_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, name)
+        result = generate(settings(raster={"backend": name}), tmp_path / "run")
+    notes = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert notes["rasterizer"]["name"] == name
+    assert ("Nvidia" in notes["rasterizer"]["licence"]) == ("research" in (notes["rasterizer"]["terms"] or "")) == (name == "nvdiffrast")
+    assert result.audit.passed
+
+
+def test_commercial_runs_refuse_the_back_end_before_anything_is_written(tmp_path: Path) -> None:
+    config = settings(commercial=True, raster={"backend": "nvdiffrast"})
+    with pytest.raises(BadInput, match=r"'nvdiffrast': refused with --commercial"):
+        generate(config, tmp_path / "run", guidance=Licensed("mit"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_commercial_runs_refuse_the_model_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"guidance.model 'some-model': refused with --commercial \(its licence is 'cc-by-nc-4.0'\)"):
+        generate(settings(commercial=True), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
+    with pytest.raises(AssertionError, match="asked for a score"):
+        generate(settings(commercial=False), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("refused", ["nvdiffrast", "cc-by-nc-sa-4.0"])
+def test_commercial_export_refuses_before_anything_is_written(refused: str, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write(SETTINGS, dump(settings()).encode())
+    run.save_state("fine", {"nothing": torch.zeros(1)})
+    run.write("provenance.json", json.dumps({"guidance": {"model": "some-model", "licence": refused}}).encode())
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    backend = "nvdiffrast" if refused == "nvdiffrast" else "auto"
+    with pytest.raises(BadInput, match="refused with --commercial"):
+        export(tmp_path, settings(commercial=True, raster={"backend": backend}))
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("Apache-2.0", True),
+        ("mit", True),
+        ("creativeml-openrail-m", True),
+        ("openrail++", True),
+        ("cc-by-sa-4.0", True),
+        ("not stated", True),
+        ("cc-by-nc-4.0", False),
+        ("CC-BY-NC-SA-4.0", False),
+        ("stabilityai-nc-research-community", False),
+        ("some-non-commercial-licence", False),
+        ("flux-1-dev-noncommercial", False),
+        ("deepfloyd-if-license", False),
+    ],
+)
+def test_licences_that_bar_commercial_use_are_known_by_their_names(licence: str, allowed: bool) -> None:
+    if allowed:
+        check_commercial_use({"model": "m", "licence": licence})
+    else:
+        with pytest.raises(BadInput, match="refused with --commercial"):
+            check_commercial_use({"model": "m", "licence": licence})
