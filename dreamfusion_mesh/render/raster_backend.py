@@ -168,8 +168,10 @@ def _version(package: str) -> str:
 
 def _meshes(faces: Tensor, views: int) -> list[tuple[slice, Tensor]]:
     """The views that share a mesh, and its faces [F, 3]: all of them, or each its own."""
-    if faces.dim() == 2 or views == 0:
-        return [(slice(None), faces.reshape(-1, 3))] if faces.dim() == 3 else [(slice(None), faces)]
+    if faces.dim() == 2:
+        return [(slice(None), faces)]
+    if views == 0:  # of no view there is no mesh either
+        return [(slice(None), faces.reshape(0, 3))]
     return [(slice(view, view + 1), own) for view, own in enumerate(faces)]
 
 

@@ -140,8 +140,9 @@ class Kaolin:
         ]
 
         def examine(face: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-            x = (scale / width * (2 * column + 1 - width)).to(image)
-            y = (scale / height * (height - 2 * row - 1)).to(image)
+            single = torch.tensor(scale, dtype=torch.float32)  # whatever the corners' precision
+            x = (single / width * (2 * column + 1 - width)).to(image)
+            y = (single / height * (height - 2 * row - 1)).to(image)
             a, b, c = (image[face] * scale - torch.stack((x, y), dim=1)[:, None]).unbind(dim=1)
             parts = torch.stack([p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))], dim=1)
             total = parts.sum(dim=1, keepdim=True)

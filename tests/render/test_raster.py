@@ -162,6 +162,19 @@ def test_specks_are_seen_exactly_where_they_hold_a_centre(rasterizer: Rasterizer
     assert (beside == -1).all()
 
 
+def test_an_edge_is_told_from_a_centre_a_ten_millionth_of_a_pixel_away(rasterizer: Rasterizer) -> None:
+    if torch.float64 not in rasterizer.limits.precisions:
+        pytest.skip("float32 has no such places")
+    height, width = 7, 19
+    for column in range(width):
+        for step in (-1e-7, 1e-7):
+            corner = torch.tensor([column + 0.5 + step, -90.0], dtype=torch.float64)
+            points = torch.stack((corner, corner + torch.tensor([0.0, 900]), corner + torch.tensor([900.0, 0])))
+            seen = rasterizer.rasterize(on_screen(points, height, width)[None], torch.tensor([[0, 1, 2]]), (height, width)).face[0] == 0
+            first = column + (1 if step > 0 else 0)
+            assert torch.equal(seen, (torch.arange(width) >= first).expand(height, width))
+
+
 def test_gradients_of_bary_and_depth_are_those_of_brute_force(rasterizer: Rasterizer) -> None:
     """The pixels' weights and depths as autograd has them from the inverse of each face's matrix."""
     draws = torch.Generator().manual_seed(1)

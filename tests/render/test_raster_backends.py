@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stand_ins
 import torch
-from raster_twin import random_scene
+from raster_twin import on_screen, random_scene
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.render import raster, raster_backend, raster_kaolin, raster_nvdiffrast
@@ -131,6 +131,20 @@ def test_more_faces_than_nvdiffrast_counts_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(raster_nvdiffrast, "_MOST_FACES", 11)
     with pytest.raises(ValueError, match=r"faces: shape \[12, 3\], expected at most 11 for nvdiffrast"):
         made.rasterize(clip.float(), faces, (8, 8))
+
+
+def test_a_face_without_area_on_the_very_point_that_kaolin_looks_at_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stand_ins.install(patch, "kaolin")
+        made = resolve_rasterizer("kaolin", "cpu")
+    right, down = raster_kaolin._HAIR
+    points = torch.tensor([[3.5, 3.5], [5.5, 5.5], [4.75, 4.75]], dtype=torch.float64) + torch.tensor([right, down], dtype=torch.float64)
+    flat = on_screen(points, 8, 8)[None].requires_grad_()
+    fragments = made.rasterize(flat, torch.tensor([[0, 1, 2]]), (8, 8))
+    assert (fragments.face == -1).all()
+    (fragments.bary.sum() + fragments.depth.sum()).backward()
+    assert flat.grad is not None
+    assert not flat.grad.any()
 
 
 def test_the_line_that_says_most_of_an_error_is_told() -> None:
