@@ -26,7 +26,7 @@ class Rasterizer(Protocol):
 
     faces [F, 3] int64 are one mesh seen in all views, [B, F, 3] a mesh for each view; rows of three equal vertices draw nothing, so that
     meshes of different lengths can be padded. What a back end cannot give of the contract is said in `limits`.
-    All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range, a position is not finite.
+    All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range or a position not finite.
 
     licence         of the part that draws
     terms           what the user has to know of it, None where it is permissive
