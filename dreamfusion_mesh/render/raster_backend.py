@@ -116,20 +116,25 @@ def nothing_drawn(clip: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
 
 
 class Kept(Generic[Made]):
-    """What `make` gives for a tensor of faces; the last one's is kept while that tensor lives unchanged."""
+    """What `make` gives for a tensor; the last one's is kept while that tensor lives unchanged."""
 
     def __init__(self, make: Callable[..., Made]) -> None:
         self._make = make
         self._last: tuple[weakref.ref[Tensor], int, tuple[Any, ...], Made] | None = None
 
-    def __call__(self, faces: Tensor, *more: Any) -> Made:
-        if faces.is_inference():  # has no version to tell a change by
-            return self._make(faces, *more)
+    def __call__(self, given: Tensor, *more: Any) -> Made:
+        if given.is_inference():  # has no version to tell a change by
+            return self._make(given, *more)
         last = self._last
-        if last is None or last[0]() is not faces or last[1:3] != (faces._version, more):
-            last = (weakref.ref(faces), faces._version, more, self._make(faces, *more))
+        if last is None or last[0]() is not given or last[1:3] != (given._version, more):
+            last = (weakref.ref(given), given._version, more, self._make(given, *more))
             self._last = last
         return last[3]
+
+
+# One look for all three operations on a picture: on a card each would wait for what was given to it before.
+_span: Kept[list[int]] = Kept(lambda faces: torch.stack(faces.aminmax()).tolist())
+_highest: Kept[int] = Kept(lambda face: int(face.max()))
 
 
 def load_module(name: str, packages: Sequence[str]) -> tuple[ModuleType | None, str | None]:
@@ -195,7 +200,7 @@ def _check_faces(faces: Tensor, views: int, vertices: int, device: torch.device)
         raise ValueError(f"faces: {faces.dtype} {list(faces.shape)} on {faces.device}, {expected}")
     if faces.numel() == 0:
         return
-    low, high = torch.stack(faces.aminmax()).tolist()
+    low, high = _span(faces)
     if low < 0 or high >= vertices:
         raise ValueError(f"faces: shape {list(faces.shape)} with vertices {low} to {high}, expected 0 to {vertices - 1}")
 
@@ -208,5 +213,5 @@ def _check_fragments(fragments: Fragments, faces: Tensor) -> None:
             f"fragments: face {face.dtype} {list(face.shape)} on {face.device}, bary {list(bary.shape)} on {bary.device}, "
             f"depth {list(depth.shape)} on {depth.device}; expected torch.int64 [B, H, W], [B, H, W, 3] and [B, H, W] on {faces.device}"
         )
-    if face.numel() and int(face.max()) >= faces.shape[-2]:
-        raise ValueError(f"fragments: face {int(face.max())} seen, expected below {faces.shape[-2]}: they are of another mesh")
+    if face.numel() and _highest(face) >= faces.shape[-2]:
+        raise ValueError(f"fragments: face {_highest(face)} seen, expected below {faces.shape[-2]}: they are of another mesh")

@@ -12,7 +12,7 @@ from raster_twin import on_screen, random_scene
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.render import raster, raster_backend, raster_kaolin, raster_nvdiffrast
-from dreamfusion_mesh.render.raster import resolve_rasterizer
+from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
 
 OPTIONAL = {"nvdiffrast": raster_nvdiffrast, "kaolin": raster_kaolin}
 
@@ -152,3 +152,22 @@ def test_the_line_that_says_most_of_an_error_is_told() -> None:
     assert raster_backend.first_line(RuntimeError("\nonly this\n")) == "only this"
     assert raster_backend.first_line(AssertionError()) == "AssertionError"
     assert len(raster_backend.first_line(RuntimeError("x" * 999))) == 200
+
+
+def test_faces_that_change_in_place_are_looked_at_again(rasterizer: Rasterizer) -> None:
+    """What is known of a tensor of faces, its range and its edges, is of its content and not of its name."""
+    clip, _ = random_scene(0)
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    seen = rasterizer.rasterize(clip, faces, (16, 16))
+    image = rasterizer.interpolate(clip, seen, faces)
+    rasterizer.antialias(image, seen, clip, faces)
+    faces[0] = torch.tensor([6, 7, 8])
+    again, fresh = (rasterizer.rasterize(clip, given, (16, 16)) for given in (faces, faces.clone()))
+    assert torch.equal(again.face, fresh.face)
+    picture = rasterizer.interpolate(clip, again, faces)
+    torch.testing.assert_close(
+        rasterizer.antialias(picture, again, clip, faces), rasterizer.antialias(picture, fresh, clip, faces.clone()), rtol=0, atol=0
+    )
+    faces[1, 2] = clip.shape[1]
+    with pytest.raises(ValueError, match="faces: shape"):
+        rasterizer.rasterize(clip, faces, (16, 16))
