@@ -21,10 +21,11 @@ from dreamfusion_mesh.render.cameras import plain_views, random_views, rays, tur
 from dreamfusion_mesh.render.raster import Rasterizer, render_mesh
 from dreamfusion_mesh.render.shading import shader
 from dreamfusion_mesh.render.volume import render_volume
+from dreamfusion_mesh.shape.density import density_threshold, occupied_box, sdf_from_density
 from dreamfusion_mesh.shape.field import HashField
-from dreamfusion_mesh.shape.grid import tet_grid
+from dreamfusion_mesh.shape.grid import tet_lattice
 from dreamfusion_mesh.shape.mesh import laplacian_loss, normal_consistency_loss, vertex_normals
-from dreamfusion_mesh.shape.tets import TetSurface, density_threshold, occupied_box, sdf_from_density
+from dreamfusion_mesh.shape.tets import TetSurface
 
 _LOOKS = 8  # views from which the threshold is judged
 _LOOK_SIZE = 64
@@ -89,9 +90,9 @@ def to_surface(coarse: Coarse, config: RunConfig) -> TetSurface:
     threshold = _threshold(coarse, config) if settings.threshold == "auto" else settings.threshold
     with torch.no_grad():
         box = occupied_box(field.density, threshold, settings.tet_size, config.mesh.smallest_part, device)
-        grid = tet_grid(box.low, box.high, settings.tet_size)
-        sdf = sdf_from_density(field.density, threshold, box, grid)
-    return TetSurface(grid, sdf)
+        lattice = tet_lattice(box.low, box.high, settings.tet_size)
+        sdf = sdf_from_density(field.density, threshold, box, lattice)
+    return TetSurface(lattice, sdf)
 
 
 def surface_state(surface: Surface) -> State:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import TetGrid
-from dreamfusion_mesh.shape.grid import bcc_grid, tet_grid
+from dreamfusion_mesh.shape.grid import Lattice, tet_grid
 from dreamfusion_mesh.shape.tets import REACH
 
 _PAIRS = torch.tensor([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
@@ -75,12 +75,12 @@ def test_the_reach_of_the_deformation_turns_no_tet_over(slab: TetGrid) -> None:
 
 
 def test_the_same_arguments_give_the_same_bits(slab: TetGrid) -> None:
-    again = bcc_grid(slab.vertices[0], slab.cell, (8, 4, 2))
+    again = Lattice(slab.vertices[0], slab.cell, (8, 4, 2)).grid()
     for name in ("vertices", "tets", "edges", "tet_edges"):
         assert torch.equal(getattr(slab, name), getattr(again, name))
 
 
 @pytest.mark.parametrize(("high", "size"), [((1, 1, 0), 4), ((1, 1, float("nan")), 4), ((1, 1, 1), 0)])
 def test_a_box_without_volume_or_cells_is_refused(high: tuple[float, float, float], size: int) -> None:
-    with pytest.raises(ValueError, match="tet_grid: "):
+    with pytest.raises(ValueError, match="tet_lattice: "):
         _box((0, 0, 0), high, size)
