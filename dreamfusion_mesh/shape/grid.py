@@ -138,14 +138,18 @@ class Lattice:
         return rows, TetGrid(self.positions(rows), tets, edges, tet_edges, self.cell)
 
     def refined(self) -> Lattice:
-        """The lattice of half the cell: red refinement, 1:8, of each tetrahedron with its octahedron cut along the shortest diagonal."""
+        """The lattice of half the cell, which cuts each tetrahedron in eight.
+
+        Inside that is red refinement: four parts at the corners, and the octahedron between them cut along its shortest diagonal.
+        On the box the corner at the cell's centre and the part below it are cut the other way.
+        """
         x, y, z = self.counts
         return Lattice(self.origin, self.cell / 2, (2 * x, 2 * y, 2 * z))
 
     def carry(self, values: Tensor) -> Tensor:
         """[N', ...] at the refined lattice's vertices, of `values` [N, ...] that are linear on each tetrahedron.
 
-        Each new vertex is an old one or the middle of an old edge, so what is linear stays the same function.
+        Each new vertex is an old one or the middle of an old edge, and each new tetrahedron lies in one old: the function is the same.
         """
         if len(values) != self.vertex_count:
             raise ValueError(f"values: shape {list(values.shape)}, expected [{self.vertex_count}, ...], one row a vertex of the lattice")
