@@ -7,7 +7,9 @@ import math
 
 import pytest
 import torch
+from direct_tets import direct_marching_tets, match
 from safetensors.torch import load, save
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from dreamfusion_mesh.records import Mesh, TetGrid
@@ -135,6 +137,39 @@ def test_gradients_match_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda v, s: marching_tets(v, s, grid).vertices, (vertices, sdf))
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_the_surface_is_that_of_the_direct_formulation(noise: float) -> None:
+    """The same vertices, faces and gradients as from all tetrahedra and `unique`, on a ball and on a sponge."""
+    lattice, draws = _lattice(10), torch.Generator().manual_seed(2)
+    surface, grid = _ball(lattice, 0.63), lattice.grid()
+    with torch.no_grad():
+        surface.sdf += noise * torch.randn(surface.sdf.shape, generator=draws, dtype=torch.float64)
+        surface.sdf[lattice.on_boundary(_every(lattice))] = 1.0
+        surface.deform += torch.randn(surface.deform.shape, generator=draws, dtype=torch.float64)
+    free = ~lattice.on_boundary(_every(lattice))[:, None]
+    mesh = surface.mesh()
+    sdf, deform = (value.detach().clone().requires_grad_() for value in (surface.sdf, surface.deform))
+    vertices, faces = direct_marching_tets(grid.vertices + REACH * lattice.cell * deform.tanh() * free, sdf, grid.tets)
+    order = match((mesh.vertices, mesh.faces), (vertices, faces), 1e-12)
+    assert len(faces) > 500
+    weights = torch.randn(vertices.shape, generator=draws, dtype=torch.float64)
+    ours = torch.autograd.grad((mesh.vertices * weights[order]).sum(), (surface.sdf, surface.deform))
+    theirs = torch.autograd.grad((vertices * weights).sum(), (sdf, deform))
+    for mine, truth in zip(ours, theirs, strict=True):
+        assert float(truth.abs().max()) > 0.01
+        assert torch.allclose(mine, truth, rtol=1e-9, atol=1e-9 * float(truth.abs().max()))
+
+
+def test_the_surface_is_kaolins() -> None:
+    conversions = pytest.importorskip("kaolin.ops.conversions", reason="kaolin is not installed: it is not on the Python index")
+    lattice = _lattice(10, torch.float32)
+    surface, grid = _ball(lattice, 0.63), lattice.grid()
+    mesh = surface.mesh()
+    vertices, faces = conversions.marching_tetrahedra(grid.vertices[None], grid.tets, surface.sdf.detach()[None])
+    inwards = float(signed_volume(vertices[0].double(), faces[0])) < 0
+    match((mesh.vertices, mesh.faces), (vertices[0], faces[0]), 1e-6, flipped=inwards)
+
+
 def test_sign_loss_is_the_cross_entropy_of_edges_that_change_sign() -> None:
     sdf = torch.tensor([-0.5, 0.3, 0.0, 2.0, -1.0], dtype=torch.float64, requires_grad=True)
     edges = torch.tensor([[0, 1], [0, 2], [1, 3], [0, 4]])
@@ -214,6 +249,108 @@ def test_the_surface_comes_back_from_its_state_bit_for_bit() -> None:
     assert torch.equal(again.lattice.positions(_every(again.lattice)), surface.lattice.positions(_every(surface.lattice)))
     assert torch.equal(again.mesh().vertices, surface.mesh().vertices)
     assert torch.equal(again.mesh().faces, surface.mesh().faces)
+
+
+def _curled(size: int, bend: float) -> TetSurface:
+    """A torus whose lattice is bent smoothly by up to `bend` of its reach."""
+    lattice = _lattice(size)
+    x, y, z = lattice.positions(_every(lattice)).unbind(1)
+    surface = TetSurface(lattice, (((x * x + z * z).sqrt() - 0.55) ** 2 + y * y).sqrt() - 0.24)
+    with torch.no_grad():
+        surface.deform += torch.atanh(bend * torch.stack([(4 * y).sin(), (5 * z).cos(), (3 * x).sin()], dim=1))
+    return surface
+
+
+def test_refinement_keeps_the_surface_to_the_last_bits() -> None:
+    """Every vertex of the refined mesh lies on the old one, and its faces cut the old ones: the same area and volume exactly."""
+    surface = _curled(16, 0.45)
+    finer = surface.refined()
+    old, new = surface.mesh(), finer.mesh()
+    assert finer.lattice.cell == surface.lattice.cell / 2
+    assert _is_closed(new)
+    assert _euler(new) == 0
+    assert 3.5 < len(new.faces) / len(old.faces) < 4.5
+    for measure in (signed_volume, _area):
+        assert measure(new.vertices, new.faces).item() == pytest.approx(measure(old.vertices, old.faces).item(), rel=1e-10)
+    # Old vertices lie on old edges, each of which is two new ones.
+    assert float(_distance(old.vertices, new.vertices).max()) < 1e-12
+
+
+def test_refinement_twice_is_the_finest_surface_of_the_first() -> None:
+    surface = _curled(8, 0.2)
+    finest = surface.refined().refined()
+    assert finest.lattice.counts == (32, 32, 32)
+    old, new = surface.mesh(), finest.mesh()
+    assert signed_volume(new.vertices, new.faces).item() == pytest.approx(signed_volume(old.vertices, old.faces).item(), rel=1e-10)
+
+
+def test_moves_beyond_the_finer_reach_give_way_to_the_distance() -> None:
+    """They stop short, and the surface stays within a small part of the way that they lack (up to half a reach, 0.12 cells)."""
+    surface = _curled(24, 0.999)
+    finer = surface.refined()
+    old, new = surface.mesh(), finer.mesh()
+    assert float(finer.deform.abs().max()) == pytest.approx(math.atanh(0.96), rel=1e-9)
+    assert _is_closed(new)
+    assert _euler(new) == 0
+    spread = _distance(new.vertices, _samples(old)) / surface.lattice.cell
+    assert float(spread.mean()) < 0.02
+    assert float(spread.max()) < 0.06
+    assert signed_volume(new.vertices, new.faces).item() == pytest.approx(signed_volume(old.vertices, old.faces).item(), rel=2e-3)
+
+
+def test_refinement_leaves_what_touches_the_box_closed() -> None:
+    surface = _ball(_lattice(6), 1.2)
+    finer = surface.refined()
+    old, new = surface.mesh(), finer.mesh()
+    assert _is_closed(new)
+    assert signed_volume(new.vertices, new.faces).item() == pytest.approx(signed_volume(old.vertices, old.faces).item(), rel=1e-10)
+
+
+def test_a_refined_surface_comes_back_from_its_state() -> None:
+    finer = _curled(6, 0.3).refined()
+    again = TetSurface.restore(load(save(finer.state_dict())), "cpu")
+    assert again.lattice.counts == (12, 12, 12)
+    assert torch.equal(again.mesh().vertices, finer.mesh().vertices)
+
+
+def _area(vertices: Tensor, faces: Tensor) -> Tensor:
+    a, b, c = vertices[faces].unbind(1)
+    return torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2
+
+
+def _distance(points: Tensor, others: Tensor) -> Tensor:
+    return torch.from_numpy(cKDTree(others.detach().numpy()).query(points.detach().numpy())[0])
+
+
+def _samples(mesh: Mesh) -> Tensor:
+    """[n, 3] points on the mesh, closer than a twentieth of its longest edge to any other of its points."""
+    weights = torch.tensor([[i, j, 12 - i - j] for i in range(13) for j in range(13 - i)], dtype=torch.float64) / 12
+    return (weights @ mesh.vertices.detach()[mesh.faces]).reshape(-1, 3)
+
+
+def test_values_that_do_not_fit_the_grid_are_named() -> None:
+    grid = _cube(2)
+    fine = torch.ones(len(grid.vertices), dtype=torch.float64)
+    holed = fine.clone()
+    holed[4] = math.nan
+    moved = grid.vertices.clone()
+    moved[7, 1] = math.inf
+    for vertices, sdf, told in (
+        (grid.vertices[1:], fine, r"vertices: torch.float64 \[34, 3\] on cpu, expected torch.float64 \[35, 3\]"),
+        (grid.vertices, fine[:, None], r"sdf: torch.float64 \[35, 1\]"),
+        (grid.vertices, fine.float(), r"sdf: torch.float32 \[35\]"),
+        (grid.vertices, holed, r"sdf: shape \[35\] holds NaN or infinity, first in row 4"),
+        (moved, fine, r"vertices: shape \[35, 3\] holds NaN or infinity, first in row 7"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            marching_tets(vertices, sdf, grid)
+    for sdf, edges, told in (
+        (holed, grid.edges, r"sdf: shape \[35\] holds NaN"),
+        (fine, grid.edges.int(), r"edges: torch.int32"),
+        (fine, grid.edges[:, :1], r"edges: torch.int64 \[\d+, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            sdf_sign_loss(sdf, edges)
 
 
 @pytest.mark.parametrize(
