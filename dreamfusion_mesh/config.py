@@ -125,7 +125,9 @@ class FineSettings(Settings):
     steps: Annotated[int, Field(ge=0)] = 150
     size: Annotated[int, Field(ge=8, le=2048)] = 128
     views: Annotated[int, Field(ge=1, le=64)] = 2
-    tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side
+    tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side, in the end
+    volume_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # the cells start so often doubled, and halve at even shares of the steps
+    surface_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # each makes four faces of one (Loop), before every look and at the end
     threshold: float | Literal["auto"] = "auto"
     sdf_learning_rate: Positive = 0.001
     deform_learning_rate: Positive = 0.001
@@ -137,6 +139,15 @@ class FineSettings(Settings):
     laplacian: Weight = 0.005
     gradient_clip: Positive = 1.0
     checkpoint_interval: Annotated[int, Field(ge=1)] = 100
+
+    @model_validator(mode="after")
+    def _halves(self) -> FineSettings:
+        times = 2**self.volume_subdivisions
+        if self.tet_size % times or self.tet_size < 4 * times:
+            raise ValueError(
+                f"volume_subdivisions {self.volume_subdivisions}: tet_size is a multiple of {times} then, at least {4 * times}"
+            )
+        return self
 
 
 class RasterSettings(Settings):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.coarse import Coarse
-from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.config import FineSettings, RunConfig
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.fit import Fit, Hooks, State, StepLoss, Stopwatch, module_state
 from dreamfusion_mesh.guidance.sds import ScoreModel, distill
@@ -25,6 +25,7 @@ from dreamfusion_mesh.shape.density import density_threshold, occupied_box, sdf_
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.grid import tet_lattice
 from dreamfusion_mesh.shape.mesh import laplacian_loss, normal_consistency_loss, vertex_normals
+from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets import TetSurface
 
 _LOOKS = 8  # views from which the threshold is judged
@@ -72,17 +73,26 @@ def fit_surface(
         device=device,
     )
 
+    halvings = _halvings(settings)
+
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
+        nonlocal surface
+        for _ in range(halvings.count(step)):  # each step is begun once, so a resumed run halves where a whole one does
+            surface = surface.refined()
+            fit.replace("surface", surface)
         return _loss(surface, coarse.field, model, rasterizer, config, draws, step, progress, watch)
 
     fit.run(loss, hooks)
-    fitted = Surface(_not_empty(surface.mesh()).detach(), coarse.field)
+    with torch.no_grad():
+        mesh = loop_subdivide(_not_empty(surface.mesh()), settings.surface_subdivisions)
+    fitted = Surface(mesh.detach(), coarse.field)
     return fitted, surface_state(fitted)
 
 
 def to_surface(coarse: Coarse, config: RunConfig) -> TetSurface:
     """The field's density as a tetrahedral surface: threshold, largest parts, box with a margin, signed distance.
 
+    Its cells are those of the first step, twice `fine.tet_size`'s for each subdivision that is to come.
     Raises RunFailed where nothing lies above the threshold.
     """
     settings, field = config.fine, coarse.field
@@ -90,7 +100,7 @@ def to_surface(coarse: Coarse, config: RunConfig) -> TetSurface:
     threshold = _threshold(coarse, config) if settings.threshold == "auto" else settings.threshold
     with torch.no_grad():
         box = occupied_box(field.density, threshold, settings.tet_size, config.mesh.smallest_part, device)
-        lattice = tet_lattice(box.low, box.high, settings.tet_size)
+        lattice = tet_lattice(box.low, box.high, settings.tet_size >> len(_halvings(settings)))
         sdf = sdf_from_density(field.density, threshold, box, lattice)
     return TetSurface(lattice, sdf)
 
@@ -106,6 +116,12 @@ def load_surface(state: State, config: RunConfig, device: torch.device) -> Surfa
     field = HashField(config.coarse.field, torch.Generator()).to(device)
     field.load_state_dict(module_state(state, "field"))
     return Surface(Mesh(state["mesh.vertices"], state["mesh.faces"]), field)
+
+
+def _halvings(settings: FineSettings) -> list[int]:
+    """The steps before which the cells are halved, so that every size of cell has the same share of the steps."""
+    times = settings.volume_subdivisions if settings.steps else 0
+    return [level * settings.steps // (times + 1) for level in range(1, times + 1)]
 
 
 @torch.no_grad()
@@ -143,8 +159,9 @@ def _loss(
     settings, device = config.fine, surface.sdf.device
     with watch.lap("render_ms"):
         mesh = _not_empty(surface.mesh())
+        shown = loop_subdivide(mesh, settings.surface_subdivisions)
         views = random_views(settings.views, config.views, settings.size, settings.size, draws, step, device)
-        render = render_mesh(rasterizer, mesh, vertex_normals(mesh.vertices, mesh.faces), field.albedo, views, shader(views))
+        render = render_mesh(rasterizer, shown, vertex_normals(shown.vertices, shown.faces), field.albedo, views, shader(views))
     with watch.lap("guidance_ms"):
         distilled = distill(model, render.rgb, views, config.guidance.weighting, settings.t_min, settings.t_max, progress, draws)
     # A mean over the model's values, as in the coarse stage, so that the regularisers' weights do not depend on the image.
@@ -153,7 +170,7 @@ def _loss(
     total = total + (start + (end - start) * progress) * surface.sign_loss()
     total = total + settings.normal_consistency * normal_consistency_loss(mesh.vertices, mesh.faces)
     total = total + settings.laplacian * laplacian_loss(mesh.vertices, mesh.faces)
-    figures = {"loss": float(total.detach()), "residual": distilled.residual, "faces": float(len(mesh.faces))}
+    figures = {"loss": float(total.detach()), "residual": distilled.residual, "faces": float(len(shown.faces))}
     return StepLoss(total, distilled.finite, figures)
 
 

@@ -117,6 +117,21 @@ class Fit:
                 hooks.save(self.state())
             hooks.report(self.stage, self.done, self.steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
 
+    def replace(self, name: str, module: torch.nn.Module) -> None:
+        """Put `module` where modules[name] is, and each of its parameters where its namesake is; they start without moments.
+
+        Rates, schedule, the other parameters' moments and the checkpoint's layout stay. Raises ValueError where the names differ.
+        """
+        old, new = dict(self.modules[name].named_parameters()), dict(module.named_parameters())
+        if old.keys() != new.keys():
+            raise ValueError(f"Fit.replace: {name} has parameters {sorted(old)}, its successor {sorted(new)}, expected the same names")
+        heirs = {parameter: new[key] for key, parameter in old.items()}
+        for group in self.optimizer.param_groups:
+            group["params"] = [heirs.get(parameter, parameter) for parameter in group["params"]]
+        for parameter in heirs:
+            self.optimizer.state.pop(parameter, None)
+        self.modules = {**self.modules, name: module}
+
     def _step(self, result: StepLoss, progress: float) -> bool:
         if not (result.finite and math.isfinite(float(result.loss.detach()))):
             return False

@@ -104,6 +104,46 @@ def test_a_checkpoint_of_another_shape_is_refused() -> None:
         new_fit(4).run(noisy_loss(fit), Hooks(resume={"a": torch.zeros(1)}))
 
 
+def test_a_successor_takes_a_modules_place() -> None:
+    """Its parameters are trained from then on, without moments; the others keep theirs; the checkpoint resumes to the same bits."""
+
+    def pair(wide: bool) -> Fit:
+        torch.manual_seed(1)
+        modules = {"a": torch.nn.Linear(3, 6 if wide else 2), "b": torch.nn.Linear(2, 2)}
+        groups = [{"params": list(module.parameters()), "lr": rate} for module, rate in zip(modules.values(), (0.1, 0.02), strict=True)]
+        return Fit("fine", 12, modules, torch.optim.Adam(groups), torch.Generator().manual_seed(3), 1.0, torch.device("cpu"))
+
+    def growing(fit: Fit):
+        def loss(step, progress, watch):
+            if step == 6:
+                torch.manual_seed(2)
+                fit.replace("a", torch.nn.Linear(3, 6))
+                assert len(fit.optimizer.state) == 2
+            a, b = fit.modules["a"], fit.modules["b"]
+            noise = torch.randn(2, generator=fit.draws)
+            return StepLoss((b(a(torch.ones(3))[:2]) - noise).square().sum() + a.weight.square().sum(), True, {})
+
+        return loss
+
+    states: list[State] = []
+    whole = pair(wide=False)
+    whole.run(growing(whole), Hooks(save=states.append, interval=3))
+    assert [state["module.a.weight"].shape[0] for state in states] == [2, 2, 6]
+    assert [float(state["optimizer.0.step"]) for state in states] == [3, 6, 3]
+    assert [float(state["optimizer.2.step"]) for state in states] == [3, 6, 9]
+    for state in states:
+        resumed = pair(wide=state["module.a.weight"].shape[0] == 6)
+        resumed.run(growing(resumed), Hooks(resume=state))
+        for name in ("a", "b"):
+            assert torch.equal(resumed.modules[name].weight, whole.modules[name].weight)
+    assert whole.optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_a_successor_with_other_parameters_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"line has parameters \['bias', 'weight'\], its successor \['weight'\]"):
+        new_fit(1).replace("line", torch.nn.Linear(3, 2, bias=False))
+
+
 def test_the_learning_rate_falls_to_a_tenth() -> None:
     fit, rates = new_fit(11), []
     fit.run(noisy_loss(fit), Hooks(report=lambda *_: rates.append(fit.optimizer.param_groups[0]["lr"])))
