@@ -59,7 +59,7 @@ def soundness(mesh: Mesh) -> Soundness:
     vertices, faces = mesh.vertices.detach().cpu().double(), mesh.faces.cpu()
     if len(faces) == 0:
         return Soundness(0, 0, 0, 0, 0, 0, 0, 0.0)
-    key, forward = _edge_keys(faces)
+    key, forward = edge_keys(faces, len(vertices))
     _, edge, uses = key.unique(return_inverse=True, return_counts=True)
     balance = torch.zeros(len(uses), dtype=torch.int64).index_add_(0, edge.reshape(-1), 2 * forward.reshape(-1).long() - 1)
     shell = shells(faces)
@@ -76,9 +76,19 @@ def soundness(mesh: Mesh) -> Soundness:
     )
 
 
+def edge_keys(faces: Tensor, span: int) -> tuple[Tensor, Tensor]:
+    """[F, 3] a number for each corner's undirected edge to the next corner, and whether it runs from the smaller row to the larger.
+
+    The number is smaller * span + larger; `span` is above every row.
+    """
+    start, end = faces, faces.roll(-1, dims=1)
+    return torch.minimum(start, end) * span + torch.maximum(start, end), start < end
+
+
 def face_adjacency(faces: Tensor) -> Tensor:
     """[A, 2] rows of faces that share an edge; on a closed manifold 3 F / 2 of them, in the order of their edges."""
-    key, order = _edge_keys(faces)[0].reshape(-1).sort(stable=True)
+    span = int(faces.max()) + 1 if len(faces) else 1
+    key, order = edge_keys(faces, span)[0].reshape(-1).sort(stable=True)
     first = (key[1:] == key[:-1]).nonzero()[:, 0]
     return torch.stack([order[first], order[first + 1]], dim=1) // 3
 
@@ -123,10 +133,3 @@ def weld(mesh: Mesh) -> Mesh:
 def _cones(vertices: Tensor, faces: Tensor) -> Tensor:
     a, b, c = (vertices - vertices.detach().mean(dim=0))[faces].unbind(1)
     return (a * torch.linalg.cross(b, c, dim=1)).sum(dim=1) / 6
-
-
-def _edge_keys(faces: Tensor) -> tuple[Tensor, Tensor]:
-    """[F, 3] a number for each corner's undirected edge to the next corner, and whether it runs from the smaller row to the larger."""
-    start, end = faces, faces.roll(-1, dims=1)
-    span = int(faces.max()) + 1 if len(faces) else 1
-    return torch.minimum(start, end) * span + torch.maximum(start, end), start < end

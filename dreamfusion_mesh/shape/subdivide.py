@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.shape.soundness import edge_keys
 
 
 def loop_subdivide(mesh: Mesh, times: int = 1) -> Mesh:
@@ -67,9 +68,7 @@ def _loop_weight(valence: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _edges(faces: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The undirected edges [E, 2], each face's rows of them [F, 3] from each corner to the next, and how many faces each has [E]."""
-    start, end = faces, faces.roll(-1, dims=1)
-    keys = torch.minimum(start, end) * count + torch.maximum(start, end)
-    found, rows, uses = keys.unique(return_inverse=True, return_counts=True)
+    found, rows, uses = edge_keys(faces, count)[0].unique(return_inverse=True, return_counts=True)
     low = found.div(max(count, 1), rounding_mode="floor")
     edges = torch.stack([low, found - low * count], dim=1)
     if len(uses) and int(uses.max()) > 2:

@@ -65,18 +65,23 @@ def direct_marching_tets(vertices: Tensor, sdf: Tensor, tets: Tensor) -> tuple[T
     return vertices[a] * (1 - weight) + vertices[b] * weight, faces
 
 
-def match(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], tolerance: float, flipped: bool = False) -> Tensor:
-    """[V] which vertex of theirs each of ours is; asserts the same vertices up to order and `tolerance`, and the same faces."""
-    distance, place = cKDTree(theirs[0].detach().cpu().numpy()).query(ours[0].detach().cpu().numpy())
-    assert len(ours[0]) == len(theirs[0])
+def match_vertices(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
+    """[V] which of their vertices each of ours is; asserts that they are the same up to order and `tolerance`."""
+    assert len(ours) == len(theirs)
+    distance, place = cKDTree(theirs.detach().cpu().numpy()).query(ours.detach().cpu().numpy())
     assert distance.max() <= tolerance
     order = torch.from_numpy(place)
     assert len(order.unique()) == len(order)
+    return order
+
+
+def match(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], tolerance: float) -> Tensor:
+    """`match_vertices`; asserts the same faces too, wherever each begins."""
 
     def rolled(faces: Tensor) -> list[tuple[int, ...]]:
         first = faces.argmin(dim=1, keepdim=True)
         return sorted(map(tuple, faces.gather(1, (first + torch.arange(3)) % 3).tolist()))
 
-    faces = theirs[1].cpu()
-    assert rolled(order[ours[1].cpu()]) == rolled(faces.flip(1) if flipped else faces)
+    order = match_vertices(ours[0], theirs[0], tolerance)
+    assert rolled(order[ours[1].cpu()]) == rolled(theirs[1].cpu())
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -127,16 +128,65 @@ def test_laplacian_leaves_a_flat_regular_sheet_alone_and_flattens_a_bump() -> No
     assert gained.item() == pytest.approx(height**2 * (1 + 6 / 36) / len(vertices), rel=1e-9)
 
 
-def test_losses_have_exact_gradients_where_their_units_are_constant() -> None:
-    """On a roof whose areas are equal whatever the fold, and for the Laplacian's direction: down the gradient is down the loss."""
-    mesh = _sphere(6)
+def _consistency_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
+    """Face pair by face pair; the weights are those at the vertices `at`."""
+    beside: dict[frozenset[int], list[int]] = {}
+    for row, face in enumerate(faces.tolist()):
+        for i in range(3):
+            beside.setdefault(frozenset((face[i], face[(i + 1) % 3])), []).append(row)
+
+    def normal(row: int, spots: Tensor) -> Tensor:
+        a, b, c = spots[faces[row]]
+        return torch.linalg.cross(b - a, c - a)
+
+    total, weights = vertices.new_zeros(()), vertices.new_zeros(())
+    for first, second in (pair for pair in beside.values() if len(pair) == 2):
+        weight = torch.minimum(normal(first, at).norm(), normal(second, at).norm())
+        m, n = normal(first, vertices), normal(second, vertices)
+        total = total + weight * (1 - (m @ n) / (m.norm() * n.norm()))
+        weights = weights + weight
+    return total / weights
+
+
+def _laplacian_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
+    """Vertex by vertex on a closed mesh; the unit is that at the vertices `at`."""
+    near: dict[int, set[int]] = {}
+    for face in faces.tolist():
+        for i in range(3):
+            near.setdefault(face[i], set()).update(face)
+    offsets = [vertices[v] - torch.stack([vertices[w] for w in ring - {v}]).mean(dim=0) for v, ring in near.items()]
+    lengths = [(at[v] - at[w]).square().sum() for v, ring in near.items() for w in ring - {v}]
+    return torch.stack(offsets).square().sum(dim=1).mean() / torch.stack(lengths).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [(normal_consistency_loss, _consistency_in_words), (laplacian_loss, _laplacian_in_words)],
+    ids=["normals", "laplacian"],
+)
+def test_losses_and_their_gradients_are_those_of_the_definition(
+    loss: Callable[[Tensor, Tensor], Tensor], words: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> None:
+    """Told face by face and vertex by vertex in float64, weights and units held constant, with finite differences of that."""
+    mesh = _sphere(3)
     draws = torch.Generator().manual_seed(0)
-    vertices = (mesh.vertices + 0.02 * torch.randn(mesh.vertices.shape, generator=draws, dtype=torch.float64)).requires_grad_()
-    for loss in (normal_consistency_loss, laplacian_loss):
-        before = loss(vertices, mesh.faces)
-        (slope,) = torch.autograd.grad(before, vertices)
-        after = loss(vertices.detach() - 1e-4 * slope / slope.norm(), mesh.faces)
-        assert after.item() < before.item()
+    vertices = (mesh.vertices + 0.03 * torch.randn(mesh.vertices.shape, generator=draws, dtype=torch.float64)).requires_grad_()
+    at = vertices.detach().clone()
+    ours = loss(vertices, mesh.faces)
+    assert ours.item() == pytest.approx(words(at, mesh.faces, at).item(), rel=1e-12)
+    (slope,) = torch.autograd.grad(ours, vertices)
+    for _ in range(12):
+        way = torch.randn(at.shape, generator=draws, dtype=torch.float64)
+        step = 1e-5
+        moved = (words(at + step * way, mesh.faces, at) - words(at - step * way, mesh.faces, at)) / (2 * step)
+        assert float((slope * way).sum()) == pytest.approx(float(moved), rel=1e-5, abs=1e-8)
+
+
+def test_gradients_of_normals_match_finite_differences() -> None:
+    mesh = _sphere(3)
+    for normals in (face_normals, vertex_normals):
+        vertices = mesh.vertices.clone().requires_grad_()
+        assert torch.autograd.gradcheck(lambda v, of=normals: of(v, mesh.faces), (vertices,))
 
 
 def test_a_placed_mesh_stands_on_the_ground_at_the_asked_size() -> None:
