@@ -133,7 +133,7 @@ class Lattice:
         chosen = [unravel(box.counts, _chosen(box, marks)) for box in self._layout.tets]
         tets = torch.cat([torch.stack([c.rows(at) for c in box.corners], dim=1) for box, at in zip(self._layout.tets, chosen, strict=True)])
         rows, numbers = number(tets.reshape(-1), self.vertex_count)
-        tets = numbers.index_select(0, tets.reshape(-1)).long().reshape(-1, 4)
+        tets = numbers.index_select(0, tets.T.reshape(-1)).long().reshape(4, -1).T  # corner by corner in memory, as they are looked at
         edges, tet_edges = self._edges(chosen, numbers)
         return rows, TetGrid(self.positions(rows), tets, edges, tet_edges, self.cell)
 

@@ -6,6 +6,7 @@ inside; exactly zero counts as outside.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ _TRIANGLES = (
     (0, 2, 1, -1, -1, -1),
     (-1, -1, -1, -1, -1, -1),
 )
+_COUNTS = torch.tensor([sum(slot >= 0 for slot in row) // 3 for row in _TRIANGLES], dtype=torch.uint8)  # of triangles
 
 
 def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> Mesh:
@@ -53,22 +55,29 @@ def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> Mesh:
     """
     _check("vertices", vertices, (len(grid.vertices), 3), grid.vertices)
     _check("sdf", sdf, (len(grid.vertices),), grid.vertices)
-    inside = (sdf.detach() < 0).to(torch.uint8)
-    case = torch.zeros(len(grid.tets), dtype=torch.uint8, device=sdf.device)
-    for bit, corner in enumerate(grid.tets.unbind(1)):
-        case += inside.index_select(0, corner) << bit
-    crossed = ((case > 0) & (case < 15)).nonzero()[:, 0]
-    slots = torch.tensor(_TRIANGLES, device=sdf.device).index_select(0, case[crossed].long())
-    corners = grid.tet_edges.index_select(0, crossed).gather(1, slots.clamp_min(0)).reshape(-1, 3)[slots.reshape(-1, 3)[:, 0] >= 0]
-    rows, numbers = number(corners.reshape(-1), len(grid.edges))
+    corners = _corners(sdf.detach() < 0, grid)
+    rows, numbers = number(corners, len(grid.edges))
     a, b = grid.edges.index_select(0, rows).unbind(1)
     tiny = torch.finfo(sdf.dtype).tiny ** 0.5  # keeps the gradient finite
     start = sdf.index_select(0, a)
     span = start - sdf.index_select(0, b)
     share = start / torch.where(span.abs() < tiny, tiny, span)
-    from_a = vertices.index_select(0, a)
-    faces = numbers.index_select(0, corners.reshape(-1)).long().reshape(-1, 3)
-    return Mesh(from_a + share[:, None] * (vertices.index_select(0, b) - from_a), faces)
+    spots = torch.lerp(vertices.index_select(0, a), vertices.index_select(0, b), share[:, None])
+    return Mesh(spots, numbers.index_select(0, corners).long().reshape(-1, 3))
+
+
+def _corners(inside: Tensor, grid: TetGrid) -> Tensor:
+    """[3 F] the edges of `grid` on which the triangles' corners lie: first the tetrahedra of one triangle, then those of two."""
+    case = torch.zeros(len(grid.tets), dtype=torch.uint8, device=inside.device)
+    for bit, corner in enumerate(grid.tets.unbind(1)):
+        case += inside.to(torch.uint8).index_select(0, corner) << bit
+    found = []
+    for count in (1, 2):
+        slots = torch.tensor([row[: 3 * count] for row in _TRIANGLES], device=inside.device)
+        crossed = (_COUNTS.to(inside.device).index_select(0, case.int()) == count).nonzero()[:, 0]
+        at = slots.index_select(0, case[crossed].int()) + 6 * crossed[:, None]
+        found.append(grid.tet_edges.reshape(-1).index_select(0, at.reshape(-1)))
+    return torch.cat(found)
 
 
 def sdf_sign_loss(sdf: Tensor, edges: Tensor) -> Tensor:
@@ -91,31 +100,32 @@ def sdf_sign_loss(sdf: Tensor, edges: Tensor) -> Tensor:
 
 
 class _Near(NamedTuple):
-    """The part of the lattice near the surface, and what it was found with.
+    """The part of the lattice near the surface.
 
-    sdf    [N]  then
-    rows   [n]  the part's vertices
-    fixed  [n]  which of them lie on the lattice's box
+    rows   [n]     the part's vertices
+    reach  [n, 1]  how far they move at most: not at all on the lattice's box
+    floor  [n]     their least sdf: on the box above zero, elsewhere minus infinity
     """
 
-    sdf: Tensor
     rows: Tensor
     grid: TetGrid
-    fixed: Tensor
+    reach: Tensor
+    floor: Tensor
 
 
 class TetSurface(nn.Module):
     """The surface as parameters: `sdf` [N] in scene units, and `deform` [N, 3], which moves each vertex of the lattice by
     REACH * cell * tanh(deform) along each axis; vertices on the box stay where they are and stay outside.
 
-    It lives on the lattice's device. The state holds what the lattice is made from. Beside the parameters one more sdf is kept, and
-    tables of the tetrahedra near the surface alone.
+    It lives on the lattice's device. Beside the parameters it keeps `seen` [N], the sdf that the tetrahedra near the surface were last
+    looked up with, and tables of those alone. The state holds what the lattice and the tables are made from.
     Raises ValueError for a sdf that is not finite, or not of the lattice's length, type or device.
     """
 
     origin: Tensor
     cell: Tensor
     counts: Tensor
+    seen: Tensor
 
     def __init__(self, lattice: Lattice, sdf: Tensor) -> None:
         super().__init__()
@@ -126,7 +136,9 @@ class TetSurface(nn.Module):
         self.register_buffer("origin", lattice.origin.clone())
         self.register_buffer("cell", torch.tensor(lattice.cell, dtype=torch.float64))
         self.register_buffer("counts", torch.tensor(lattice.counts))
+        self.register_buffer("seen", sdf.detach().clone())
         self._near: _Near | None = None
+        self.register_load_state_dict_post_hook(_forget)
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor], device: torch.device | str) -> TetSurface:
@@ -140,8 +152,7 @@ class TetSurface(nn.Module):
     def mesh(self) -> Mesh:
         """The surface now, with gradients to `sdf` and `deform`; closed. It has no faces where the sdf has one sign."""
         near = self._lookup()
-        moves = REACH * self.lattice.cell * torch.tanh(self.deform.index_select(0, near.rows))
-        return marching_tets(near.grid.vertices + torch.where(near.fixed[:, None], 0.0, moves), self._closed(near), near.grid)
+        return marching_tets(self._moved(near), self._closed(near), near.grid)
 
     def sign_loss(self) -> Tensor:
         """`sdf_sign_loss` of the whole lattice, the distance counted in cells; looks only near the surface."""
@@ -172,8 +183,7 @@ class TetSurface(nn.Module):
     def _slopes(self) -> Tensor:
         """[N, 3] the sdf's gradient at the vertices, a mean over the tetrahedra near the surface weighted by volume; zero elsewhere."""
         near = self._lookup()
-        moves = REACH * self.lattice.cell * torch.tanh(self.deform.index_select(0, near.rows))
-        spots = (near.grid.vertices + torch.where(near.fixed[:, None], 0.0, moves))[near.grid.tets]
+        spots = self._moved(near)[near.grid.tets]
         sdf = self._closed(near)[near.grid.tets]
         (p, q, r), (s, t, u) = (spots[:, 1:] - spots[:, :1]).unbind(1), (sdf[:, 1:] - sdf[:, :1])[..., None].unbind(1)
         # Cramer's rule: gradient = sum / volume, both six times what they are called.
@@ -186,26 +196,43 @@ class TetSurface(nn.Module):
 
     def _closed(self, near: _Near) -> Tensor:
         """[n] the part's sdf, on the box never inside."""
-        sdf = self.sdf.index_select(0, near.rows)
-        return torch.where(near.fixed, sdf.clamp_min(_WALL * self.lattice.cell), sdf)
+        return torch.maximum(self.sdf.index_select(0, near.rows), near.floor)
+
+    def _moved(self, near: _Near) -> Tensor:
+        """[n, 3] where the part's vertices stand."""
+        return torch.addcmul(near.grid.vertices, near.reach, torch.tanh(self.deform.index_select(0, near.rows)))
 
     @torch.no_grad()
     def _lookup(self) -> _Near:
-        """The tetrahedra near the surface: those that change sign or have a corner with |sdf| < NEAR cells.
+        """The tetrahedra near the surface: those in which `seen` changes sign or has a corner within NEAR cells of zero.
 
-        Outside that part every |sdf| was at least NEAR cells and no sign changed, so until some value has drifted so far none can.
+        Outside that part it was at least NEAR cells and no sign changed, so until some value has drifted so far none can. They follow
+        from the state alone, so that a run that goes on from a checkpoint works on the same tensors, to the last bit.
         """
         limit = NEAR * self.lattice.cell
-        if self._near is None or not float((self.sdf - self._near.sdf).abs_().max()) < limit:
-            self._near = None  # what was found before makes room
-            inside, near = self.sdf < 0, self.sdf.abs() < limit
-            walls = zip(*(self.lattice.walls(values) for values in (inside, near, self.sdf.detach())), strict=True)
-            for in_wall, near_wall, sdf in walls:
-                in_wall.fill_(False)
-                near_wall.copy_(sdf.clamp_min(_WALL * self.lattice.cell) < limit)
-            rows, grid = self.lattice.part(inside, near)
-            self._near = _Near(self.sdf.detach().clone(), rows, grid, self.lattice.on_boundary(rows))
+        low, high = torch.stack((self.sdf - self.seen).aminmax()).tolist()
+        if not (high < limit and low > -limit):
+            self.seen.copy_(self.sdf)
+            self._near = None
+        if self._near is None:
+            self._near = self._find(limit)
         return self._near
+
+    def _find(self, limit: float) -> _Near:
+        inside, near = self.seen < 0, self.seen.abs() < limit
+        wall = _WALL * self.lattice.cell
+        for seen, is_inside, is_near in zip(*(self.lattice.walls(values) for values in (self.seen, inside, near)), strict=True):
+            is_inside.fill_(False)
+            is_near.copy_(seen.clamp_min(wall) < limit)
+        rows, grid = self.lattice.part(inside, near)
+        fixed = self.lattice.on_boundary(rows)
+        reach = self.sdf.new_full((len(rows),), REACH * self.lattice.cell).masked_fill_(fixed, 0.0)[:, None]
+        return _Near(rows, grid, reach, self.sdf.new_full((len(rows),), -math.inf).masked_fill_(fixed, wall))
+
+
+def _forget(surface: nn.Module, _: object) -> None:
+    """What was found of another state."""
+    surface._near = None
 
 
 def _check(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
