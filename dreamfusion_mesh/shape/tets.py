@@ -230,7 +230,7 @@ class TetSurface(nn.Module):
         return _Near(rows, grid, reach, self.sdf.new_full((len(rows),), -math.inf).masked_fill_(fixed, wall))
 
 
-def _forget(surface: nn.Module, _: object) -> None:
+def _forget(surface: TetSurface, _: object) -> None:
     """What was found of another state."""
     surface._near = None
 
