@@ -6,23 +6,14 @@ import math
 
 import pytest
 import torch
+from lattices import euler, is_closed
 from torch import Tensor
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.shape.density import density_threshold, occupied_box, sdf_from_density
 from dreamfusion_mesh.shape.grid import tet_lattice
 from dreamfusion_mesh.shape.soundness import signed_volume, soundness
 from dreamfusion_mesh.shape.tets import marching_tets
-
-
-def _euler(mesh: Mesh) -> int:
-    return len(mesh.vertices) - 3 * len(mesh.faces) // 2 + len(mesh.faces)
-
-
-def _is_closed(mesh: Mesh) -> bool:
-    found = soundness(mesh)
-    return len(mesh.faces) > 0 and found.open_edges == found.nonmanifold_edges == found.inconsistent_edges == found.duplicate_faces == 0
 
 
 def test_threshold_recovers_the_level_that_made_the_opacity() -> None:
@@ -114,8 +105,8 @@ def test_a_ball_of_density_becomes_a_smooth_sphere(edge: float, off: float) -> N
     mesh = marching_tets(grid.vertices, sdf, grid)
     exact = radius - edge * math.log(level / (50 - level))
     middle = torch.tensor(center)
-    assert _is_closed(mesh)
-    assert _euler(mesh) == 2
+    assert is_closed(mesh)
+    assert euler(mesh) == 2
     assert float((mesh.vertices - middle).norm(dim=1).sub(exact).abs().max()) < off * grid.cell
     assert float(signed_volume(mesh.vertices, mesh.faces)) == pytest.approx(4 / 3 * math.pi * exact**3, rel=2e-3)
     a, b, c = (mesh.vertices - middle)[mesh.faces].unbind(1)
@@ -136,6 +127,6 @@ def test_dropped_parts_are_outside_and_what_leaves_the_box_is_cut_closed() -> No
     assert bool((sdf[lattice.on_boundary(torch.arange(len(sdf)))] > 0).all())
     assert float(sdf[(grid.vertices - torch.tensor([-0.8, 0.5, 0.0])).norm(dim=1) < 0.1].min()) > 0
     assert float(sdf.abs().max()) <= grid.cell * (1 + 1e-6)
-    assert _is_closed(mesh)
+    assert is_closed(mesh)
     assert soundness(mesh).shells == 1
     assert float(mesh.vertices[:, 0].max()) < float(grid.vertices[:, 0].max())
