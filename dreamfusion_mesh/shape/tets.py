@@ -68,9 +68,9 @@ def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> Mesh:
 
 def _corners(inside: Tensor, grid: TetGrid) -> Tensor:
     """[3 F] the edges of `grid` on which the triangles' corners lie: first the tetrahedra of one triangle, then those of two."""
-    case = torch.zeros(len(grid.tets), dtype=torch.uint8, device=inside.device)
+    marks, case = inside.to(torch.uint8), torch.zeros(len(grid.tets), dtype=torch.uint8, device=inside.device)
     for bit, corner in enumerate(grid.tets.unbind(1)):
-        case += inside.to(torch.uint8).index_select(0, corner) << bit
+        case += marks.index_select(0, corner) << bit
     found = []
     for count in (1, 2):
         slots = torch.tensor([row[: 3 * count] for row in _TRIANGLES], device=inside.device)
@@ -119,7 +119,7 @@ class TetSurface(nn.Module):
 
     It lives on the lattice's device. Beside the parameters it keeps `seen` [N], the sdf that the tetrahedra near the surface were last
     looked up with, and tables of those alone. The state holds what the lattice and the tables are made from.
-    Raises ValueError for a sdf that is not finite, or not of the lattice's length, type or device.
+    Raises ValueError for a sdf that is not finite, also later, or not of the lattice's length, type or device.
     """
 
     origin: Tensor
@@ -212,6 +212,7 @@ class TetSurface(nn.Module):
         limit = NEAR * self.lattice.cell
         low, high = torch.stack((self.sdf - self.seen).aminmax()).tolist()
         if not (high < limit and low > -limit):
+            _check("sdf", self.sdf, (len(self.seen),), self.seen)
             self.seen.copy_(self.sdf)
             self._near = None
         if self._near is None:

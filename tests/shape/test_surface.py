@@ -159,6 +159,22 @@ def _samples(mesh: Mesh) -> Tensor:
     return (weights @ mesh.vertices.detach()[mesh.faces]).reshape(-1, 3)
 
 
+def test_a_sdf_that_stops_being_finite_is_named(surface: TetSurface) -> None:
+    surface.mesh()
+    with torch.no_grad():
+        surface.sdf[[3, 70]] = math.nan
+    with pytest.raises(ValueError, match=r"sdf: shape \[3925\] holds NaN or infinity, first in row 3"):
+        surface.mesh()
+
+
+def test_a_surface_of_nothing_refines_to_nothing(surface: TetSurface) -> None:
+    with torch.no_grad():
+        surface.sdf.fill_(1.0)
+    finer = surface.refined()
+    assert torch.equal(finer.sdf, torch.ones(25**3 + 24**3))
+    assert len(finer.mesh().faces) == 0
+
+
 def test_a_surface_that_is_given_another_state_shows_that() -> None:
     small, large = ball(cube_lattice(10), 0.3), ball(cube_lattice(10), 0.7)
     small.mesh()
