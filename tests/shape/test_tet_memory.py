@@ -22,7 +22,7 @@ LIMIT = 6e9  # bytes
 
 
 class Ledger(TorchDispatchMode):
-    """Counts the bytes of all storages that live at once, made by any operation, also in backward and in the optimiser."""
+    """Counts the bytes of all storages that live at once, made by any operation while it watches, also in backward and the optimiser."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,9 +31,10 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        for value in torch.utils._pytree.tree_leaves(result):
-            if isinstance(value, Tensor):
-                self._count(value.untyped_storage())
+        given = {storage._cdata for storage in _storages((args, kwargs))}  # a view, or what was there before
+        for storage in _storages(result):
+            if storage._cdata not in given:
+                self._count(storage)
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -48,6 +49,10 @@ class Ledger(TorchDispatchMode):
     def _free(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.live -= size
+
+
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    return [value.untyped_storage() for value in torch.utils._pytree.tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def _lattice(size: int, device: str = "cpu") -> Lattice:
