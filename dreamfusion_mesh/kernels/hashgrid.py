@@ -1,11 +1,11 @@
 """Multi-resolution hash encoding (Mueller et al., arXiv:2201.05989, section 3), with exact first and second derivatives.
 
 A level is a grid of feature vectors read trilinearly. Levels whose (resolution + 1)^3 vertices fit into the table are stored densely, finer
-ones share rows through a spatial hash. The encoding is linear in the table, so three gathers and two scatters are all its derivatives:
+ones share rows through a spatial hash. The encoding is linear in the table, so a few gathers and scatters are all its derivatives:
 
-    encode            f(x)                         scatter            its transpose in the table
-    input_gradient    g = sum_c upstream_c df_c/dx   scatter_direction  its transpose in the table
-                                                   directional        its derivatives in upstream and x
+    encode            f(x)                           scatter                 its transpose in the table
+    input_gradient    g = sum_c upstream_c df_c/dx   input_gradient_adjoint  its transpose in the table, and its derivative in upstream
+                                                     curvature               its derivative in x
 Scatters are deterministic on the CPU (a level's rows belong to one thread, which adds in the order of the points); CUDA adds atomically.
 """
 
@@ -140,7 +140,7 @@ class _Scatter(torch.autograd.Function):
         ctx.save_for_backward(points, upstream)
         ctx.grid = grid
         gradient = points.new_zeros(grid.rows, grid.features)
-        _each_level("scatter", points, grid, [upstream], gradient)
+        _each_level("scatter", points, grid, [upstream], [gradient])
         return gradient
 
     @staticmethod
@@ -165,12 +165,10 @@ class _InputGradient(torch.autograd.Function):
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         points, table, upstream = ctx.saved_tensors
         in_points = in_table = in_upstream = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:  # both walk the same corners, so one pass makes them
             in_table = torch.zeros_like(table, memory_format=torch.contiguous_format)
-            _each_level("scatter_direction", points, ctx.grid, [upstream, direction], in_table)
-        if ctx.needs_input_grad[2]:
             in_upstream = torch.empty_like(upstream, memory_format=torch.contiguous_format)
-            _each_point("directional", points, ctx.grid, [table, direction], [in_upstream])
+            _each_level("input_gradient_adjoint", points, ctx.grid, [table, upstream, direction], [in_table, in_upstream])
         if ctx.needs_input_grad[0]:
             in_points = torch.empty_like(points, memory_format=torch.contiguous_format)
             _each_point("curvature", points, ctx.grid, [table, upstream, direction], [in_points])
@@ -184,11 +182,11 @@ def _each_point(name: str, points: Tensor, grid: HashGrid, given: list[Tensor], 
     launch(kernels(grid.features)[name], points.shape[0], [*arguments, layout], points.device)
 
 
-def _each_level(name: str, points: Tensor, grid: HashGrid, given: list[Tensor], made: Tensor) -> None:
+def _each_level(name: str, points: Tensor, grid: HashGrid, given: list[Tensor], made: list[Tensor]) -> None:
     """One index a level and point, levels outermost: on the CPU one thread adds all that a level's rows receive."""
     layout, order = _layout(grid, points.device)
     count = points.shape[0]
-    arguments = [_array(tensor, grid) for tensor in (points, *given, made)]
+    arguments = [_array(tensor, grid) for tensor in (points, *given, *made)]
     launch(kernels(grid.features)[name], grid.levels * count, [*arguments, layout, order, count], points.device, granule=max(1, count))
 
 

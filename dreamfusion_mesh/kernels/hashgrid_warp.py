@@ -153,11 +153,13 @@ def kernels(features: int) -> dict[str, Any]:
         made[i] = wp.cw_mul(total, _inside(points[i]))
 
     @wp.kernel(module=module)
-    def scatter_direction(
+    def input_gradient_adjoint(
         points: wp.array(dtype=wp.vec3),
+        table: wp.array(dtype=row),
         upstream: wp.array(dtype=row),
         direction: wp.array(dtype=wp.vec3),
-        made: wp.array(dtype=row),
+        in_table: wp.array(dtype=row),
+        in_upstream: wp.array(dtype=row),
         layout: wp.array(dtype=wp.vec4i),
         order: wp.array(dtype=wp.int32),
         count: int,
@@ -168,33 +170,16 @@ def kernels(features: int) -> dict[str, Any]:
         i = t % count
         level = layout[k]
         cell, f = _locate(points[i], level)
-        u = upstream[i * layout.shape[0] + k]
+        place = i * layout.shape[0] + k
+        u = upstream[place]
         v = wp.cw_mul(direction[i], _inside(points[i])) * float(level[0])
+        total = row()
         for corner in range(8):
             slope = wp.dot(_slope(_weights(f, corner), _sides(corner)), v)
-            wp.atomic_add(made, _row(cell, corner, level), u * slope)
-
-    @wp.kernel(module=module)
-    def directional(
-        points: wp.array(dtype=wp.vec3),
-        table: wp.array(dtype=row),
-        direction: wp.array(dtype=wp.vec3),
-        made: wp.array(dtype=row),
-        layout: wp.array(dtype=wp.vec4i),
-        start: int,
-    ):
-        i = start + wp.tid()
-        inside = wp.cw_mul(direction[i], _inside(points[i]))
-        levels = layout.shape[0]
-        for k in range(levels):
-            level = layout[k]
-            cell, f = _locate(points[i], level)
-            v = inside * float(level[0])
-            total = row()
-            for corner in range(8):
-                slope = wp.dot(_slope(_weights(f, corner), _sides(corner)), v)
-                total += table[_row(cell, corner, level)] * slope
-            made[i * levels + k] = total
+            at = _row(cell, corner, level)
+            total += table[at] * slope
+            wp.atomic_add(in_table, at, u * slope)
+        in_upstream[place] = total
 
     @wp.kernel(module=module)
     def curvature(
@@ -221,5 +206,5 @@ def kernels(features: int) -> dict[str, Any]:
             total += bend * (float(level[0]) * float(level[0]))
         made[i] = wp.cw_mul(total, _inside(points[i]))
 
-    made = (encode, scatter, input_gradient, scatter_direction, directional, curvature)
+    made = (encode, scatter, input_gradient, input_gradient_adjoint, curvature)
     return {kernel.func.__name__: kernel for kernel in made}

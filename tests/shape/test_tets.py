@@ -7,8 +7,8 @@ import math
 
 import pytest
 import torch
-from direct_tets import direct_marching_tets, match, match_vertices
 from lattices import area, ball, cube, cube_lattice, euler, every, is_closed
+from same_surface import match, match_vertices
 from torch import Tensor
 
 from dreamfusion_mesh.records import TetGrid
@@ -18,6 +18,7 @@ from dreamfusion_mesh.shape.tets import (
     marching_tets,
     sdf_sign_loss,
 )
+from tools.bench.direct_tets import direct_marching_tets
 
 
 def _one_tet() -> TetGrid:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
@@ -63,25 +62,3 @@ def direct_marching_tets(vertices: Tensor, sdf: Tensor, tets: Tensor) -> tuple[T
     a, b = keys // len(sdf), keys % len(sdf)
     weight = (sdf[a] / (sdf[a] - sdf[b]))[:, None]
     return vertices[a] * (1 - weight) + vertices[b] * weight, faces
-
-
-def match_vertices(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """[V] which of their vertices each of ours is; asserts that they are the same up to order and `tolerance`."""
-    assert len(ours) == len(theirs)
-    distance, place = cKDTree(theirs.detach().cpu().numpy()).query(ours.detach().cpu().numpy())
-    assert distance.max() <= tolerance
-    order = torch.from_numpy(place)
-    assert len(order.unique()) == len(order)
-    return order
-
-
-def match(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], tolerance: float) -> Tensor:
-    """`match_vertices`; asserts the same faces too, wherever each begins."""
-
-    def rolled(faces: Tensor) -> list[tuple[int, ...]]:
-        first = faces.argmin(dim=1, keepdim=True)
-        return sorted(map(tuple, faces.gather(1, (first + torch.arange(3)) % 3).tolist()))
-
-    order = match_vertices(ours[0], theirs[0], tolerance)
-    assert rolled(order[ours[1].cpu()]) == rolled(theirs[1].cpu())
-    return order
