@@ -4,7 +4,7 @@
     caption = phrase ["on" phrase] view
 
 A render without texture is captioned as score distillation words it: `textureless_words` around the phrase with its colours taken out
-(dreamfusion_mesh.guidance.prompts), so its phrases have parts without colours. Every table here gives the plain word first, then its synonyms.
+(dreamfusion_mesh.guidance.prompts), so its phrases have parts without colours. Every table gives the plain word first, then its synonyms.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ COLOURS: dict[str, Rgb] = {
     "grey": (0.52, 0.52, 0.54),
     "black": (0.1, 0.1, 0.11),
 }
-_COLOUR_WORDS = {name: (name,) for name in COLOURS} | {"grey": ("grey", "gray"), "turquoise": ("turquoise", "cyan"), "purple": ("purple", "violet")}
-FINISHES = {
+_COLOUR_WORDS: dict[str, tuple[str, ...]] = {name: (name,) for name in COLOURS} | {
+    "grey": ("grey", "gray"),
+    "turquoise": ("turquoise", "cyan"),
+    "purple": ("purple", "violet"),
+}
+FINISHES: dict[str, tuple[str, ...]] = {
     "wooden": ("wooden",),
     "metal": ("metal", "metallic"),
     "stone": ("stone",),
@@ -40,7 +44,7 @@ FINISHES = {
     "spotted": ("spotted", "dotted"),
     "checkered": ("checkered", "chequered"),
 }
-SIZES = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
+SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 # A material without a colour has one of its own.
 MATERIAL_COLOURS = {"wooden": "brown", "metal": "grey", "stone": "grey"}
 _ARTICLES = ("a", "an", "the")

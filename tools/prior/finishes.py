@@ -11,7 +11,7 @@ from tools.prior.captions import FINISHES
 
 
 def apply(colour: Tensor, points: Tensor, normals: Tensor, finish: Tensor, seeds: Tensor) -> Tensor:
-    """Colours [N, 3] with their finish; points and unit normals [N, 3]; finish [N] row of FINISHES or -1; seeds [N], alike within a scene."""
+    """Colours [N, 3] with their finish; points and unit normals [N, 3]; finish [N] row of FINISHES or -1; seeds [N], a scene's alike."""
     made = colour.clone()
     for row, name in enumerate(FINISHES):
         at = (finish == row).nonzero()[:, 0]

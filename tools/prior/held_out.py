@@ -48,7 +48,9 @@ def draw_prompts(seed: int) -> list[str]:
                 if colour != part and thing.seen() not in used:
                     break
             used.add(thing.seen())
-            base = Thing(draw.pick(bases), draw.pick([other for other in COLOURS if other != colour])) if form == 2 and kind.portable else None
+            base = (
+                Thing(draw.pick(bases), draw.pick([other for other in COLOURS if other != colour])) if form == 2 and kind.portable else None
+            )
             if form == 2 and base is None:
                 thing = Thing(name, colour, size=draw.pick(list(SIZES)))
             made.append(phrase_of(Scene(thing, base)))

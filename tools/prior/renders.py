@@ -109,6 +109,7 @@ def join_views(parts: Sequence[Views]) -> Views:
     def of(records: Sequence[Cameras] | Sequence[Lights], name: str) -> Tensor:
         return torch.cat([getattr(record, name) for record in records])
 
-    joined = Cameras(*(of(cameras, name) for name in ("to_world", "fov_y", "azimuth", "elevation")), cameras[0].height, cameras[0].width)
-    lit = Lights(*(of(lights, name) for name in ("directions", "ambient", "diffuse")))
+    to_world, fov_y, azimuth, elevation = (of(cameras, name) for name in ("to_world", "fov_y", "azimuth", "elevation"))
+    joined = Cameras(to_world, fov_y, azimuth, elevation, cameras[0].height, cameras[0].width)
+    lit = Lights(of(lights, "directions"), of(lights, "ambient"), of(lights, "diffuse"))
     return Views(joined, lit, torch.cat([part.shading for part in parts]), torch.cat([part.background for part in parts]))

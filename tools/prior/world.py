@@ -106,8 +106,8 @@ def _put_on(upper: tuple[Array, list[Part]], base: tuple[Array, list[Part]], sce
     corners, parts = upper
     wide = min(np.ptp(base[0], (0, 1))[[0, 2]]) * KINDS[scene.base.kind].carries
     relative = {None: 1.15, "small": 0.75, "large": 1.45}
-    size = wide / max(np.ptp(corners, (0, 1))[[0, 2]]) * relative[scene.thing.size] / relative[scene.base.size] * 1.15
-    most = 1.1 / np.ptp(corners, (0, 1))[1]
+    size = wide / max(np.ptp(corners, (0, 1))[[0, 2]]) * relative[scene.thing.size] / relative[scene.base.size] * 1.5
+    most = 1.2 / np.ptp(corners, (0, 1))[1]
     scale = min(size, most) * draw.uniform(0.9, 1.05)
     return corners * scale + [0, base[0][..., 1].max() - 0.005, 0], parts
 

@@ -57,7 +57,13 @@ def fish(d: Draw) -> list[Part]:
     tail = [(-long * 0.8, 0.0), (-long * 1.38, -fork), (-long * 1.22, 0.0), (-long * 1.38, fork)]
     parts.append(accent(_leaf_side(tail[::-1], 0.06)))
     high = d.uniform(0.2, 0.32)
-    parts.append(accent(_leaf_side([(-long * 0.5, tall * 0.65), (long * 0.4, tall * 0.8), (-long * 0.05, tall + high), (-long * 0.6, tall * 0.8 + high)], 0.05)))
+    parts.append(
+        accent(
+            _leaf_side(
+                [(-long * 0.5, tall * 0.65), (long * 0.4, tall * 0.8), (-long * 0.05, tall + high), (-long * 0.6, tall * 0.8 + high)], 0.05
+            )
+        )
+    )
     parts.append(accent(_leaf_side([(-long * 0.15, -tall * 0.85), (-long * 0.3, -tall - high * 0.8), (long * 0.15, -tall * 0.8)], 0.05)))
     for s in (-1, 1):
         fin = ball(0.03, 0.11, 0.2, 10).at(0, 0, -0.18).turn("y", s * -38).at(s * wide * 0.92, -tall * 0.15, long * 0.25)
@@ -68,22 +74,22 @@ def fish(d: Draw) -> list[Part]:
 
 
 def turtle(d: Draw) -> list[Part]:
-    r, tall, head = d.uniform(0.5, 0.58), d.uniform(0.36, 0.5), d.uniform(0.16, 0.2)
+    r, tall, head = d.uniform(0.56, 0.62), d.uniform(0.42, 0.54), d.uniform(0.14, 0.17)
     shell = ball(r, tall, r * 1.12, 22)
     v = shell.vertices.copy()
     v[:, 1] = v[:, 1].clip(-0.06, None)
     parts = [main(Solid(v, shell.faces).at(0, 0.22, 0)), main(cylinder(r * 1.05, 0.09, sides=24).scaled(1, 1, 1.12).at(0, 0.2, 0), 0.75)]
     for i in range(6):
         x, z = on_circle(60 * i + 30, r * 0.62)
-        parts.append(main(ball(0.17, 0.06, 0.17, 8).turn("x", 40).turn("y", 60 * i + 30).at(x, 0.22 + tall * 0.79, z * 1.1), 0.75))
-    parts.append(main(ball(0.2, 0.06, 0.2, 8).at(0, 0.22 + tall * 0.97, 0), 0.75))
+        parts.append(main(ball(0.17, 0.06, 0.17, 8).turn("x", 40).turn("y", 60 * i + 30).at(x, 0.22 + tall * 0.79, z * 1.1), 0.82))
+    parts.append(main(ball(0.2, 0.06, 0.2, 8).at(0, 0.22 + tall * 0.97, 0), 0.82))
     hy, hz = d.uniform(0.3, 0.42), r * 1.12 + 0.2
-    parts.append(accent(tube([(0, 0.18, r * 0.9), (0, hy, hz)], [0.13, 0.11], 10)))
+    parts.append(accent(tube([(0, 0.18, r * 0.9), (0, hy, hz)], [0.11, 0.09], 10)))
     parts.append(accent(ball(head, head * 0.9, head * 1.15).at(0, hy + 0.04, hz + 0.05)))
     parts += _eyes(head * 0.68, hy + 0.1, hz + 0.12, 0.045)
     for sx in (-1, 1):
         for sz in (-1, 1):
-            parts.append(accent(ball(0.15, 0.2, 0.17, 10).at(sx * r * 0.78, 0.08, sz * r * 0.78)))
+            parts.append(accent(ball(0.13, 0.18, 0.15, 10).at(sx * r * 0.76, 0.07, sz * r * 0.78)))
     parts.append(accent(cone(0.07, 0.24, 8).turn("x", -100).at(0, 0.16, -r * 1.12 - 0.1)))
     return parts
 
@@ -95,7 +101,13 @@ def elephant(d: Draw) -> list[Part]:
     hy, hz = y + r * 0.45, long * 0.85
     parts.append(main(ball(head, head * 1.05, head).at(0, hy, hz)))
     curl = d.uniform(0.0, 0.35)
-    trunk = [(0, hy - 0.05, hz + head * 0.7), (0, hy - 0.25, hz + head + 0.12), (0, hy - 0.5, hz + head + 0.14), (0, hy - 0.68, hz + head + 0.16 + curl * 0.5), (0, hy - 0.7 + curl * 0.6, hz + head + 0.22 + curl)]
+    trunk = [
+        (0, hy - 0.05, hz + head * 0.7),
+        (0, hy - 0.25, hz + head + 0.12),
+        (0, hy - 0.5, hz + head + 0.14),
+        (0, hy - 0.68, hz + head + 0.16 + curl * 0.5),
+        (0, hy - 0.7 + curl * 0.6, hz + head + 0.22 + curl),
+    ]
     parts.append(main(tube(trunk, [0.14, 0.12, 0.1, 0.08, 0.07], 12), 0.95))
     ear = d.uniform(0.28, 0.36)
     for s in (-1, 1):
@@ -105,7 +117,9 @@ def elephant(d: Draw) -> list[Part]:
         for z in (-long * 0.62, long * 0.42):
             parts.append(main(cylinder(0.15, leg + 0.1, top=0.13, sides=14).at(s * r * 0.58, (leg + 0.1) / 2, z), 0.9))
     parts += [detail(ball(0.04, sides=8).at(s * head * 0.62, hy + 0.08, hz + head * 0.78), BLACK) for s in (-1, 1)]
-    parts.append(main(tube([(0, y + 0.15, -long - 0.05), (0, y - 0.1, -long - 0.16), (0, y - 0.3, -long - 0.14)], [0.04, 0.03, 0.04], 6), 0.85))
+    parts.append(
+        main(tube([(0, y + 0.15, -long - 0.05), (0, y - 0.1, -long - 0.16), (0, y - 0.3, -long - 0.14)], [0.04, 0.03, 0.04], 6), 0.85)
+    )
     return parts
 
 
@@ -127,11 +141,14 @@ def giraffe(d: Draw) -> list[Part]:
     for i in range(10):
         a, z = 137.5 * i, long * (0.75 - 0.17 * i)
         ring = r * max(1 - (z / long) ** 2, 0.05) ** 0.5
-        parts.append(accent(ball(0.085, 0.035, 0.085, 8).turn("z", -a).at(*[c * ring for c in _turned(a)], z).at(0, y - 0.02 + z * 0.17, 0)))
+        x, up = _turned(a)
+        parts.append(accent(ball(0.085, 0.035, 0.085, 8).turn("z", -a).at(x * ring, up * ring + y - 0.02 + z * 0.17, z)))
     for i in range(6):
         share = 0.25 + 0.13 * i
         x, up = _turned(90 if i % 2 else -90)
-        parts.append(accent(ball(0.03, 0.07, 0.06, 8).at(x * (0.15 - 0.06 * share), y + neck * share, long * 0.57 + neck * 0.34 * share + up)))
+        parts.append(
+            accent(ball(0.03, 0.07, 0.06, 8).at(x * (0.15 - 0.06 * share), y + neck * share, long * 0.57 + neck * 0.34 * share + up))
+        )
     parts.append(accent(tube([(0, y + 0.05, -long), (0, y - 0.25, -long - 0.12)], [0.025, 0.04], 6)))
     return parts
 
@@ -161,7 +178,14 @@ def rabbit(d: Draw) -> list[Part]:
 
 def snail(d: Draw) -> list[Part]:
     r, long = d.uniform(0.42, 0.5), d.uniform(0.65, 0.78)
-    path = [(0, 0.05, -long), (0, 0.1, -long * 0.4), (0, 0.12, long * 0.3), (0, 0.2, long * 0.7), (0, 0.42, long * 0.9), (0, 0.52, long * 0.95)]
+    path = [
+        (0, 0.05, -long),
+        (0, 0.1, -long * 0.4),
+        (0, 0.12, long * 0.3),
+        (0, 0.2, long * 0.7),
+        (0, 0.42, long * 0.9),
+        (0, 0.52, long * 0.95),
+    ]
     parts = [accent(tube(path, [0.02, 0.14, 0.17, 0.15, 0.13, 0.1], 12)), accent(ball(0.15, sides=12).at(0, 0.5, long * 0.95))]
     turns, points, radii = 2.25, [], []
     count = 34
@@ -171,7 +195,14 @@ def snail(d: Draw) -> list[Part]:
         points.append((0.0, 0.22 + r * 0.85 + reach * 0.62 * math.sin(a), -0.1 + reach * 0.62 * math.cos(a)))
         radii.append(r * (0.46 - 0.26 * share))
     parts.append(main(tube(points, radii, 12)))
-    parts += [main(ball(0.22 - 0.05 * i, (r * 0.72) * (1 - 0.3 * i), (r * 0.72) * (1 - 0.3 * i), 14).at(s * 0.09 * (1 + i), 0.22 + r * 0.85, -0.1), 0.8 if i else 0.92) for s in (-1, 1) for i in (0, 1)]
+    parts += [
+        main(
+            ball(0.22 - 0.05 * i, (r * 0.72) * (1 - 0.3 * i), (r * 0.72) * (1 - 0.3 * i), 14).at(s * 0.09 * (1 + i), 0.22 + r * 0.85, -0.1),
+            0.8 if i else 0.92,
+        )
+        for s in (-1, 1)
+        for i in (0, 1)
+    ]
     for s in (-1, 1):
         tip = (s * 0.14, 0.92, long * 1.02)
         parts.append(accent(tube([(s * 0.06, 0.58, long * 0.95), tip], [0.035, 0.025], 6)))
@@ -179,13 +210,12 @@ def snail(d: Draw) -> list[Part]:
     return parts
 
 
-
 KINDS = {
     "bird": Kind(("bird",), "wings", True, ("blue", "blue"), bird, portable=True),
     "fish": Kind(("fish",), "fins", True, ("orange", "orange"), fish, portable=True),
     "turtle": Kind(("turtle", "tortoise"), "legs", True, ("green", "green"), turtle, portable=True),
     "elephant": Kind(("elephant",), "ears", True, ("grey", "grey"), elephant, portable=True),
-    "giraffe": Kind(("giraffe",), "spots", True, ("yellow", "brown"), giraffe, portable=True),
+    "giraffe": Kind(("giraffe",), "patches", True, ("yellow", "brown"), giraffe, portable=True),
     "rabbit": Kind(("rabbit", "bunny"), "belly", False, ("white", "pink"), rabbit, portable=True),
     "snail": Kind(("snail",), "body", False, ("brown", "yellow"), snail, portable=True),
 }

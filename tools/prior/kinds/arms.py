@@ -17,7 +17,13 @@ def hammer(d: Draw) -> list[Part]:
     else:
         parts.append(main(cylinder(thick * 0.5, long * 0.5, sides=14).turn("z", 90).at(-long * 0.25, head, 0)))
         parts.append(main(cylinder(thick * 0.62, 0.14, sides=14).turn("z", 90).at(-long * 0.5, head, 0), 0.88))
-        claw = [(0.0, -thick * 0.42), (long * 0.5, -thick * 0.55), (long * 0.5, -thick * 0.42), (long * 0.25, thick * 0.3), (0.0, thick * 0.45)]
+        claw = [
+            (0.0, -thick * 0.42),
+            (long * 0.5, -thick * 0.55),
+            (long * 0.5, -thick * 0.42),
+            (long * 0.25, thick * 0.3),
+            (0.0, thick * 0.45),
+        ]
         parts.append(main(extrude(claw, thick * 0.8).at(0, head, 0)))
     return parts
 
@@ -39,13 +45,13 @@ def key(d: Draw) -> list[Part]:
     h, r, big, small = d.uniform(0.9, 1.1), d.uniform(0.075, 0.095), d.uniform(0.28, 0.34), d.uniform(0.085, 0.11)
     parts = [main(cylinder(r, h, sides=12).at(0, h / 2, 0))]
     if d.chance(0.5):
-        parts.append(accent(torus(big, small).turn("x", 90).at(0, h + big, 0)))
+        parts.append(main(torus(big, small).turn("x", 90).at(0, h + big, 0)))
     else:
-        parts += [accent(torus(big * 0.58, small * 0.9).turn("x", 90).at(x, h + y, 0)) for x, y in ((-0.24, 0.18), (0.24, 0.18), (0.0, 0.52))]
+        parts += [main(torus(big * 0.58, small * 0.9).turn("x", 90).at(x, h + y, 0)) for x, y in ((-0.24, 0.18), (0.24, 0.18), (0.0, 0.52))]
     teeth = d.integer(2, 3)
     for i in range(teeth):
         long = d.uniform(0.24, 0.36)
-        parts.append(main(box(long, 0.11, 0.11).at(long / 2, 0.1 + 0.19 * i, 0)))
+        parts.append(accent(box(long, 0.13, 0.13).at(long / 2, 0.08 + 0.21 * i, 0)))
     parts.append(main(cylinder(r * 1.5, 0.09, sides=12).at(0, h * 0.92, 0), 0.85))
     return parts
 
@@ -89,18 +95,31 @@ def shield(d: Draw) -> list[Part]:
 
 
 def cannon(d: Draw) -> list[Part]:
-    long, r, wheel = d.uniform(1.2, 1.45), d.uniform(0.2, 0.25), d.uniform(0.32, 0.42)
-    barrel = lathe([(0, -0.12), (r * 0.5, -0.1), (r * 1.15, 0.03), (r * 1.1, 0.3), (r * 0.8, long * 0.9), (r * 1.05, long * 0.92), (r * 1.05, long), (r * 0.6, long), (r * 0.55, long * 0.7), (0, long * 0.7)])
+    long, r, wheel = d.uniform(1.2, 1.45), d.uniform(0.24, 0.29), d.uniform(0.3, 0.38)
+    barrel = lathe(
+        [
+            (0, -0.12),
+            (r * 0.5, -0.1),
+            (r * 1.15, 0.03),
+            (r * 1.1, 0.3),
+            (r * 0.8, long * 0.9),
+            (r * 1.05, long * 0.92),
+            (r * 1.05, long),
+            (r * 0.6, long),
+            (r * 0.55, long * 0.7),
+            (0, long * 0.7),
+        ]
+    )
     tilt = d.uniform(65, 82)
     y = wheel + r * 0.9
     parts = [main(barrel.turn("x", tilt).at(0, y, -long * 0.42)), main(ball(r * 0.42).turn("x", tilt).at(0, y - 0.04, -long * 0.42 - 0.2))]
     parts += [main(torus(r * 1.0, 0.045, 20, 8).at(0, long * s, 0).turn("x", tilt).at(0, y, -long * 0.42), 0.85) for s in (0.25, 0.55)]
     for s in (-1, 1):
         x = s * (r + 0.16)
-        parts.append(accent(torus(wheel * 0.86, wheel * 0.15, 22, 8).turn("z", 90).at(x, wheel, 0)))
-        parts += [accent(box(0.06, wheel * 1.7, 0.07).turn("x", a).at(x, wheel, 0)) for a in (0, 60, 120)]
+        parts.append(accent(torus(wheel * 0.88, wheel * 0.12, 22, 8).turn("z", 90).at(x, wheel, 0)))
+        parts += [accent(box(0.05, wheel * 1.7, 0.06).turn("x", a).at(x, wheel, 0)) for a in (0, 60, 120)]
         parts.append(accent(cylinder(0.09, 0.16, sides=12).turn("z", 90).at(x, wheel, 0)))
-        parts.append(accent(box(0.09, 0.16, long * 0.9).turn("x", -14).at(s * (r + 0.02), wheel * 0.95, -long * 0.25), 0.8))
+        parts.append(detail(box(0.09, 0.14, long * 0.9).turn("x", -14).at(s * (r + 0.02), wheel * 0.9, -long * 0.25), WOOD))
     parts.append(accent(cylinder(0.06, 2 * r + 0.4, sides=10).turn("z", 90).at(0, wheel, 0), 0.8))
     return parts
 
@@ -115,16 +134,19 @@ def bomb(d: Draw) -> list[Part]:
     parts.append(detail(tip, (0.75, 0.65, 0.45)))
     end = ball(0.001).at(*fuse[-1]).turn("z", lean).vertices.mean(0)
     parts.append(detail(ball(0.09).at(*end), (1.0, 0.6, 0.1)))
-    parts += [detail(cone(0.035, 0.14, 6).turn("z", a).at(*end).at(-0.11 * on_circle(a, 1)[0], 0.11 * on_circle(a, 1)[1]), (1.0, 0.85, 0.2)) for a in range(0, 360, 60)]
+    parts += [
+        detail(cone(0.035, 0.14, 6).turn("z", a).at(*end).at(-0.11 * on_circle(a, 1)[0], 0.11 * on_circle(a, 1)[1]), (1.0, 0.85, 0.2))
+        for a in range(0, 360, 60)
+    ]
     return parts
 
 
 KINDS = {
     "hammer": Kind(("hammer", "mallet"), "handle", False, ("grey", "brown"), hammer, portable=True),
     "axe": Kind(("axe", "hatchet"), "handle", False, ("grey", "brown"), axe, portable=True),
-    "key": Kind(("key",), "handle", False, ("yellow", "yellow"), key, portable=True),
+    "key": Kind(("key",), "teeth", True, ("yellow", "yellow"), key, portable=True),
     "sword": Kind(("sword",), "hilt", False, ("grey", "yellow"), sword, portable=True),
-    "shield": Kind(("shield",), "trim", False, ("blue", "yellow"), shield, portable=True),
+    "shield": Kind(("shield",), "rim", False, ("blue", "yellow"), shield, portable=True),
     "cannon": Kind(("cannon",), "wheels", True, ("black", "brown"), cannon, portable=True),
     "bomb": Kind(("bomb", "grenade"), "cap", False, ("black", "grey"), bomb, portable=True),
 }

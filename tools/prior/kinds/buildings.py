@@ -18,7 +18,12 @@ def house(d: Draw) -> list[Part]:
         gable = [(-w / 2, h - 0.01), (w / 2, h - 0.01), (0.0, h + roof * 0.92)]
         parts.append(main(extrude(gable, deep), 0.95))
         for s in (-1, 1):
-            slab = extrude([(-0.1, h + roof), (s * (w / 2 + 0.12), h - 0.1), (s * (w / 2 + 0.12), h - 0.01), (0.0, h + roof + 0.1)][:: (1 if s > 0 else -1)], deep + 0.2)
+            slab = extrude(
+                [(-0.1, h + roof), (s * (w / 2 + 0.12), h - 0.1), (s * (w / 2 + 0.12), h - 0.01), (0.0, h + roof + 0.1)][
+                    :: (1 if s > 0 else -1)
+                ],
+                deep + 0.2,
+            )
             parts.append(accent(slab))
     else:
         parts.append(accent(cylinder(w * 0.82, roof, top=0.12, sides=4).turn("y", 45).scaled(1, 1, deep / w).at(0, h + roof / 2, 0)))
@@ -72,7 +77,9 @@ def lighthouse(d: Draw) -> list[Part]:
     parts.append(main(cylinder(r * 1.35, 0.1, sides=22).at(0, 0.05, 0), 0.8))
     parts.append(main(cylinder(top * 1.5, 0.06, sides=22).at(0, h + 0.03, 0)))
     parts.append(detail(cylinder(top * 0.85, 0.22, sides=14).at(0, h + 0.16, 0), (1.0, 0.92, 0.5)))
-    parts += around(8, lambda a: detail(cylinder(0.012, 0.15, sides=5).at(on_circle(a, top * 1.4)[0], h + 0.12, on_circle(a, top * 1.4)[1]), DARK))
+    parts += around(
+        8, lambda a: detail(cylinder(0.012, 0.15, sides=5).at(on_circle(a, top * 1.4)[0], h + 0.12, on_circle(a, top * 1.4)[1]), DARK)
+    )
     parts.append(main(cone(top * 1.25, d.uniform(0.2, 0.32), sides=22).at(0, h + 0.38, 0)))
     parts.append(_door(0.18, 0.32, r + 0.0, WOOD))
     return parts
@@ -103,7 +110,12 @@ def tent(d: Draw) -> list[Part]:
         flap = [(-w * 0.16, 0.0), (w * 0.16, 0.0), (0.0, h * 0.8)]
         parts.append(detail(extrude(flap, 0.03).at(0, 0, deep / 2 + 0.005), BLACK))
         for s in (-1, 1):
-            fold = extrude([(0.0, 0.0), (w * 0.14, 0.0), (0.0, h * 0.8)], 0.05).scaled(s, 1, 1).turn("y", s * 25).at(s * w * 0.16, 0, deep / 2 + 0.03)
+            fold = (
+                extrude([(0.0, 0.0), (w * 0.14, 0.0), (0.0, h * 0.8)], 0.05)
+                .scaled(s, 1, 1)
+                .turn("y", s * 25)
+                .at(s * w * 0.16, 0, deep / 2 + 0.03)
+            )
             parts.append(accent(fold))
         parts.append(accent(box(0.09, 0.06, deep * 1.03).at(0, h, 0)))
         parts += [accent(box(0.06, 0.07, deep * 1.02).at(s * w / 2, 0.03, 0)) for s in (-1, 1)]
@@ -111,7 +123,9 @@ def tent(d: Draw) -> list[Part]:
         r = w * 0.55
         parts = [main(cylinder(r, h * 0.35, sides=12).at(0, h * 0.175, 0))]
         parts.append(main(lathe([(r * 1.1, h * 0.32), (r * 0.5, h * 0.62), (0, h * 1.1)], 12), 0.92))
-        parts += around(12, lambda a: accent(cone(0.1, 0.16, 6).turn("x", 180).at(on_circle(a, r * 1.06)[0], h * 0.27, on_circle(a, r * 1.06)[1])))
+        parts += around(
+            12, lambda a: accent(cone(0.1, 0.16, 6).turn("x", 180).at(on_circle(a, r * 1.06)[0], h * 0.27, on_circle(a, r * 1.06)[1]))
+        )
         parts.append(detail(extrude([(-0.16, 0.0), (0.16, 0.0), (0.0, h * 0.5)], 0.04).at(0, 0, r), BLACK))
         parts.append(accent(tube([(0, h, 0), (0, h * 1.3, 0)], 0.025, 6)))
         parts.append(accent(extrude([(0.0, 0.0), (0.24, 0.07), (0.0, 0.14)], 0.02).at(0, h * 1.15, 0)))
@@ -119,14 +133,14 @@ def tent(d: Draw) -> list[Part]:
 
 
 def well(d: Draw) -> list[Part]:
-    r, wall, post = d.uniform(0.48, 0.58), d.uniform(0.42, 0.55), d.uniform(1.05, 1.25)
+    r, wall, post = d.uniform(0.52, 0.6), d.uniform(0.52, 0.68), d.uniform(1.1, 1.25)
     ring = lathe([(0, 0), (r, 0), (r, wall), (r * 0.78, wall), (r * 0.78, 0.1), (0, 0.1)])
     parts = [main(ring), detail(cylinder(r * 0.76, 0.02).at(0, wall * 0.7, 0), (0.15, 0.3, 0.4))]
     parts += [detail(box(0.09, post, 0.09).at(s * r * 0.88, post / 2, 0), WOOD) for s in (-1, 1)]
-    rise, over = d.uniform(0.3, 0.42), r * 1.25
+    rise, over = d.uniform(0.22, 0.32), r * 1.2
     for s in (-1, 1):
         slab = [(0.0, 0.08), (0.0, 0.0), (over * 0.72, -rise), (over * 0.76, -rise + 0.07)]
-        panel = extrude(slab, over * 1.8).turn("y", -90).scaled(1, 1, s)
+        panel = extrude(slab, over * 1.25).turn("y", -90).scaled(1, 1, s)
         parts.append(accent(panel.at(0, post + rise, 0)))
     parts.append(detail(cylinder(0.05, r * 1.8, sides=10).turn("z", 90).at(0, post * 0.82, 0), WOOD))
     parts.append(detail(cylinder(0.015, 0.3, sides=6).at(0, post * 0.82 - 0.15, 0), DARK))
@@ -139,6 +153,6 @@ KINDS = {
     "castle": Kind(("castle", "fortress"), "roofs", True, ("grey", "blue"), castle),
     "lighthouse": Kind(("lighthouse",), "bands", True, ("white", "red"), lighthouse),
     "windmill": Kind(("windmill",), "sails", True, ("white", "brown"), windmill),
-    "tent": Kind(("tent",), "trim", False, ("orange", "white"), tent),
+    "tent": Kind(("tent",), "edges", True, ("orange", "white"), tent),
     "well": Kind(("well",), "roof", False, ("grey", "red"), well),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tools.prior.parts import GREEN, Draw, Kind, Part, accent, around, detail, main, on_circle
+from tools.prior.parts import GREEN, Draw, Kind, Part, accent, detail, main, on_circle
 from tools.prior.shapes import Solid, ball, box, cylinder, lathe, torus, tube
 
 _BROWN = (0.4, 0.26, 0.13)
@@ -18,7 +18,14 @@ def _leaf(long: float, wide: float) -> Solid:
 def apple(d: Draw) -> list[Part]:
     r, tall, dip = d.uniform(0.56, 0.64), d.uniform(0.5, 0.58), d.uniform(0.14, 0.2)
     waist = d.uniform(0.0, 0.12)
-    profile = [(0, -tall + 0.08), (r * 0.3, -tall), (r * 0.62, -tall * 0.88), (r * (0.9 - waist), -tall * 0.45), (r, 0.05), (r * 0.95, tall * 0.5)]
+    profile = [
+        (0, -tall + 0.08),
+        (r * 0.3, -tall),
+        (r * 0.62, -tall * 0.88),
+        (r * (0.9 - waist), -tall * 0.45),
+        (r, 0.05),
+        (r * 0.95, tall * 0.5),
+    ]
     profile += [(r * 0.72, tall * 0.88), (r * 0.42, tall * 0.98), (r * 0.18, tall * 0.9), (0, tall - dip)]
     lean = d.uniform(-0.12, 0.12)
     stem = [(0.0, tall - dip, 0.0), (lean * 0.3, tall + 0.1, 0.0), (lean, tall + 0.26, 0.0)]
@@ -39,13 +46,12 @@ def banana(d: Draw) -> list[Part]:
             path.append((bend * math.cos(a) * 1.15, bend * math.sin(a), 0.0))
             radii.append(r * (0.35 + 0.65 * math.sin(math.pi * min(max(k / 10, 0.06), 0.94)) ** 0.5))
         angle = (i - (count - 1) / 2) * 24
-        spin = lambda solid, angle=angle: solid.turn("x", angle)  # noqa: E731
-        parts.append(main(spin(tube(path, radii, 8)), 1.0 - 0.06 * (i % 2)))
+        parts.append(main(tube(path, radii, 8).turn("x", angle), 1.0 - 0.06 * (i % 2)))
         end = path[-1]
         a = math.radians(-90 + sweep / 2)
         tip = (end[0] - 0.16 * math.sin(a) * 1.15, end[1] + 0.16 * math.cos(a), 0.0)
-        parts.append(accent(spin(tube([end, tip], [r * 0.42, r * 0.33], 8))))
-        parts.append(accent(spin(ball(r * 0.4).at(*path[0]))))
+        parts.append(accent(tube([end, tip], [r * 0.42, r * 0.33], 8).turn("x", angle)))
+        parts.append(accent(ball(r * 0.4).at(*path[0]).turn("x", angle)))
     return parts
 
 
@@ -58,7 +64,9 @@ def carrot(d: Draw) -> list[Part]:
     for i in range(leaves):
         turn, out, up = 360 * i / leaves, d.uniform(0.15, 0.32), d.uniform(0.38, 0.58)
         x, z = on_circle(turn, out)
-        parts.append(accent(tube([(0, h - 0.02, 0), (x * 0.5, h + up * 0.6, z * 0.5), (x, h + up, z)], [0.05, 0.085, 0.01], 7), 1 - 0.12 * (i % 2)))
+        parts.append(
+            accent(tube([(0, h - 0.02, 0), (x * 0.5, h + up * 0.6, z * 0.5), (x, h + up, z)], [0.05, 0.085, 0.01], 7), 1 - 0.12 * (i % 2))
+        )
     return parts
 
 
@@ -71,7 +79,14 @@ def burger(d: Draw) -> list[Part]:
         parts.append(detail(cylinder(r * 1.02, 0.15, bevel=0.04, sides=24).at(0, y + 0.07, 0), (0.32, 0.17, 0.1)))
         parts.append(detail(box(r * 1.45, 0.04, r * 1.45, 0.01).turn("y", 45 * layer + 20).at(0, y + 0.16, 0), (0.97, 0.75, 0.2)))
         y += 0.18
-    leaf = [(r * 1.13 * (1 + 0.06 * math.sin(7 * t)) * math.sin(t), y + 0.03 * math.sin(9 * t), r * 1.13 * (1 + 0.06 * math.sin(7 * t)) * math.cos(t)) for t in (2 * math.pi * i / 40 for i in range(40))]
+    leaf = [
+        (
+            r * 1.13 * (1 + 0.06 * math.sin(7 * t)) * math.sin(t),
+            y + 0.03 * math.sin(9 * t),
+            r * 1.13 * (1 + 0.06 * math.sin(7 * t)) * math.cos(t),
+        )
+        for t in (2 * math.pi * i / 40 for i in range(40))
+    ]
     parts.append(accent(tube(leaf, 0.055, 6, loop=True)))
     parts.append(accent(cylinder(r * 1.1, 0.05, sides=24).at(0, y, 0)))
     parts.append(main(bun.at(0, y + 0.04, 0)))
@@ -91,10 +106,10 @@ def cake(d: Draw) -> list[Part]:
         high = (0.42, 0.36, 0.3)[tier] * (1.25 if tiers == 1 else 1.0)
         parts.append(main(cylinder(r, high, sides=26).at(0, y + high / 2, 0)))
         parts.append(accent(torus(r * 0.97, 0.055, 26, 8).at(0, y + high, 0)))
-        drops = 10
         if tier == tiers - 1:
             parts.append(accent(cylinder(r * 0.95, 0.05, sides=26).at(0, y + high, 0)))
-        parts += around(drops, lambda a, r=r, y=y, high=high: accent(ball(0.065, 0.13, 0.05, 8).turn("y", a).at(on_circle(a, r)[0], y + high - 0.08, on_circle(a, r)[1])))
+        drop = ball(0.065, 0.13, 0.05, 8).at(0, y + high - 0.08, r)
+        parts += [accent(drop.turn("y", 36 * i)) for i in range(10)]
         y, r = y + high, r * 0.68
     if d.chance(0.5):
         candles = d.integer(1, 4)
@@ -119,7 +134,6 @@ def donut(d: Draw) -> list[Part]:
         x, z = on_circle(turn, radius)
         parts.append(accent(cylinder(0.024, 0.11, sides=6).turn("x", 90).turn("y", d.uniform(0, 180)).at(x, high, z)))
     return [Part(part.solid.turn("x", tilt), part.role, part.tint) for part in parts]
-
 
 
 KINDS = {

@@ -48,13 +48,17 @@ def bed(d: Draw) -> list[Part]:
     w, long, low = d.uniform(0.85, 1.2), d.uniform(1.6, 1.9), d.uniform(0.18, 0.3)
     head = d.uniform(0.65, 0.95)
     parts = [detail(box(w, 0.18, long).at(0, low, 0), WOOD)]
-    parts += [detail(box(0.1, low, 0.1).at(sx * (w / 2 - 0.06), low / 2 - 0.05, sz * (long / 2 - 0.06)), WOOD) for sx in (-1, 1) for sz in (-1, 1)]
+    parts += [
+        detail(box(0.1, low, 0.1).at(sx * (w / 2 - 0.06), low / 2 - 0.05, sz * (long / 2 - 0.06)), WOOD) for sx in (-1, 1) for sz in (-1, 1)
+    ]
     parts += [main(box(w, head, 0.1).at(0, head / 2, -long / 2)), main(box(w, head * 0.5, 0.09).at(0, head * 0.25, long / 2))]
     parts.append(main(box(w * 0.96, 0.22, long * 0.66, 0.07).at(0, low + 0.17, long * 0.16)))
     parts.append(detail(box(w * 0.92, 0.16, long * 0.94, 0.05).at(0, low + 0.15, 0), WHITE))
     pillows = d.integer(1, 2)
     wide = w * 0.8 / pillows
-    parts += [accent(box(wide * 0.9, 0.16, 0.34, 0.07).at((i - (pillows - 1) / 2) * wide, low + 0.28, -long * 0.36)) for i in range(pillows)]
+    parts += [
+        accent(box(wide * 0.9, 0.16, 0.34, 0.07).at((i - (pillows - 1) / 2) * wide, low + 0.28, -long * 0.36)) for i in range(pillows)
+    ]
     return parts
 
 
@@ -73,7 +77,9 @@ def sofa(d: Draw) -> list[Part]:
     wide = (w - 2 * arm) / count
     for i in range(count):
         parts.append(accent(box(wide * 0.96, 0.17, deep * 0.75, 0.06).at((i - (count - 1) / 2) * wide, low + seat + 0.06, 0.08)))
-    parts += [detail(cylinder(0.05, low * 1.2, sides=10).at(sx * w * 0.44, low / 2, sz * deep * 0.4), WOOD) for sx in (-1, 1) for sz in (-1, 1)]
+    parts += [
+        detail(cylinder(0.05, low * 1.2, sides=10).at(sx * w * 0.44, low / 2, sz * deep * 0.4), WOOD) for sx in (-1, 1) for sz in (-1, 1)
+    ]
     return parts
 
 
@@ -94,7 +100,7 @@ def bookshelf(d: Draw) -> list[Part]:
     rows = d.integer(3, 4)
     parts = [main(box(t, h, deep).at(s * (w - t) / 2, h / 2, 0)) for s in (-1, 1)]
     parts += [main(box(w, t, deep).at(0, t / 2 + (h - t) * i / rows, 0)) for i in range(rows + 1)]
-    parts.append(main(box(w, h, 0.05).at(0, h / 2, -deep / 2 + 0.025), 0.7))
+    parts.append(main(box(w, h, 0.05).at(0, h / 2, -deep / 2 + 0.025), 0.9))
     gap = (h - t) / rows
     for row in range(rows):
         x = -w / 2 + t + 0.02
@@ -106,7 +112,6 @@ def bookshelf(d: Draw) -> list[Part]:
                 parts.append(accent(book, shade))
             x += wide
     return parts
-
 
 
 KINDS = {

@@ -47,7 +47,14 @@ def cactus(d: Draw) -> list[Part]:
     for i in range(d.integer(1, 2)):
         s, low, out, up = first * (-1) ** i, h * d.uniform(0.3, 0.5), r + d.uniform(0.25, 0.32), d.uniform(0.3, 0.5)
         arm = r * 0.62
-        path = [(0, low, 0), (s * out * 0.7, low, 0), (s * out * 0.95, low + 0.06, 0), (s * out, low + 0.2, 0), (s * out, low + up, 0), (s * out, low + up + arm * 0.8, 0)]
+        path = [
+            (0, low, 0),
+            (s * out * 0.7, low, 0),
+            (s * out * 0.95, low + 0.06, 0),
+            (s * out, low + 0.2, 0),
+            (s * out, low + up, 0),
+            (s * out, low + up + arm * 0.8, 0),
+        ]
         parts.append(main(tube(path, [arm, arm, arm, arm, arm, arm * 0.1], 10), 0.95))
     parts += around(10, lambda a: main(tube([(*_at(a, r * 0.98, 0.05),), (*_at(a, r * 1.02, h - r),)], 0.022, 5), 0.75))
     blooms = d.integer(2, 3)
@@ -102,7 +109,6 @@ def mushroom(d: Draw) -> list[Part]:
             size = d.uniform(0.07, 0.12)
             parts.append(accent(ball(size, size * 0.5, size, 10).turn("x", 90 * math.cos(a)).turn("y", turn).at(x, y, z)))
     return parts
-
 
 
 KINDS = {

@@ -44,7 +44,11 @@ def chest(d: Draw) -> list[Part]:
     lid = extrude(round_top, w).turn("y", 90)
     parts.append(main(lid.at(0, low + 0.02, 0), 0.94))
     bands = d.pick([(-0.44, 0.44), (-0.44, 0.0, 0.44), (-0.3, 0.3)])
-    ring = [(-deep * 0.52, 0.0), (deep * 0.52, 0.0), *[(x * 1.045, y * 1.06 + low) for x, y in arc((0, 0.02), (deep / 2, rise), (0, 180), 11)]]
+    ring = [
+        (-deep * 0.52, 0.0),
+        (deep * 0.52, 0.0),
+        *[(x * 1.045, y * 1.06 + low) for x, y in arc((0, 0.02), (deep / 2, rise), (0, 180), 11)],
+    ]
     parts += [accent(extrude(ring, 0.12).turn("y", 90).at(b * w, 0, 0)) for b in bands]
     parts.append(accent(box(w * 1.02, 0.07, deep * 1.03).at(0, low, 0)))
     parts.append(detail(box(0.2, 0.24, 0.1, 0.02).at(0, low - 0.02, deep / 2 + 0.02), GOLD))
@@ -68,18 +72,24 @@ def teapot(d: Draw) -> list[Part]:
 def crate(d: Draw) -> list[Part]:
     w, h, deep = d.uniform(0.85, 1.05), d.uniform(0.75, 1.05), d.uniform(0.85, 1.05)
     parts = [main(box(w, h, deep, 0.01).at(0, h / 2, 0))]
-    edge, out = d.uniform(0.09, 0.13), 0.02
+    edge, out = d.uniform(0.07, 0.1), 0.02
     for sx in (-1, 1):
         for sz in (-1, 1):
-            parts.append(accent(box(edge, h + 2 * out, edge, 0.01).at(sx * (w - edge + 2 * out) / 2, h / 2, sz * (deep - edge + 2 * out) / 2)))
+            parts.append(
+                accent(box(edge, h + 2 * out, edge, 0.01).at(sx * (w - edge + 2 * out) / 2, h / 2, sz * (deep - edge + 2 * out) / 2))
+            )
     for y in (edge / 2 - out, h - edge / 2 + out):
         parts += [accent(box(w, edge, edge, 0.01).at(0, y, s * (deep - edge + 2 * out) / 2)) for s in (-1, 1)]
         parts += [accent(box(edge, edge, deep, 0.01).at(s * (w - edge + 2 * out) / 2, y, 0)) for s in (-1, 1)]
     if d.chance(0.5):
         slope = math.degrees(math.atan2(h, w))
-        parts += [accent(box(math.hypot(w, h) * 0.92, edge, 0.04, 0.01).turn("z", slope).at(0, h / 2, s * (deep / 2 + 0.005)), 0.92) for s in (-1, 1)]
+        parts += [
+            main(box(math.hypot(w, h) * 0.92, edge, 0.04, 0.01).turn("z", slope).at(0, h / 2, s * (deep / 2 + 0.005)), 0.8) for s in (-1, 1)
+        ]
         slope = math.degrees(math.atan2(h, deep))
-        parts += [accent(box(0.04, edge, math.hypot(deep, h) * 0.92, 0.01).turn("x", slope).at(s * (w / 2 + 0.005), h / 2, 0), 0.92) for s in (-1, 1)]
+        parts += [
+            main(box(0.04, edge, math.hypot(deep, h) * 0.92, 0.01).turn("x", slope).at(s * (w / 2 + 0.005), h / 2, 0), 0.8) for s in (-1, 1)
+        ]
     return parts
 
 
@@ -90,7 +100,9 @@ def snowman(d: Draw) -> list[Part]:
     parts = [main(ball(low).at(0, low * 0.9, 0)), main(ball(mid).at(0, y1, 0)), main(ball(head).at(0, y2, 0))]
     parts.append(detail(cone(0.06, d.uniform(0.22, 0.32), 10).turn("x", 90).at(0, y2, head + 0.1), (0.95, 0.5, 0.1)))
     parts += [detail(ball(0.035, sides=8).at(s * 0.09, y2 + 0.08, head * 0.9), BLACK) for s in (-1, 1)]
-    parts += [detail(ball(0.04, sides=8).at(0, y1 - 0.1 + 0.13 * i, mid * (1.0 - 0.05 * abs(i - 1))), BLACK) for i in range(d.integer(2, 3))]
+    parts += [
+        detail(ball(0.04, sides=8).at(0, y1 - 0.1 + 0.13 * i, mid * (1.0 - 0.05 * abs(i - 1))), BLACK) for i in range(d.integer(2, 3))
+    ]
     parts.append(accent(torus(head * 0.8, 0.075, 20, 8).at(0, y2 - head * 0.75, 0)))
     parts.append(accent(box(0.12, 0.32, 0.07).turn("z", -8).at(0.12, y2 - head * 0.75 - 0.18, mid * 0.85)))
     if d.chance(0.7):
@@ -115,15 +127,23 @@ def robot(d: Draw) -> list[Part]:
     else:
         parts.append(main(ball(head * 0.58, head * 0.52, head * 0.55).at(0, hy, 0)))
     front = head * 0.52
-    parts += [detail(cylinder(0.075, 0.05, sides=12).turn("x", 90).at(s * head * 0.27, hy + 0.05, front), (0.98, 0.95, 0.6)) for s in (-1, 1)]
+    parts += [
+        detail(cylinder(0.075, 0.05, sides=12).turn("x", 90).at(s * head * 0.27, hy + 0.05, front), (0.98, 0.95, 0.6)) for s in (-1, 1)
+    ]
     parts.append(detail(box(head * 0.55, 0.05, 0.04).at(0, hy - head * 0.24, front), BLACK))
     parts.append(detail(cylinder(0.015, 0.2, sides=6).at(0, hy + head * 0.45 + 0.06, 0), DARK))
     parts.append(accent(ball(0.055, sides=10).at(0, hy + head * 0.45 + 0.18, 0)))
     parts.append(detail(box(w * 0.55, h * 0.35, 0.04).at(0, y + 0.08, deep / 2), DARK))
-    parts += [detail(ball(0.04, sides=8).at((i - 1) * 0.12, y + 0.08, deep / 2 + 0.02), rgb) for i, rgb in enumerate(((0.9, 0.2, 0.2), (0.95, 0.85, 0.2), (0.3, 0.8, 0.3)))]
+    parts += [
+        detail(ball(0.04, sides=8).at((i - 1) * 0.12, y + 0.08, deep / 2 + 0.02), rgb)
+        for i, rgb in enumerate(((0.9, 0.2, 0.2), (0.95, 0.85, 0.2), (0.3, 0.8, 0.3)))
+    ]
     raised = d.chance(0.3)
     for s in (-1, 1):
-        shoulder, hand = (s * (w / 2 + 0.07), leg + h - 0.1, 0.0), (s * (w / 2 + 0.2), leg + h + 0.28 if raised and s > 0 else leg + 0.08, 0.06)
+        shoulder, hand = (
+            (s * (w / 2 + 0.07), leg + h - 0.1, 0.0),
+            (s * (w / 2 + 0.2), leg + h + 0.28 if raised and s > 0 else leg + 0.08, 0.06),
+        )
         parts.append(accent(ball(0.12, sides=12).at(*shoulder)))
         parts.append(accent(tube([shoulder, hand], 0.075, 10)))
         parts.append(accent(ball(0.115, sides=12).at(*hand)))
@@ -134,7 +154,10 @@ def robot(d: Draw) -> list[Part]:
 
 def ghost(d: Draw) -> list[Part]:
     r, h, waves = d.uniform(0.42, 0.5), d.uniform(1.15, 1.35), d.integer(5, 7)
-    body = lathe([(0, 0.06), (r * 0.9, 0.02), (r * 1.08, 0.0), (r * 1.0, h * 0.3), (r, h * 0.62), (r * 0.86, h * 0.8), (r * 0.52, h * 0.94), (0, h)], 28)
+    body = lathe(
+        [(0, 0.06), (r * 0.9, 0.02), (r * 1.08, 0.0), (r * 1.0, h * 0.3), (r, h * 0.62), (r * 0.86, h * 0.8), (r * 0.52, h * 0.94), (0, h)],
+        28,
+    )
     v = body.vertices.copy()
     angle, low = [math.atan2(x, z) for x, _, z in v], [max(0.0, 1 - y / (h * 0.3)) for y in v[:, 1]]
     for i in range(len(v)):
@@ -154,7 +177,6 @@ def ghost(d: Draw) -> list[Part]:
     else:
         parts.append(accent(cone(r * 0.52, 0.55).at(0, h * 0.92 + 0.24, 0)))
     return parts
-
 
 
 KINDS = {

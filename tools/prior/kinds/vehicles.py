@@ -33,7 +33,9 @@ def car(d: Draw) -> list[Part]:
         post = [(z + lean * 0.13, y + body - 0.02), (z - lean * 0.12, top)]
         parts += [main(tube([(s * w * 0.43, post[0][1], post[0][0]), (s * w * 0.43, post[1][1], post[1][0])], 0.035, 6)) for s in (-1, 1)]
     parts += _wheels(w / 2 - 0.03, [long * 0.31, -long * 0.31], r, 0.15)
-    parts += [detail(cylinder(0.07, 0.04, sides=12).turn("x", 90).at(s * w * 0.34, y + body * 0.6, long / 2), (1.0, 0.95, 0.7)) for s in (-1, 1)]
+    parts += [
+        detail(cylinder(0.07, 0.04, sides=12).turn("x", 90).at(s * w * 0.34, y + body * 0.6, long / 2), (1.0, 0.95, 0.7)) for s in (-1, 1)
+    ]
     parts += [detail(box(0.14, 0.09, 0.04).at(s * w * 0.36, y + body * 0.6, -long / 2), (0.75, 0.1, 0.1)) for s in (-1, 1)]
     return parts
 
@@ -61,11 +63,21 @@ def truck(d: Draw) -> list[Part]:
 
 def boat(d: Draw) -> list[Part]:
     long, w, deep = d.uniform(1.5, 1.8), d.uniform(0.5, 0.65), d.uniform(0.32, 0.42)
-    outline = [(-w * 0.42, -long / 2), (w * 0.42, -long / 2), (w / 2, 0.0), (w * 0.32, long * 0.32), (0.0, long / 2), (-w * 0.32, long * 0.32), (-w / 2, 0.0)]
+    outline = [
+        (-w * 0.42, -long / 2),
+        (w * 0.42, -long / 2),
+        (w / 2, 0.0),
+        (w * 0.32, long * 0.32),
+        (0.0, long / 2),
+        (-w * 0.32, long * 0.32),
+        (-w / 2, 0.0),
+    ]
     hull = extrude(outline, deep).turn("x", 90)
     taper = 1 - 0.35 * (hull.vertices[:, 1:2] < 0)
     parts = [main(Solid(hull.vertices * taper ** [1, 0, 0.6], hull.faces))]
-    parts.append(detail(extrude([(x * 0.82, y * 0.88) for x, y in outline], 0.03).turn("x", 90).at(0, deep / 2 + 0.005, 0), (0.65, 0.48, 0.3)))
+    parts.append(
+        detail(extrude([(x * 0.82, y * 0.88) for x, y in outline], 0.03).turn("x", 90).at(0, deep / 2 + 0.005, 0), (0.65, 0.48, 0.3))
+    )
     deck = deep / 2
     if d.chance(0.6):
         mast = d.uniform(1.1, 1.4)
@@ -76,15 +88,17 @@ def boat(d: Draw) -> list[Part]:
     else:
         tall = d.uniform(0.3, 0.4)
         parts.append(accent(box(w * 0.6, tall, long * 0.36).at(0, deck + tall / 2, -long * 0.08)))
-        parts += [accent(cylinder(0.09, 0.4, sides=14).at(0, deck + tall + 0.18, -long * (0.03 + 0.16 * i))) for i in range(d.integer(1, 2))]
+        parts += [
+            accent(cylinder(0.09, 0.4, sides=14).at(0, deck + tall + 0.18, -long * (0.03 + 0.16 * i))) for i in range(d.integer(1, 2))
+        ]
         parts.append(detail(box(w * 0.62, tall * 0.3, long * 0.3).at(0, deck + tall * 0.65, -long * 0.08), GLASS))
     return parts
 
 
 def airplane(d: Draw) -> list[Part]:
-    long, r, span = d.uniform(1.5, 1.8), d.uniform(0.15, 0.2), d.uniform(1.6, 1.9)
+    long, r, span = d.uniform(1.4, 1.6), d.uniform(0.2, 0.25), d.uniform(1.5, 1.7)
     body = lathe([(0, long / 2), (r * 0.6, long * 0.46), (r, long * 0.34), (r, -long * 0.1), (r * 0.35, -long / 2), (0, -long / 2)])
-    chord, swept = d.uniform(0.3, 0.4), d.uniform(0.0, 0.3)
+    chord, swept = d.uniform(0.28, 0.36), d.uniform(0.0, 0.3)
     wing = [(0.0, chord), (0.0, 0.0), (span / 2, -swept), (span / 2, chord * 0.55 - swept)]
     parts = [main(body.turn("x", 90))]
     height = d.pick([-0.3, 0.0, 0.7]) * r
@@ -103,11 +117,11 @@ def airplane(d: Draw) -> list[Part]:
 
 
 def rocket(d: Draw) -> list[Part]:
-    r, h, nose = d.uniform(0.2, 0.3), d.uniform(0.8, 1.1), d.uniform(0.4, 0.55)
+    r, h, nose = d.uniform(0.26, 0.34), d.uniform(0.85, 1.1), d.uniform(0.36, 0.48)
     bulge = d.uniform(1.0, 1.25)
     parts = [main(lathe([(r * 0.75, 0), (r * bulge, h * 0.4), (r, h)]))]
     parts.append(accent(lathe([(r, h - 0.01), (r * 0.72, h + nose * 0.45), (0, h + nose)])))
-    fins, out = d.integer(3, 4), d.uniform(0.25, 0.36)
+    fins, out = d.integer(3, 4), d.uniform(0.2, 0.3)
     fin = [(r * 0.6, 0.1), (r + out, -0.22), (r + out, 0.02), (r * 0.8, 0.45)]
     parts += around(fins, lambda a: accent(extrude(fin, 0.05).turn("y", a - 90)), d.pick([0.0, 45.0]))
     parts.append(detail(lathe([(r * 0.6, -0.14), (r * 0.4, 0.02)]), DARK))
@@ -120,7 +134,14 @@ def rocket(d: Draw) -> list[Part]:
 
 def tank(d: Draw) -> list[Part]:
     long, w, r = d.uniform(1.3, 1.5), d.uniform(0.85, 1.0), d.uniform(0.17, 0.21)
-    track = [(-long / 2 + r, 0), (long / 2 - r, 0), (long / 2, r), (long / 2 - r * 0.4, 2 * r), (-long / 2 + r * 0.4, 2 * r), (-long / 2, r)]
+    track = [
+        (-long / 2 + r, 0),
+        (long / 2 - r, 0),
+        (long / 2, r),
+        (long / 2 - r * 0.4, 2 * r),
+        (-long / 2 + r * 0.4, 2 * r),
+        (-long / 2, r),
+    ]
     parts = []
     for s in (-1, 1):
         parts.append(accent(_side(track, 0.24).at(s * w * 0.42, 0, 0)))
@@ -128,7 +149,14 @@ def tank(d: Draw) -> list[Part]:
         for i in range(count):
             z = (i - (count - 1) / 2) * long * 0.21
             parts.append(detail(cylinder(r * 0.6, 0.05, sides=12).turn("z", 90).at(s * (w * 0.42 + 0.12), r, z), IRON))
-    hull = [(-long * 0.47, r), (long * 0.44, r), (long * 0.53, r * 1.9), (long * 0.36, r * 2.9), (-long * 0.44, r * 2.9), (-long * 0.5, r * 2)]
+    hull = [
+        (-long * 0.47, r),
+        (long * 0.44, r),
+        (long * 0.53, r * 1.9),
+        (long * 0.36, r * 2.9),
+        (-long * 0.44, r * 2.9),
+        (-long * 0.5, r * 2),
+    ]
     parts.append(main(_side(hull, w * 0.74)))
     parts.append(main(box(w, 0.05, long * 0.94).at(0, 2 * r + 0.06, 0), 0.9))
     y = r * 2.9
