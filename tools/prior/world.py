@@ -45,15 +45,15 @@ class Built:
     seed: int
 
 
-def draw_scene(draw: Draw) -> Scene:
-    """A scene that training may see; all kinds and colours alike often."""
+def draw_scene(draw: Draw, everything: bool = False) -> Scene:
+    """A scene that training may see, or any with `everything`; all kinds and colours alike often."""
     while True:
         thing = _draw_thing(draw, draw.pick(list(KINDS)))
         base = None
         if KINDS[thing.kind].portable and draw.chance(0.15):
             base = _draw_thing(draw, draw.pick([name for name, kind in KINDS.items() if kind.carries]), plain=True)
         scene = Scene(thing, base)
-        if allowed(scene):
+        if everything or allowed(scene):
             return scene
 
 

@@ -17,7 +17,7 @@ def _lumpy(r: float, d: Draw) -> Solid:
     plain = ball(r, sides=16)
     phase = [d.uniform(0, 6) for _ in range(3)]
     v = plain.vertices
-    swell = 1 + 0.07 * sum(np.sin(v[:, i] / r * 5 + phase[i]) for i in range(3))
+    swell = 1 + 0.07 * np.sin(v / r * 5 + phase).sum(1)
     return Solid(v * swell[:, None], plain.faces)
 
 

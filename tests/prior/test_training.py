@@ -1,0 +1,265 @@
+"""The training tool lowers its loss, goes on exactly where it stopped, and writes a folder that guidance loads."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.folder import fingerprint
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
+from dreamfusion_mesh.render.cameras import random_views
+from tools.prior import held_out, tokens
+from tools.prior.captions import caption_of, parse, vocabulary
+from tools.prior.checkpoint import Average
+from tools.prior.data import Pictures, make_shard, read_shard, shard_file, write_shard
+from tools.prior.files import draw_curve, read_rows
+from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, read_weights, weight_of
+from tools.prior.runs import train
+from tools.prior.sampling import sample
+from tools.prior.train import start_run
+
+TINY = RECIPES["tiny"]
+CPU = torch.device("cpu")
+
+
+def paced(**changes):
+    return dataclasses.replace(TINY, pace=dataclasses.replace(TINY.pace, **changes))
+
+
+def weights(run):
+    return {name: value.detach().clone() for name, value in run.network.named_parameters()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_shards_are_their_numbers_alone_and_read_back(tmp_path):
+    images, captions = make_shard(5, "cpu", scenes=2, supersample=1)
+    again, _ = make_shard(5, "cpu", scenes=2, supersample=1)
+    other, _ = make_shard(6, "cpu", scenes=2, supersample=1)
+    assert torch.equal(images, again)
+    assert not torch.equal(images, other)
+    assert images.shape == (16, 64, 64, 3)
+    write_shard(images, captions, tmp_path / "shard-00005.safetensors")
+    read, said = read_shard(tmp_path / "shard-00005.safetensors")
+    assert torch.equal(read, images)
+    assert said == captions
+    assert len({parse(caption).scene.thing.kind for caption in captions}) <= 2
+    assert [file.name for file in tmp_path.iterdir()] == ["shard-00005.safetensors"]
+
+
+def test_pictures_take_up_shards_as_they_come(tmp_path):
+    pictures = Pictures(tmp_path, "cpu")
+    assert not pictures.refresh()
+    for number in (0, 1):
+        write_shard(*make_shard(number, "cpu", scenes=1, supersample=1), shard_file(tmp_path, number))
+        assert pictures.refresh()
+        assert len(pictures) == len(pictures.images) == 8 * (number + 1)
+    assert not pictures.refresh()
+
+
+def test_tokens_are_those_of_the_written_tokenizer(tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    tokens.write(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    del config["tokenizer_class"]
+    written = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), **config)
+    texts = ["", "a red mug, front view", "A Grey clay xylophone!, back view", *(caption_of(p, 3, True) for p in held_out.prompts())]
+    for text in texts:
+        assert written(text, padding="max_length").input_ids == tokens.encode([text])[0].tolist()
+    assert tokens.UNKNOWN not in tokens.encode(list(held_out.prompts()))
+    assert tokens.UNKNOWN in tokens.encode(["xylophone"])
+    assert len(tokens.word_ids()) == len(vocabulary()) + 4
+
+
+def test_the_longest_caption_fits():
+    longest = "the small striped red mug with a white handle on a large wooden blue table with green legs, overhead view"
+    assert parse(longest).view == 3
+    row = tokens.encode([longest])[0]
+    assert tokens.END in row
+    with pytest.raises(ValueError, match="at most 22"):
+        tokens.encode(["a " * 23])
+
+
+def test_folding_keeps_pixels():
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    prior = Prior(TINY.size)
+    folded = prior.fold(images)
+    assert folded.shape == (2, 192, 8, 8)
+    assert torch.equal((prior.unfold(folded) * 255).round().to(torch.uint8), images)
+    assert torch.allclose(prior.fold(images.float() / 255), folded, atol=1e-6)
+
+
+def test_the_loss_is_the_weighted_error_of_the_clean_image():
+    shares = alpha_bar()
+    assert (shares[1:] < shares[:-1]).all()
+    clean, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([10, 500, 990])
+    seen = {}
+
+    def off_by_a_half(noisy, times, ids):
+        seen["noisy"] = noisy
+        return clean + 0.5
+
+    loss = loss_of(off_by_a_half, clean, torch.zeros(3, 1), t, noise, shares)
+    expected = torch.stack([(1 / (1 - shares[i])).clamp(max=5.0) * 0.25 for i in t]).mean()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert seen["noisy"][2] == pytest.approx(noise[2] * (1 - shares[990]).sqrt() + clean[2] * shares[990].sqrt(), abs=1e-6)
+    assert float(weight_of(shares[TIMES - 1])) == pytest.approx(1.0, abs=1e-4)
+    assert float(weight_of(shares[0])) == 5.0
+
+
+def test_the_average_is_the_recurrence():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average, expected = Average(layer, 0.5), layer.weight.item()
+    for step in range(1, 30):
+        with torch.no_grad():
+            layer.weight.fill_(step**0.5)
+        average.update(layer, step)
+        keep = min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * step**0.5
+    average.put_into(layer)
+    assert layer.weight.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_thirty_steps_lower_the_loss_of_a_fixed_batch(tmp_path, shards):
+    run = start_run(tmp_path, TINY, CPU)
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    ids = tokens.encode(pictures.captions)
+    draws = torch.Generator().manual_seed(1)
+    clean = run.network.fold(pictures.images[:16])
+    fixed = (clean, ids[:16], torch.randint(TIMES, (16,), generator=draws), torch.randn(clean.shape, generator=draws), alpha_bar())
+    with torch.no_grad():
+        before = float(loss_of(run.network, *fixed))
+    for _ in range(30):
+        run.advance(pictures, ids)
+    with torch.no_grad():
+        after, averaged = float(loss_of(run.network, *fixed)), float(loss_of(run.averaged(), *fixed))
+    assert after < 0.6 * before
+    assert averaged < 0.8 * before
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, shards):
+    whole = paced(steps=12)
+    straight = start_run(tmp_path / "straight", whole, CPU)
+    train(straight, Pictures(shards, "cpu"), minutes=5)
+    first = start_run(tmp_path / "halved", whole, CPU)
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    for _ in range(7):
+        first.advance(pictures, tokens.encode(pictures.captions))
+    first.save()
+    second = start_run(tmp_path / "halved", whole, CPU)
+    assert second.step == 7
+    assert same(weights(first), weights(second))
+    train(second, Pictures(shards, "cpu"), minutes=5)
+    assert second.step == straight.step == 12
+    assert same(weights(straight), weights(second))
+    assert same(straight.average.values, second.average.values)
+    assert not same(weights(first), weights(second))
+    written = [fingerprint(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "halved")]
+    assert written[0] == written[1]
+    assert {file.suffix for file in (tmp_path / "halved").iterdir()} <= {".safetensors", ".csv", ".png"}
+
+
+def test_the_rate_rises_holds_and_falls_to_nothing(tmp_path):
+    run = start_run(tmp_path, paced(rate=1.0, warm=10, steps=100, cool=0.25), CPU)
+    rates = []
+    for run.step in range(100):
+        rates.append(run.rate())
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:76] == pytest.approx([1.0] * 67)
+    assert rates[75:] == pytest.approx([(100 - step) / 25 for step in range(75, 100)])
+
+
+def test_the_table_and_curve_are_written(tmp_path, shards):
+    run = start_run(tmp_path, paced(batch=2, steps=45), CPU)
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    ids = tokens.encode(pictures.captions)
+    for _ in range(45):
+        run.advance(pictures, ids)
+        run.log(1.0, len(pictures))
+    run.save()
+    rows = read_rows(tmp_path / "loss.csv")
+    assert [row["step"] for row in rows] == [20, 40]
+    assert all(row["loss"] > 0 and row["images"] == 64 for row in rows)
+    from PIL import Image
+
+    draw_curve(rows, "loss", tmp_path / "curve.png")
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size == (720, 360)
+        assert (0, 0, 255) in {pixel for _, pixel in picture.getcolors(100_000)}
+
+
+def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
+    run = start_run(tmp_path / "run", TINY, CPU)
+    export(run.averaged(), tmp_path / "model")
+    guidance = load_guidance(GuidanceSettings(model=str(tmp_path / "model")), "cpu")
+    assert (guidance.patch, guidance.size, guidance.prediction, guidance.limit) == (8, 64, "sample", tokens.LENGTH)
+    assert torch.allclose(guidance.alpha_bar, alpha_bar(), atol=1e-6)
+    prompted = guidance.for_prompt("a red mug with a white handle")
+    assert prompted.warnings == []
+    views = random_views(4, ViewSettings(), 64, 64, torch.Generator().manual_seed(0), 0, "cpu")
+    images = read_shard(next(iter(sorted(shards.iterdir()))))[0][:4].float() / 255
+    noisy, t = guidance.encode(images), torch.tensor([50, 300, 600, 900])
+    score = prompted.score(noisy, t, views)
+    assert score.shape == noisy.shape == (4, 192, 8, 8)
+    assert torch.isfinite(score).all()
+    with pytest.raises(BadInput, match="knows none of: xylophone"):
+        guidance.for_prompt("a xylophone")
+
+    # The folder's U-Net and words are those that were trained, but for half precision.
+    ids = tokens.encode([f"a red mug with a white handle{suffix}" for suffix in VIEW_SUFFIXES])
+    with torch.no_grad():
+        trained = run.averaged()(noisy, t, ids)
+        served = guidance.predict(noisy, t, prompted.words[:4])
+    assert (trained - served).abs().max() < 0.01 * trained.abs().max()
+
+    again = Prior(TINY.size)
+    read_weights(again, tmp_path / "model")
+    for name, value in run.averaged().half().named_parameters():
+        assert torch.equal(dict(again.named_parameters())[name], value.float()), name
+
+
+def test_the_full_recipe_keeps_its_budgets(tmp_path):
+    prior = Prior(RECIPES["full"].size)
+    export(prior, tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 30e6
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        prior.unet(torch.zeros(1, 12, 32, 32), torch.zeros(1).long(), encoder_hidden_states=torch.zeros(1, tokens.LENGTH, 192))
+    assert 2e9 < counter.get_total_flops() < 4e9
+
+
+def test_sampling_denoises_to_what_a_perfect_model_knows():
+    """With a model that always answers the same image, DDIM ends on it."""
+    prior = Prior(TINY.size)
+    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    known = prior.fold(image)
+
+    class Certain(torch.nn.Module):
+        size = TINY.size
+        unfold = Prior.unfold
+
+        def __init__(self):
+            super().__init__()
+            self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, noisy, t, ids):
+            return known.expand_as(noisy)
+
+    made = sample(Certain(), ["a red mug", "a cake"], seed=3, steps=10)
+    assert made.shape == (2, 64, 64, 3)
+    assert made == pytest.approx(image.expand(2, -1, -1, -1), abs=1e-5)
+    assert torch.equal(sample(prior, ["a cake"], seed=3, steps=2), sample(prior, ["a cake"], seed=3, steps=2))
+    assert not torch.equal(sample(prior, ["a cake"], seed=3, steps=2), sample(prior, ["a cake"], seed=4, steps=2))

@@ -1,0 +1,121 @@
+"""Captioned renders in shards: `python -m tools.prior.data FOLDER --images N [--first I] [--workers W] [--device cpu|cuda] [--everything]`.
+
+A shard is the work of its number alone, so any number of workers may fill a folder, stop, and go on; training takes up shards as they come.
+--everything draws held-out looks too: for the judge, which has to know what it judges; never for the prior.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tools.prior.files import write_tensors
+from tools.prior.parts import Draw
+
+SCENES, VIEWS_EACH = 256, 8
+SHARD = SCENES * VIEWS_EACH  # images
+_AT_ONCE = 8  # scenes a call of the rasterizer
+
+
+def make_shard(number: int, device: str, everything: bool = False, scenes: int = SCENES, supersample: int = 2) -> tuple[Tensor, list[str]]:
+    """Images [scenes * 8, 64, 64, 3] uint8 and their captions, drawn from the shard's number."""
+    from dreamfusion_mesh.render.raster import resolve_rasterizer
+    from tools.prior.renders import photograph
+    from tools.prior.world import build, draw_scene
+
+    draw = Draw(torch.Generator().manual_seed(1_000_003 * (number + 1) + everything))
+    rasterizer, images, captions = resolve_rasterizer("auto", device), [], []
+    for first in range(0, scenes, _AT_ONCE):
+        built = [build(draw_scene(draw, everything), draw) for _ in range(min(_AT_ONCE, scenes - first))]
+        made = photograph(built, VIEWS_EACH, rasterizer, draw.generator, device, supersample)
+        images.append((made.rgb * 255).round().to(torch.uint8).cpu())
+        captions += made.captions
+    return torch.cat(images), captions
+
+
+def write_shard(images: Tensor, captions: list[str], file: Path) -> None:
+    """One shard: "images", and "captions" as the bytes of their lines."""
+    text = torch.frombuffer(bytearray("\n".join(captions).encode()), dtype=torch.uint8)
+    write_tensors({"images": images, "captions": text}, file)
+
+
+def read_shard(file: Path) -> tuple[Tensor, list[str]]:
+    """Images [N, 64, 64, 3] uint8 and N captions."""
+    from safetensors.torch import load_file
+
+    held = load_file(str(file))
+    return held["images"], bytes(held["captions"].tolist()).decode().split("\n")
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+class Pictures:
+    """All shards of a folder in memory: uint8 images [N, 64, 64, 3] and token ids [N, L] on `device`; `refresh` takes up new ones."""
+
+    def __init__(self, folder: Path, device: torch.device | str, most: int | None = None) -> None:
+        self.folder, self.device, self.most = folder, device, most
+        self.images = torch.empty(0, 64, 64, 3, dtype=torch.uint8, device=device)
+        self.captions: list[str] = []
+        self._taken: set[str] = set()
+
+    def refresh(self) -> bool:
+        """Read shards that were not there before, in the order of their numbers; whether there were any."""
+        fresh = [file for file in sorted(self.folder.glob("shard-*.safetensors")) if file.name not in self._taken]
+        if self.most is not None:
+            fresh = fresh[: max(0, self.most - len(self._taken))]
+        read = [read_shard(file) for file in fresh]
+        self._taken |= {file.name for file in fresh}
+        if read:
+            self.images = torch.cat((self.images, *(images.to(self.device) for images, _ in read)))
+            self.captions += [caption for _, captions in read for caption in captions]
+        return bool(read)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def _work(worker: int, workers: int, first: int, shards: int, folder: Path, device: str, everything: bool) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[worker % len(cores)]})  # Warp takes a thread a core that it may use
+    torch.set_num_threads(1)
+    for number in range(first + worker, first + shards, workers):
+        file = shard_file(folder, number)
+        if not file.exists():
+            write_shard(*make_shard(number, device, everything), file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--everything", action="store_true")
+    arguments = parser.parse_args()
+    started, shards = time.perf_counter(), -(-arguments.images // SHARD)
+    context = multiprocessing.get_context("spawn")
+    common = (arguments.workers, arguments.first, shards, arguments.folder, arguments.device, arguments.everything)
+    team = [context.Process(target=_work, args=(worker, *common)) for worker in range(arguments.workers)]
+    for process in team:
+        process.start()
+    for process in team:
+        process.join()
+    if any(process.exitcode for process in team):
+        raise SystemExit("a worker failed; what it said is above")
+    seconds = time.perf_counter() - started
+    print(f"{shards * SHARD} images in {arguments.folder}, {seconds:.0f} s, {shards * SHARD / seconds:.0f} a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The prior's networks, its noise, its loss and its folder.
+
+Pixel-space, patchified (pixel_unshuffle), asked for the clean image. The loss weighs by min(1 / sigma^2, 5), sigma^2 = 1 - alpha_bar: that
+of v-prediction (Salimans and Ho, arXiv:2202.00512, section 4), cut off where little noise is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.prior import tokens
+from tools.prior.runs import Pace
+
+TIMES = 1000
+_MOST_WEIGHT = 5.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the networks are. widths: a level's channels, each level half as wide and high as the one before."""
+
+    patch: int
+    widths: tuple[int, ...]
+    words: int
+    text_layers: int
+    attends: tuple[bool, ...]
+    groups: int = 16
+    head: int = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How large, how trained; `drop` is the share of texts left out, for guidance without a classifier."""
+
+    size: Size
+    pace: Pace
+    drop: float = 0.1
+
+
+RECIPES = {
+    # on a GPU: 32 x 32 patches of 2, 12 million parameters, 3.3 GFLOP an image
+    "full": Recipe(Size(2, (64, 128, 192), 192, 3, (False, True, True)), Pace(batch=512, rate=6e-4, steps=20_000)),
+    # on a CPU: 16 x 16 patches of 4
+    "small": Recipe(Size(4, (64, 128), 128, 2, (True, True)), Pace(batch=20, rate=5e-4, steps=6000, keep=0.998)),
+    # for tests
+    "tiny": Recipe(Size(8, (16, 32), 32, 1, (False, True), 8, 16), Pace(batch=8, rate=3e-3, steps=60, warm=5, keep=0.9)),
+}
+
+
+class Prior(nn.Module):
+    """The U-Net and the text encoder, trained together."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        from diffusers import UNet2DConditionModel
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        self.size = size
+        channels = 3 * size.patch**2
+        kinds = ["CrossAttn" if attends else "" for attends in size.attends]
+        self.unet: Any = UNet2DConditionModel(
+            sample_size=64 // size.patch,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=size.widths,
+            layers_per_block=1,
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+            cross_attention_dim=size.words,
+            attention_head_dim=size.head,
+            norm_num_groups=size.groups,
+            addition_embed_type="text",
+            addition_embed_type_num_heads=4,
+        )
+        text = CLIPTextConfig(
+            vocab_size=len(tokens.word_ids()),
+            hidden_size=size.words,
+            intermediate_size=2 * size.words,
+            num_hidden_layers=size.text_layers,
+            num_attention_heads=4,
+            max_position_embeddings=tokens.LENGTH,
+            pad_token_id=tokens.PAD,
+            bos_token_id=tokens.START,
+            eos_token_id=tokens.END,
+        )
+        self.text_encoder: Any = CLIPTextModel(text)
+
+    def forward(self, noisy: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        """The clean image [B, C, h, h] guessed from `noisy` [B, C, h, h] at t [B] under texts [B, L]."""
+        words = self.text_encoder(ids).last_hidden_state
+        guess: Tensor = self.unet(noisy, t, encoder_hidden_states=words).sample
+        return guess
+
+    def fold(self, images: Tensor) -> Tensor:
+        """Images [B, 64, 64, 3], uint8 or float in [0, 1], to [B, C, h, h] in [-1, 1]."""
+        pixels = images.permute(0, 3, 1, 2)
+        pixels = pixels.float() / 127.5 - 1 if images.dtype == torch.uint8 else 2 * pixels - 1
+        return functional.pixel_unshuffle(pixels, self.size.patch)
+
+    def unfold(self, folded: Tensor) -> Tensor:
+        """Back to images [B, 64, 64, 3] in [0, 1]."""
+        return ((functional.pixel_shuffle(folded.float(), self.size.patch) + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def scheduler() -> Any:
+    """The noise: 1000 times, cosine betas, the clean image predicted."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(num_train_timesteps=TIMES, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
+
+
+def alpha_bar() -> Tensor:
+    """[TIMES] float32"""
+    values: Tensor = scheduler().alphas_cumprod.float()
+    return values
+
+
+def weight_of(share: Tensor) -> Tensor:
+    """The loss's weight where `share` of the signal's variance is left."""
+    return (1 / (1 - share)).clamp_max(_MOST_WEIGHT)
+
+
+def loss_of(
+    prior: Callable[[Tensor, Tensor, Tensor], Tensor], clean: Tensor, ids: Tensor, t: Tensor, noise: Tensor, shares: Tensor
+) -> Tensor:
+    """Scalar: the weighted mean square error of the clean image [B, C, h, h]; shares is alpha_bar [TIMES]."""
+    left = shares[t][:, None, None, None]
+    guess = prior(left.sqrt() * clean + (1 - left).sqrt() * noise, t, ids)
+    return (weight_of(shares[t]) * (guess.float() - clean).square().mean((1, 2, 3))).mean()
+
+
+def export(prior: Prior, folder: Path) -> None:
+    """A folder in the diffusers layout, weights in half precision, as guidance reads it."""
+    import copy
+
+    held = copy.deepcopy(prior).cpu().half()
+    held.unet.save_pretrained(str(folder / "unet"))
+    held.text_encoder.save_pretrained(str(folder / "text_encoder"))
+    scheduler().save_pretrained(str(folder / "scheduler"))
+    tokens.write(folder / "tokenizer")
+    index = {
+        "_class_name": "DiffusionPipeline",
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def read_weights(prior: Prior, folder: Path) -> None:
+    """Fill the networks from a folder that `export` wrote: to go on from weights alone."""
+    from safetensors.torch import load_file
+
+    prior.unet.load_state_dict(load_file(str(folder / "unet" / "diffusion_pytorch_model.safetensors")))
+    held = load_file(str(folder / "text_encoder" / "model.safetensors"))
+    missing = prior.text_encoder.load_state_dict(held, strict=False).missing_keys
+    if [name for name in missing if "position_ids" not in name]:
+        raise ValueError(f"{folder}: text_encoder lacks {missing[:3]}")

@@ -1,0 +1,128 @@
+"""A training run in a folder, whatever is trained: exact resumption, averaged weights, a table and a curve of the loss.
+
+RUN/checkpoint.safetensors is written every two minutes and at the end. A step's draws are made from its number, so a run that was stopped
+comes to the same weights as one that was not (the same shards, device and versions granted).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tools.prior import checkpoint, tokens
+from tools.prior.data import Pictures
+from tools.prior.files import draw_curve, read_rows, write_rows
+
+N = TypeVar("N", bound=nn.Module)
+Loss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 20.0, 20, 200
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a network is trained, whatever it is.
+
+    rate   the highest learning rate; it rises over `warm` steps, falls to nothing over the last share `cool` of `steps`
+    keep   share of the average kept at a step
+    """
+
+    batch: int
+    rate: float
+    steps: int
+    warm: int = 500
+    cool: float = 0.25
+    keep: float = 0.9995
+
+
+class Run(Generic[N]):
+    """`loss` takes images [B, 64, 64, 3] uint8, token ids [B, L] and the step's draws to a scalar."""
+
+    def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device) -> None:
+        self.folder, self.loss, self.pace, self.device = folder, loss, pace, device
+        self.network = network.to(device)
+        self.average = checkpoint.Average(self.network, pace.keep)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=pace.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda"
+        )
+        self.step, self.losses = 0, torch.zeros(_LOG_STEPS, device=device)
+        if self.file.exists():
+            self.step = checkpoint.load(self.file, self.network, self.average, self.optimiser)
+        self.rows = [row for row in read_rows(folder / "loss.csv") if row["step"] <= self.step]
+
+    @property
+    def file(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "checkpoint.safetensors"
+
+    def rate(self) -> float:
+        """Learning rate of the step to come."""
+        pace, left = self.pace, self.pace.steps - self.step
+        return pace.rate * min(1.0, (self.step + 1) / pace.warm, max(0.0, left / (pace.cool * pace.steps)))
+
+    def advance(self, pictures: Pictures, ids: Tensor) -> None:
+        """One step; `ids` [len(pictures), L] are the tokens of the pictures' captions."""
+        draws = torch.Generator(self.device).manual_seed(7919 * self.step + 1)
+        rows = torch.randint(len(pictures), (self.pace.batch,), generator=draws, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self.loss(pictures.images[rows], ids[rows], draws)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.losses[self.step % _LOG_STEPS] = loss.detach()
+        self.step += 1
+        self.average.update(self.network, self.step)
+
+    def log(self, seconds: float, images: int) -> None:
+        """A row of the table every few steps."""
+        if self.step % _LOG_STEPS == 0:
+            loss = float(self.losses.mean())
+            row = {"step": self.step, "loss": loss, "rate": self.rate(), "seconds": round(seconds, 2), "images": images}
+            self.rows.append(row)
+
+    def save(self) -> None:
+        """Checkpoint, table, curve."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(self.file, self.network, self.average, self.optimiser, self.step)
+        if self.rows:
+            write_rows(self.rows, self.folder / "loss.csv")
+            draw_curve(self.rows, "loss", self.folder / "loss.png")
+
+    def averaged(self) -> N:
+        """The network with averaged weights."""
+        made = copy.deepcopy(self.network)
+        self.average.put_into(made)
+        return made.eval()
+
+
+def train(run: Run[N], pictures: Pictures, minutes: float, least: int = 1) -> None:
+    """Advance until the pace's steps or the minutes are over; waits for the first `least` images. Prints the table as it grows."""
+    started = saved = looked = time.monotonic()
+    while pictures.refresh() or len(pictures) < least:
+        if len(pictures) < least:
+            time.sleep(1.0)
+    ids = tokens.encode(pictures.captions).to(run.device)
+    while run.step < run.pace.steps and time.monotonic() - started < 60 * minutes:
+        run.advance(pictures, ids)
+        now = time.monotonic()
+        run.log(now - started, len(pictures))
+        if run.step % _SAY_STEPS == 0:
+            print("  ".join(f"{name} {value:.6g}" for name, value in run.rows[-1].items()), flush=True)
+        if now - looked > _LOOK_SECONDS:
+            looked, known = now, len(pictures)
+            if pictures.refresh():
+                ids = torch.cat((ids, tokens.encode(pictures.captions[known:]).to(run.device)))
+        if now - saved > _SAVE_SECONDS:
+            saved = now
+            run.save()
+    run.save()

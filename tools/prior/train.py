@@ -1,0 +1,96 @@
+"""Train the prior: `python -m tools.prior.train RUN --data FOLDER [--config full|small] [--minutes M] [--steps N] [--device auto]`.
+
+Goes on where RUN left off (see runs.py). RUN/model is the folder that guidance reads, from the averaged weights; samples-*.png, loss.csv
+and loss.png show how it went.
+
+--steps sets where the rate has fallen to nothing (over the last quarter); it may be raised or lowered until the fall begins.
+--start FOLDER begins from the weights of an exported folder where RUN has no checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tools.prior import held_out, tokens
+from tools.prior.captions import caption_of
+from tools.prior.data import Pictures
+from tools.prior.model import RECIPES, TIMES, Prior, Recipe, alpha_bar, export, loss_of, read_weights
+from tools.prior.runs import Loss, Run, train
+from tools.prior.sampling import sample
+from tools.prior.sheet import write_png
+
+_VIEWS = 4
+
+
+def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool = False, start: Path | None = None) -> Run[Prior]:
+    """A run of the recipe in `folder`, begun or gone on with; `start` as in the command's help."""
+    torch.manual_seed(0)  # the weights' first values
+    prior = Prior(recipe.size)
+    if start is not None:
+        read_weights(prior, start)
+    if device.type == "cuda":
+        prior.unet.to(memory_format=torch.channels_last)
+    prior.to(device)
+    forward: Any = torch.compile(prior) if compiled else prior
+    return Run(folder, prior, denoising_loss(prior, forward, recipe.drop, device), recipe.pace, device)
+
+
+def denoising_loss(prior: Prior, forward: Callable[[Tensor, Tensor, Tensor], Tensor], drop: float, device: torch.device) -> Loss:
+    """The loss of a batch at times spread evenly over all, a share `drop` of the texts left out."""
+    shares, null = alpha_bar().to(device), tokens.encode([""]).to(device)
+
+    def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
+        count = len(images)
+        spread = (torch.arange(count, device=device) + torch.rand(count, generator=draws, device=device)) / count
+        t = (spread * TIMES).long().clamp_max(TIMES - 1)
+        dropped = torch.rand(count, generator=draws, device=device) < drop
+        clean = prior.fold(images)
+        noise = torch.randn(clean.shape, generator=draws, device=device)
+        return loss_of(forward, clean, torch.where(dropped[:, None], null, ids), t, noise, shares)
+
+    return loss
+
+
+def show(run: Run[Prior], rows: int = 8) -> Path:
+    """Samples of held-out prompts: a prompt a row, coloured from four sides, then as grey clay."""
+    prompts = held_out.prompts()[:: len(held_out.prompts()) // rows][:rows]
+    texts = [caption_of(prompt, view, clay) for prompt in prompts for clay in (False, True) for view in range(_VIEWS)]
+    file = run.folder / f"samples-{run.step:06d}.png"
+    write_png(sample(run.averaged(), texts, seed=0), 2 * _VIEWS, file, zoom=2)
+    return file
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--config", choices=sorted(RECIPES), default="full")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--least", type=int, default=1, help="images to wait for before the first step")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--start", type=Path)
+    arguments = parser.parse_args()
+    recipe, asked = RECIPES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch")}
+    pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    torch.set_float32_matmul_precision("high")
+    run = start_run(arguments.run, dataclasses.replace(recipe, pace=pace), torch.device(name), arguments.compile, arguments.start)
+    began = run.step
+    train(run, Pictures(arguments.data, name), arguments.minutes, arguments.least)
+    export(run.averaged(), arguments.run / "model")
+    shown = show(run)
+    print(f"steps {began} to {run.step} of {pace.steps} on {name}; the model is in {arguments.run / 'model'}, samples in {shown}")
+
+
+if __name__ == "__main__":
+    main()
