@@ -1,14 +1,15 @@
 """Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|tiny] [--minutes M] [--steps N] [--device auto]`.
 
-A small CLIP (Radford et al., arXiv:2103.00020) that tells how well pictures and captions fit. It shares the world's vocabulary with the
-prior and nothing else: other shards (drawn with held-out looks too, since it has to know what it judges), spoilt pictures, own weights. It is
-never guidance. Goes on where RUN left off (see runs.py); RUN/judge is the folder that transformers reads.
+A small CLIP (Radford et al., arXiv:2103.00020) that tells how well pictures and captions fit. It shares the world and its words with the
+prior and nothing else: other shards (drawn with held-out looks too, since it has to know what it judges), spoilt pictures, own weights. It
+is never guidance. Goes on where RUN left off (see runs.py); RUN/judge is the folder that transformers reads.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class JudgeRecipe:
 
 
 JUDGES = {
-    "full": JudgeRecipe(176, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999)),
+    "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999)),
     "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=3e-3, steps=60, warm=5, keep=0.9)),
 }
 
@@ -117,11 +118,15 @@ def choose(judge: Judge, images: Tensor, texts: Sequence[str], batch: int = 512)
 
 
 def export(judge: Judge, folder: Path) -> None:
-    """A CLIPModel's folder in half precision, with the tokenizer."""
+    """A CLIPModel's folder in half precision, with the tokenizer and how images become its pixels."""
     import copy
 
     copy.deepcopy(judge.clip).cpu().half().save_pretrained(str(folder))
     tokens.write(folder)
+    half = [0.5, 0.5, 0.5]
+    shape = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False, "size": {"height": 64, "width": 64}}
+    text = json.dumps({**shape, "image_mean": half, "image_std": half}, indent=2)
+    (folder / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> Judge:

@@ -156,6 +156,25 @@ def export(prior: Prior, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
+def load(folder: Path) -> Prior:
+    """The networks of a folder that `export` wrote, in single precision."""
+    unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    text = json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+    prior = Prior(
+        Size(
+            patch=64 // unet["sample_size"],
+            widths=tuple(unet["block_out_channels"]),
+            words=text["hidden_size"],
+            text_layers=text["num_hidden_layers"],
+            attends=tuple("CrossAttn" in kind for kind in unet["down_block_types"]),
+            groups=unet["norm_num_groups"],
+            head=unet["attention_head_dim"],
+        )
+    )
+    read_weights(prior, folder)
+    return prior.eval()
+
+
 def read_weights(prior: Prior, folder: Path) -> None:
     """Fill the networks from a folder that `export` wrote: to go on from weights alone."""
     from safetensors.torch import load_file

@@ -1,0 +1,197 @@
+"""The judge learns to tell pictures apart; what it is measured by counts what it says it counts."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from tools.prior import evaluate, held_out, judge, model, tokens
+from tools.prior.captions import caption_of, parse
+from tools.prior.data import Pictures, read_shard
+from tools.prior.degrade import _compress, degrade
+from tools.prior.judge import JUDGES, choose, contrastive, cut_views, start_run
+from tools.prior.runs import train
+
+TINY = JUDGES["tiny"]
+CPU = torch.device("cpu")
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_spoiling_is_the_seeds_alone_and_keeps_the_picture(shards):
+    images = read_shard(shards / "shard-00000.safetensors")[0].float() / 255
+    spoilt = degrade(images, draws(3))
+    assert torch.equal(spoilt, degrade(images, draws(3)))
+    assert not torch.equal(spoilt, degrade(images, draws(4)))
+    assert spoilt.shape == images.shape
+    assert spoilt.min() >= 0
+    assert spoilt.max() <= 1
+    assert torch.equal(degrade(images, draws(3), strength=0), images)
+    change = [float((degrade(images, draws(3), strength) - images).square().mean().sqrt()) for strength in (0.1, 0.5, 1.0)]
+    assert 0.005 < change[0] < change[1] < change[2] < 0.25
+
+
+def test_compression_without_loss_is_none():
+    """The cosine transform is its own inverse transposed: with steps that vanish the blocks come back."""
+    images = torch.rand(3, 3, 64, 64, generator=draws())
+    assert _compress(images, draws(), strength=0.0) == pytest.approx(images, abs=2e-3)
+    flat = torch.full((1, 3, 8, 8), 0.25)
+    assert _compress(flat, draws(), strength=0.0) == pytest.approx(flat, abs=1e-3)
+
+
+def test_the_contrastive_loss_in_closed_form():
+    unit, ids = torch.eye(4), torch.arange(4)[:, None]
+    scale = torch.tensor(2.0)
+    expected = -math.log(math.exp(2) / (math.exp(2) + 3))
+    assert float(contrastive(unit, unit, ids, scale)) == pytest.approx(expected, rel=1e-6)
+    same = torch.tensor([[0], [0], [1], [2]])  # the first two are captioned alike, so neither is the other's wrong answer
+    two, three = (-math.log(math.exp(2) / (math.exp(2) + others)) for others in (2, 3))
+    assert float(contrastive(unit, unit, same, scale)) == pytest.approx((two + three) / 2, rel=1e-6)
+
+
+def test_views_are_cut_at_the_comma():
+    texts = ["a red mug, front view", "a red mug", "a grey clay cake, overhead view"]
+    ids = tokens.encode(texts)
+    assert torch.equal(cut_views(ids, torch.ones(3, dtype=torch.bool)), tokens.encode(["a red mug", "a red mug", "a grey clay cake"]))
+    assert torch.equal(cut_views(ids, torch.zeros(3, dtype=torch.bool)), ids)
+
+
+def test_a_short_run_retrieves_its_pictures_and_resumes_bit_for_bit(tmp_path, shards):
+    recipe = dataclasses.replace(TINY, pace=dataclasses.replace(TINY.pace, steps=60))
+    straight = start_run(tmp_path / "straight", recipe, CPU)
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    train(straight, pictures, minutes=5)
+    halved = start_run(tmp_path / "halved", recipe, CPU)
+    for _ in range(50):
+        halved.advance(pictures, tokens.encode(pictures.captions))
+    halved.save()
+    halved = start_run(tmp_path / "halved", recipe, CPU)
+    train(halved, pictures, minutes=5)
+    for name, value in straight.network.named_parameters():
+        assert torch.equal(value, dict(halved.network.named_parameters())[name]), name
+
+    phrases = [caption.rsplit(",", 1)[0] for caption in pictures.captions]
+    options = sorted(set(phrases))
+    images = pictures.images.float() / 255
+    chosen = [options[row] for row in choose(straight.averaged(), images, options)]
+    right = sum(a == b for a, b in zip(chosen, phrases, strict=True)) / len(phrases)
+    untrained = [options[row] for row in choose(judge.Judge(TINY.width, TINY.layers, TINY.patch), images, options)]
+    by_chance = sum(a == b for a, b in zip(untrained, phrases, strict=True)) / len(phrases)
+    assert right > by_chance + 0.25
+
+
+def test_the_folder_is_a_clip_model(tmp_path):
+    from transformers import CLIPModel
+
+    torch.manual_seed(0)
+    made = judge.Judge(TINY.width, TINY.layers, TINY.patch)
+    judge.export(made, tmp_path)
+    clip = CLIPModel.from_pretrained(str(tmp_path), use_safetensors=True)
+    assert {value.dtype for value in clip.parameters()} == {torch.float16}
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json"] * 4 + [".safetensors"]
+    again, images = judge.load(tmp_path), torch.rand(2, 64, 64, 3, generator=draws())
+    half = made.half().float().eval()
+    ids = tokens.encode(["a red mug", "a cake, front view"])
+    with torch.no_grad():
+        assert torch.allclose(again.pictures(images), half.pictures(images), atol=1e-6)
+        assert torch.allclose(again.texts(ids), half.texts(ids), atol=1e-6)
+    shape = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert (shape["size"], shape["image_mean"], shape["image_std"]) == ({"height": 64, "width": 64}, [0.5] * 3, [0.5] * 3)
+
+
+def test_the_full_judge_is_under_ten_megabytes(tmp_path):
+    recipe = JUDGES["full"]
+    judge.export(judge.Judge(recipe.width, recipe.layers, recipe.patch), tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 10e6
+
+
+class Oracle(torch.nn.Module):
+    """A judge that reads the answer from the first pixel: it knows the row of the caption that was drawn."""
+
+    def __init__(self, texts, spoil=None):
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+        self.rows = {tuple(row): i for i, row in enumerate(tokens.encode(texts).tolist())}
+        self.spoil = spoil or (lambda rows: rows)
+
+    def pictures(self, images):
+        return torch.nn.functional.one_hot(self.spoil((images[:, 0, 0, 0] * 4096).round().long()), 4096).float()
+
+    def texts(self, ids):
+        return torch.nn.functional.one_hot(torch.tensor([self.rows[tuple(row)] for row in ids.tolist()]), 4096).float()
+
+
+def test_shares_count_what_they_say():
+    prompts = held_out.prompts()[:6]  # two kinds, three prompts each
+    every = [*prompts, *(caption_of(p, 0, True).removesuffix(", front view") for p in prompts)]
+    every += [caption_of(p, view, clay) for p in prompts for clay in (False, True) for view in range(4)]
+    unique = list(dict.fromkeys(every))
+
+    def draw(asked, clay):
+        captions = [caption_of(prompt, i, clay) for prompt in asked for i in range(2)]
+        images = torch.zeros(len(captions), 64, 64, 3)
+        for i, caption in enumerate(captions):
+            images[i] = unique.index(caption) / 4096
+        return images, captions
+
+    class Reader(Oracle):
+        """Likes the captions that begin as the drawn one does, its view most."""
+
+        def texts(self, ids):
+            own = super().texts(ids)
+            for row, text in enumerate(self.rows[tuple(line)] for line in ids.tolist()):
+                for full, caption in enumerate(unique):
+                    if caption.startswith(unique[text]):
+                        own[row, full] += 0.5 * len(unique[text])
+            return own
+
+    perfect, images = evaluate.measure(Reader(unique), draw, prompts)
+    assert perfect == {"prompt": 1.0, "kind": 1.0, "colour": 1.0, "part": 1.0, "clay": 1.0, "view": 1.0}
+    assert images.shape[0] == 12
+
+    first = torch.tensor([unique.index(caption_of(prompts[0], 0, False))])
+    blind, _ = evaluate.measure(Reader(unique, lambda rows: first.expand_as(rows)), draw, prompts)
+    things = [parse(prompt).scene.thing for prompt in prompts]
+    assert blind["prompt"] == pytest.approx(1 / 6)
+    assert blind["kind"] == pytest.approx(0.5)
+    assert blind["colour"] == pytest.approx(sum(thing.colour == things[0].colour for thing in things) / 6)
+
+
+def test_the_nearest_render_is_found(shards):
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    rows = torch.tensor([3, 40, 17])
+    samples = (pictures.images[rows].float() / 255 + 0.01).clamp(0, 1)
+    far, found = evaluate.nearest(samples, pictures, batch=10)
+    flat, every = samples.flatten(1), pictures.images.flatten(1).float() / 255
+    for i in range(3):
+        error = (every - flat[i]).square().mean(1).sqrt()
+        assert float(far[i]) == pytest.approx(float(error.min()), rel=1e-3)
+        assert float(error[found[i]]) == pytest.approx(float(error.min()), rel=1e-3)
+
+
+def test_real_renders_of_prompts_are_captioned_by_them():
+    draw = evaluate.world_draws(each=2, seed=5)
+    prompts = list(held_out.prompts()[:3])
+    images, captions = draw(prompts, True)
+    assert images.shape == (6, 64, 64, 3)
+    assert all(parse(caption).clay for caption in captions)
+    assert [parse(caption).scene for caption in captions] == [parse(prompt).scene.bare() for prompt in prompts for _ in range(2)]
+    _, captions = draw(prompts, False)
+    assert [parse(caption).scene for caption in captions] == [parse(prompt).scene for prompt in prompts for _ in range(2)]
+
+
+def test_a_written_prior_is_loaded_to_be_evaluated(tmp_path):
+    prior = model.Prior(model.RECIPES["tiny"].size)
+    model.export(prior, tmp_path)
+    again = model.load(tmp_path)
+    assert again.size == prior.size
+    draw = evaluate.prior_draws(again, each=2, seed=1, scale=2.0)
+    images, captions = draw(["a red mug"], True)
+    assert images.shape == (2, 64, 64, 3)
+    assert captions == ["a grey clay mug, front view", "a grey clay mug, side view"]

@@ -1,0 +1,154 @@
+"""Measure the judge and the prior: `python -m tools.prior.evaluate OUT --judge FOLDER [--prior FOLDER] [--data FOLDER] [--each K]`.
+
+OUT/evaluation.json holds the shares below, for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
+samples ("prior"), each of the 153 held-out prompts `each` times:
+
+    prompt    coloured pictures whose own prompt the judge picks among all 153
+    kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
+    clay      grey clay pictures whose kind is right in the clay caption that it picks among all 153
+    view      pictures whose view the judge picks among the four, the rest of the caption granted
+
+With --data, the nearest training render to each of 32 samples, by mean square error: OUT/nearest.png has samples above, renders below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
+from tools.prior import held_out, judge, model
+from tools.prior.captions import caption_of, parse
+from tools.prior.data import Pictures
+from tools.prior.parts import Draw
+from tools.prior.renders import photograph
+from tools.prior.sampling import sample
+from tools.prior.sheet import write_png
+from tools.prior.world import build
+
+Draws = Callable[[Sequence[str], bool], tuple[Tensor, list[str]]]  # prompts, clay -> images [B, 64, 64, 3] and their captions, in order
+
+
+def measure(eyes: judge.Judge, draw: Draws, prompts: Sequence[str]) -> tuple[dict[str, float], Tensor]:
+    """The shares of this module's head, and the coloured pictures."""
+    settings = GuidanceSettings()
+    images, captions = draw(prompts, False)
+    wanted = [parse(caption).scene.thing for caption in captions]
+    own = torch.arange(len(prompts)).repeat_interleave(len(images) // len(prompts))
+    picked = judge.choose(eyes, images, prompts)
+    read = [parse(prompts[row]).scene.thing for row in picked.tolist()]
+    shares = {"prompt": float((picked == own).float().mean())}
+    for name in ("kind", "colour", "part"):
+        shares[name] = _share([getattr(a, name) == getattr(b, name) for a, b in zip(read, wanted, strict=True)])
+    grey, grey_captions = draw(prompts, True)
+    clay = [textureless_prompt(settings.textureless_words, prompt) for prompt in prompts]
+    chosen = [parse(clay[row]).scene.thing.kind for row in judge.choose(eyes, grey, clay).tolist()]
+    shares["clay"] = _share([kind == parse(said).scene.thing.kind for kind, said in zip(chosen, grey_captions, strict=True)])
+    shares["view"] = _views(eyes, torch.cat((images, grey)), captions + grey_captions)
+    return shares, images
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / len(right)
+
+
+def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
+    right = []
+    for picture, caption in zip(images.split(1), captions, strict=True):
+        view = parse(caption).view
+        assert view is not None
+        bare = caption.removesuffix(VIEW_SUFFIXES[view])
+        right.append(int(judge.choose(eyes, picture, [bare + suffix for suffix in VIEW_SUFFIXES])[0]) == view)
+    return _share(right)
+
+
+def world_draws(each: int, seed: int) -> Draws:
+    """Real renders of the prompts, unseen in training of either model."""
+    from dreamfusion_mesh.render.raster import resolve_rasterizer
+
+    rasterizer = resolve_rasterizer("auto", "cpu")
+
+    def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
+        settings = ViewSettings(lambertian=0.0 if clay else 0.55, textureless=1.0 if clay else 0.0)
+        chance, images, captions = Draw(torch.Generator().manual_seed(seed + clay)), [], []
+        for prompt in prompts:
+            scene = build(parse(prompt).scene, chance)
+            made = photograph([scene], each, rasterizer, chance.generator, "cpu", settings=settings)
+            images.append(made.rgb)
+            captions += made.captions
+        return torch.cat(images), captions
+
+    return draw
+
+
+def prior_draws(prior: model.Prior, each: int, seed: int, scale: float) -> Draws:
+    """The prior's samples, views by turns."""
+
+    def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
+        captions = [caption_of(prompt, i % len(VIEW_SUFFIXES), clay) for prompt in prompts for i in range(each)]
+        return sample(prior, captions, seed + clay, scale), captions
+
+    return draw
+
+
+@torch.no_grad()
+def nearest(samples: Tensor, pictures: Pictures, batch: int = 8192) -> tuple[Tensor, Tensor]:
+    """For each of samples [S, 64, 64, 3] in [0, 1]: root of the least mean square difference to a training render, and that one's row."""
+    flat = samples.flatten(1).to(pictures.images.device)
+    best = torch.full((len(flat),), torch.inf, device=flat.device)
+    row = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
+    for first in range(0, len(pictures), batch):
+        part = pictures.images[first : first + batch].flatten(1).float() / 255
+        far = torch.cdist(flat, part) / flat.shape[1] ** 0.5
+        value, at = far.min(1)
+        closer = value < best
+        best, row = torch.where(closer, value, best), torch.where(closer, at + first, row)
+    return best.cpu(), row.cpu()
+
+
+def show_nearest(samples: Tensor, pictures: Pictures, file: Path) -> dict[str, float]:
+    """The sheet of samples above their nearest renders, and the least and middle of the differences."""
+    far, row = nearest(samples, pictures)
+    close = pictures.images[row.to(pictures.images.device)].cpu().float() / 255
+    rows = [part for pair in zip(samples.split(16), close.split(16), strict=True) for part in pair]
+    write_png(torch.cat(rows), 16, file, zoom=2)
+    return {"least": float(far.min()), "median": float(far.median()), "renders": len(pictures)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--prior", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--each", type=int, default=4)
+    parser.add_argument("--scale", type=float, default=3.0)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    eyes, prompts, out = judge.load(arguments.judge).to(device), held_out.prompts(), arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale}
+    found["world"], _ = measure(eyes, world_draws(arguments.each, seed=71), prompts)
+    if arguments.prior is not None:
+        prior = model.load(arguments.prior).to(device)
+        found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, arguments.scale), prompts)
+        write_png(images[:: arguments.each], 17, out / "held_out.png")
+        write_png(sample(prior, [""] * 64, seed=73, scale=1.0), 16, out / "unconditional.png")
+        if arguments.data is not None:
+            pictures = Pictures(arguments.data, device)
+            pictures.refresh()
+            picks = images[torch.linspace(0, len(images) - 1, 32).long()]
+            found["nearest"] = show_nearest(picks, pictures, out / "nearest.png")
+    (out / "evaluation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
