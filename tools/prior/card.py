@@ -114,8 +114,8 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     if "nearest" in evaluation:
         near = evaluation["nearest"]
         lines.append(
-            f"Of {near['renders']} training renders, the nearest to each of 32 samples differs by a root mean square of {near['least']:.3f} "
-            f"at least and {near['median']:.3f} in the middle.\n"
+            f"Of {near['renders']} training renders, the nearest to each of 32 samples differs by a root mean square of "
+            f"{near['least']:.3f} at least and {near['median']:.3f} in the middle.\n"
         )
     return lines
 

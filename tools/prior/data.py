@@ -50,7 +50,7 @@ def read_shard(file: Path) -> tuple[Tensor, list[str]]:
     from safetensors.torch import load_file
 
     held = load_file(str(file))
-    return held["images"], bytes(held["captions"].tolist()).decode().split("\n")
+    return held["images"], held["captions"].numpy().tobytes().decode().split("\n")
 
 
 def shard_file(folder: Path, number: int) -> Path:

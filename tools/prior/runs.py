@@ -23,7 +23,7 @@ from tools.prior.files import draw_curve, read_rows, write_rows
 N = TypeVar("N", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
-_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 20.0, 20, 200
+_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 30.0, 20, 200
 
 
 @dataclass(frozen=True)

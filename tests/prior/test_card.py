@@ -1,0 +1,49 @@
+"""The card says what is in the folder and what was measured, and nothing that was not."""
+
+import hashlib
+
+from dreamfusion_mesh.guidance.folder import licence_of
+from tools.prior.captions import COLOURS, FINISHES
+from tools.prior.card import write_card
+from tools.prior.files import write_rows
+from tools.prior.kinds import KINDS
+from tools.prior.model import RECIPES, Prior, export
+
+SHARES = {"prompt": 0.512, "kind": 0.623, "colour": 0.734, "part": 0.845, "clay": 0.956, "view": 0.401}
+
+
+def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
+    export(Prior(RECIPES["tiny"].size), tmp_path)
+    write_rows([{"step": 1234, "loss": 0.5678, "images": 91011}], tmp_path / "loss.csv")
+    world = {name: 0.99 for name in SHARES}
+    measured = {"each": 4, "scale": 3.0, "world": world, "prior": SHARES, "nearest": {"least": 0.123, "median": 0.234, "renders": 4242}}
+    card = write_card(tmp_path, tmp_path, measured, "on a bench")
+    for name in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        assert f"| `{name}` | `{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}` |" in card
+    for word in (*KINDS, *COLOURS, *FINISHES, *(kind.part for kind in KINDS.values())):
+        assert word in card
+    for figure in (
+        "on a bench",
+        "1234 steps",
+        "91011 renders",
+        "0.5678",
+        "51.2%",
+        "62.3%",
+        "73.4%",
+        "84.5%",
+        "95.6%",
+        "40.1%",
+        "0.123",
+        "4242",
+    ):
+        assert figure in card
+    (tmp_path / "README.md").write_text(card)
+    assert licence_of(tmp_path) == "apache-2.0"
+
+
+def test_what_was_not_measured_is_not_said(tmp_path):
+    export(Prior(RECIPES["tiny"].size), tmp_path)
+    card = write_card(tmp_path, tmp_path, {}, "")
+    assert "Not measured." in card
+    assert "%  |" not in card
+    assert "judge's pick" not in card
