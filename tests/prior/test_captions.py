@@ -115,6 +115,12 @@ def test_nothing_held_out_is_ever_drawn():
     assert len(seen) > 3000  # of 7344: the sampler does reach the world that is left
 
 
+def test_the_judges_world_holds_what_is_held_out():
+    draw = draw_of(7)
+    seen = {thing.seen() for _ in range(12_000) for thing in draw_scene(draw, everything=True).things()}
+    assert len(seen & held_out.looks()) > 60  # of 153: as often as anything else
+
+
 def test_the_kinds_and_colours_of_what_is_held_out_are_trained_apart():
     draw = draw_of(6)
     seen = [thing.seen() for _ in range(12_000) for thing in draw_scene(draw).things()]

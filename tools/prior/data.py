@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -106,7 +108,8 @@ def main() -> None:
     started, shards = time.perf_counter(), -(-arguments.images // SHARD)
     context = multiprocessing.get_context("spawn")
     common = (arguments.workers, arguments.first, shards, arguments.folder, arguments.device, arguments.everything)
-    team = [context.Process(target=_work, args=(worker, *common)) for worker in range(arguments.workers)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers, which are daemons, end with their parent
+    team = [context.Process(target=_work, args=(worker, *common), daemon=True) for worker in range(arguments.workers)]
     for process in team:
         process.start()
     for process in team:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped prior and its judge from nothing, on one GPU. Stages, each of which may be stopped and called again; none takes ten minutes:
 #
-#   tools/prior/gpu.sh wheels       where there is a network: the packages that a plain PyTorch machine lacks, into .wheels/
+#   tools/prior/gpu.sh wheels       where there is a network: the packages that a plain PyTorch machine lacks, into out/wheels/
 #   tools/prior/gpu.sh install      there: put them into $WORK/site (pieces of a wheel are joined first)
 #   tools/prior/gpu.sh probe        there: milliseconds a step, with and without torch.compile; images a second of one worker
 #   tools/prior/gpu.sh train M N    there: draw renders in the background and train for M minutes towards N steps in all
@@ -27,22 +27,22 @@ PIECE=50M
 export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 wheels() {
-    mkdir -p .wheels
+    mkdir -p out/wheels
     "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version "${1:-3.12}" \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d .wheels \
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d out/wheels \
         diffusers warp-lang pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection importlib-metadata
     local wheel
-    for wheel in .wheels/warp_lang-*.whl; do
+    for wheel in out/wheels/warp_lang-*.whl; do
         split -b "$PIECE" -d "$wheel" "$wheel.piece"
         rm "$wheel"
     done
-    du -h .wheels/*
+    du -h out/wheels/*
 }
 
 # Pieces may be brought one call at a time: each call leaves what it has in $WORK/wheels and installs once nothing is missing.
 install() {
     mkdir -p "$WORK/wheels"
-    cp .wheels/* "$WORK/wheels/"
+    cp out/wheels/* "$WORK/wheels/"
     local first wheel
     for first in "$WORK"/wheels/*.piece00; do
         wheel=${first%.piece00}
