@@ -96,6 +96,17 @@ def test_fronts_face_plus_z(rasterizer):
     assert dark[1] == 0
 
 
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.sided])
+def test_sided_kinds_look_otherwise_from_each_side(name, rasterizer):
+    views = fixed_views(Shading.LAMBERTIAN, (1.0, 1.0, 1.0), ((0, 15), (90, 15), (180, 15), (-90, 15)))
+    least = []
+    for seed in range(4):
+        rgb, alpha = render([build(Scene(Thing(name)), draw_of(seed))], torch.zeros(4, dtype=torch.int64), views, rasterizer, 1)
+        change = [float((rgb[a] - rgb[b]).abs().mean(-1).sum() / alpha[a].sum()) for a, b in ((0, 2), (0, 1), (0, 3), (2, 1), (2, 3))]
+        least.append(min(change))
+    assert np.mean(least) > 0.035
+
+
 def test_scenes_rendered_together_are_as_alone(rasterizer):
     draw = draw_of(4)
     scenes = [build(draw_scene(draw), draw) for _ in range(3)]

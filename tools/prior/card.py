@@ -24,7 +24,7 @@ _SHARES = {
     "colour": "colour",
     "part": "part's colour",
     "clay": "kind, as grey clay, among 153",
-    "view": "view, among four",
+    "view": "view, among four, of kinds that have sides",
 }
 
 

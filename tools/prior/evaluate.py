@@ -6,7 +6,7 @@ samples ("prior"), each of the 153 held-out prompts `each` times:
     prompt    coloured pictures whose own prompt the judge picks among all 153
     kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
     clay      grey clay pictures whose kind is right in the clay caption that it picks among all 153
-    view      pictures whose view the judge picks among the four, the rest of the caption granted
+    view      pictures whose view the judge picks among the four, the rest of the caption granted; of kinds that have sides alone
 
 With --data, the nearest training render to each of 32 samples, by mean square error: OUT/nearest.png has samples above, renders below.
 """
@@ -26,6 +26,7 @@ from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
 from tools.prior import held_out, judge, model
 from tools.prior.captions import caption_of, parse
 from tools.prior.data import Pictures
+from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw
 from tools.prior.renders import photograph
 from tools.prior.sampling import sample
@@ -61,7 +62,9 @@ def _share(right: Sequence[bool]) -> float:
 def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
     right = []
     for picture, caption in zip(images.split(1), captions, strict=True):
-        view = parse(caption).view
+        view, thing = parse(caption).view, parse(caption).scene.thing
+        if not KINDS[thing.kind].sided:
+            continue
         assert view is not None
         bare = caption.removesuffix(VIEW_SUFFIXES[view])
         right.append(int(judge.choose(eyes, picture, [bare + suffix for suffix in VIEW_SUFFIXES])[0]) == view)

@@ -73,6 +73,7 @@ class Kind:
     build     draws one
     carries   how much of the base's width a thing on top may take; 0 where nothing stands on it
     portable  whether it is put on others
+    sided     whether front, side and back can be told apart; no view is asked of the others
     """
 
     words: tuple[str, ...]
@@ -82,6 +83,7 @@ class Kind:
     build: Build
     carries: float = 0.0
     portable: bool = False
+    sided: bool = True
 
 
 def main(solid: Solid, shade: float = 1.0) -> Part:

@@ -142,11 +142,11 @@ def bomb(d: Draw) -> list[Part]:
 
 
 KINDS = {
-    "hammer": Kind(("hammer", "mallet"), "handle", False, ("grey", "brown"), hammer, portable=True),
-    "axe": Kind(("axe", "hatchet"), "handle", False, ("grey", "brown"), axe, portable=True),
+    "hammer": Kind(("hammer", "mallet"), "handle", False, ("grey", "brown"), hammer, portable=True, sided=False),
+    "axe": Kind(("axe", "hatchet"), "handle", False, ("grey", "brown"), axe, portable=True, sided=False),
     "key": Kind(("key",), "teeth", True, ("yellow", "yellow"), key, portable=True),
-    "sword": Kind(("sword",), "hilt", False, ("grey", "yellow"), sword, portable=True),
+    "sword": Kind(("sword",), "hilt", False, ("grey", "yellow"), sword, portable=True, sided=False),
     "shield": Kind(("shield",), "rim", False, ("blue", "yellow"), shield, portable=True),
     "cannon": Kind(("cannon",), "wheels", True, ("black", "brown"), cannon, portable=True),
-    "bomb": Kind(("bomb", "grenade"), "cap", False, ("black", "grey"), bomb, portable=True),
+    "bomb": Kind(("bomb", "grenade"), "cap", False, ("black", "grey"), bomb, portable=True, sided=False),
 }

@@ -62,7 +62,8 @@ def castle(d: Draw) -> list[Part]:
     keep = d.uniform(0.9, 1.25)
     parts.append(main(box(w * 0.42, keep, w * 0.42).at(0, keep / 2, -w * 0.08)))
     parts.append(accent(cylinder(w * 0.36, 0.38, top=0.01, sides=4).turn("y", 45).at(0, keep + 0.18, -w * 0.08)))
-    parts.append(_door(0.32, wall * 0.75, w / 2 + 0.07, BLACK))
+    parts.append(_door(0.4, wall * 0.9, w / 2 + 0.07, BLACK))
+    parts.append(detail(box(0.14, 0.2, 0.04).at(0, keep * 0.8, w * 0.13), BLACK))
     return parts
 
 
@@ -81,7 +82,8 @@ def lighthouse(d: Draw) -> list[Part]:
         8, lambda a: detail(cylinder(0.012, 0.15, sides=5).at(on_circle(a, top * 1.4)[0], h + 0.12, on_circle(a, top * 1.4)[1]), DARK)
     )
     parts.append(main(cone(top * 1.25, d.uniform(0.2, 0.32), sides=22).at(0, h + 0.38, 0)))
-    parts.append(_door(0.18, 0.32, r + 0.0, WOOD))
+    parts.append(_door(0.26, 0.46, r - 0.02, WOOD))
+    parts += [detail(box(0.11, 0.14, 0.06).at(0, h * s, r + (top - r) * s), GLASS) for s in (0.5, 0.75)]
     return parts
 
 
@@ -151,8 +153,8 @@ def well(d: Draw) -> list[Part]:
 KINDS = {
     "house": Kind(("house", "cottage"), "roof", False, ("white", "red"), house),
     "castle": Kind(("castle", "fortress"), "roofs", True, ("grey", "blue"), castle),
-    "lighthouse": Kind(("lighthouse",), "bands", True, ("white", "red"), lighthouse),
+    "lighthouse": Kind(("lighthouse",), "bands", True, ("white", "red"), lighthouse, sided=False),
     "windmill": Kind(("windmill",), "sails", True, ("white", "brown"), windmill),
     "tent": Kind(("tent",), "edges", True, ("orange", "white"), tent),
-    "well": Kind(("well",), "roof", False, ("grey", "red"), well),
+    "well": Kind(("well",), "roof", False, ("grey", "red"), well, sided=False),
 }

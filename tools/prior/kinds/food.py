@@ -137,10 +137,10 @@ def donut(d: Draw) -> list[Part]:
 
 
 KINDS = {
-    "apple": Kind(("apple",), "leaf", False, ("red", "green"), apple, portable=True),
-    "banana": Kind(("banana",), "tips", True, ("yellow", "brown"), banana, portable=True),
-    "carrot": Kind(("carrot",), "leaves", True, ("orange", "green"), carrot, portable=True),
-    "burger": Kind(("burger", "hamburger"), "lettuce", True, ("orange", "green"), burger, portable=True),
-    "cake": Kind(("cake",), "icing", True, ("brown", "pink"), cake, portable=True),
-    "donut": Kind(("donut", "doughnut"), "sprinkles", True, ("pink", "white"), donut, portable=True),
+    "apple": Kind(("apple",), "leaf", False, ("red", "green"), apple, portable=True, sided=False),
+    "banana": Kind(("banana",), "tips", True, ("yellow", "brown"), banana, portable=True, sided=False),
+    "carrot": Kind(("carrot",), "leaves", True, ("orange", "green"), carrot, portable=True, sided=False),
+    "burger": Kind(("burger", "hamburger"), "lettuce", True, ("orange", "green"), burger, portable=True, sided=False),
+    "cake": Kind(("cake",), "icing", True, ("brown", "pink"), cake, portable=True, sided=False),
+    "donut": Kind(("donut", "doughnut"), "sprinkles", True, ("pink", "white"), donut, portable=True, sided=False),
 }

@@ -116,9 +116,9 @@ def bookshelf(d: Draw) -> list[Part]:
 
 KINDS = {
     "chair": Kind(("chair",), "legs", True, ("brown", "brown"), chair, portable=True),
-    "table": Kind(("table", "desk"), "legs", True, ("brown", "brown"), table, carries=0.5),
+    "table": Kind(("table", "desk"), "legs", True, ("brown", "brown"), table, carries=0.5, sided=False),
     "bed": Kind(("bed",), "pillows", True, ("blue", "white"), bed),
     "sofa": Kind(("sofa", "couch"), "cushions", True, ("grey", "grey"), sofa),
-    "lamp": Kind(("lamp",), "base", False, ("white", "brown"), lamp, portable=True),
+    "lamp": Kind(("lamp",), "base", False, ("white", "brown"), lamp, portable=True, sided=False),
     "bookshelf": Kind(("bookshelf", "bookcase"), "books", True, ("brown", "red"), bookshelf),
 }

@@ -112,8 +112,8 @@ def mushroom(d: Draw) -> list[Part]:
 
 
 KINDS = {
-    "tree": Kind(("tree",), "trunk", False, ("green", "brown"), tree),
-    "cactus": Kind(("cactus",), "blooms", True, ("green", "pink"), cactus, portable=True),
+    "tree": Kind(("tree",), "trunk", False, ("green", "brown"), tree, sided=False),
+    "cactus": Kind(("cactus",), "blooms", True, ("green", "pink"), cactus, portable=True, sided=False),
     "flower": Kind(("flower", "daisy"), "center", False, ("red", "yellow"), flower, portable=True),
-    "mushroom": Kind(("mushroom", "toadstool"), "stem", False, ("red", "white"), mushroom, portable=True),
+    "mushroom": Kind(("mushroom", "toadstool"), "stem", False, ("red", "white"), mushroom, portable=True, sided=False),
 }

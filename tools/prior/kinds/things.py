@@ -181,10 +181,10 @@ def ghost(d: Draw) -> list[Part]:
 
 KINDS = {
     "mug": Kind(("mug", "cup"), "handle", False, ("white", "white"), mug, portable=True),
-    "barrel": Kind(("barrel", "keg"), "hoops", True, ("brown", "grey"), barrel, carries=0.75),
+    "barrel": Kind(("barrel", "keg"), "hoops", True, ("brown", "grey"), barrel, carries=0.75, sided=False),
     "chest": Kind(("chest",), "bands", True, ("brown", "yellow"), chest),
     "teapot": Kind(("teapot", "kettle"), "handle", False, ("white", "blue"), teapot, portable=True),
-    "box": Kind(("box", "crate"), "edges", True, ("brown", "brown"), crate, carries=0.85),
+    "box": Kind(("box", "crate"), "edges", True, ("brown", "brown"), crate, carries=0.85, sided=False),
     "snowman": Kind(("snowman",), "hat", False, ("white", "red"), snowman, portable=True),
     "robot": Kind(("robot", "android"), "limbs", True, ("grey", "blue"), robot, portable=True),
     "ghost": Kind(("ghost", "spirit"), "hat", False, ("white", "black"), ghost, portable=True),
