@@ -83,6 +83,16 @@ def test_tokens_are_those_of_the_written_tokenizer(tmp_path):
     assert len(tokens.word_ids()) == len(vocabulary()) + 4
 
 
+def test_one_word_is_blanked_where_chosen():
+    ids = tokens.encode(["a red mug, front view", "a red mug, front view", ""]).repeat(200, 1)
+    chosen = torch.tensor([True, False, True]).repeat(200)
+    made = tokens.blank_one(ids, chosen, torch.Generator().manual_seed(0))
+    changed = made != ids
+    assert (made[changed] == tokens.UNKNOWN).all()
+    assert changed.sum(1).reshape(200, 3).tolist() == [[1, 0, 0]] * 200
+    assert set(changed.nonzero()[:, 1].tolist()) == {1, 2, 3, 4, 5, 6}  # each of its words and the comma, never a mark
+
+
 def test_the_longest_caption_fits():
     longest = "the small striped red mug with a white handle on a large wooden blue table with green legs, overhead view"
     assert parse(longest).view == 3

@@ -1,10 +1,10 @@
 """The grammar of captions, both ways: what a scene shows <-> what is said of it.
 
-    phrase  = [article] [size] [finish] [colour] [finish] noun ["with" [article] colour part]
+    phrase  = [article] [size] [finish] [colour] [finish] noun ["with" [article] colour (part | "parts")]
     caption = phrase ["on" phrase] view
 
 A render without texture is captioned as score distillation words it: `textureless_words` around the phrase with its colours taken out
-(dreamfusion_mesh.guidance.prompts), so its phrases have parts without colours. Every table gives the plain word first, then its synonyms.
+(dreamfusion_mesh.guidance.prompts), so its phrases may name parts without colours. Every table has the plain word first, then synonyms.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "larg
 # A material without a colour has one of its own.
 MATERIAL_COLOURS = {"wooden": "brown", "metal": "grey", "stone": "grey"}
 _ARTICLES = ("a", "an", "the")
+_ANY_PART = "parts"
 _FIXED = ("with", "on", "clay", "grey", *re.findall(r"\w+", " ".join(VIEW_SUFFIXES)))
 
 
@@ -55,7 +56,7 @@ _FIXED = ("with", "on", "clay", "grey", *re.findall(r"\w+", " ".join(VIEW_SUFFIX
 class Thing:
     """One object as it is said: names are the plain words of the tables above; None where nothing is said.
 
-    part   colour of the named part; "" where the part is named without a colour (clay captions alone)
+    part   colour of the kind's part, named so or as "parts"
     """
 
     kind: str
@@ -72,7 +73,7 @@ class Thing:
 
     def bare(self) -> Thing:
         """Without its colours, as the clay caption has it."""
-        return replace(self, colour=None, part=None if self.part is None else "")
+        return replace(self, colour=None, part=None)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ def _thing_words(thing: Thing, draw: Draw | None) -> str:
     text = _with_article(article, words)
     if thing.part is None:
         return text
-    part = f"{_one(_COLOUR_WORDS[thing.part], draw)} {kind.part}" if thing.part else kind.part
+    colour = _one(_COLOUR_WORDS[thing.part], draw)
+    if draw is not None and draw.chance(0.35):
+        return f"{text} with {colour} {_ANY_PART}"
+    part = f"{colour} {kind.part}"
     return f"{text} with {part if kind.many else _with_article('a', part)}"
 
 
@@ -147,7 +151,7 @@ _COLOUR_OF, _FINISH_OF, _SIZE_OF = _names(_COLOUR_WORDS), _names(FINISHES), _nam
 def vocabulary() -> list[str]:
     """Every word a caption may hold, and the comma, sorted."""
     parts = {kind.part for kind in KINDS.values()}
-    return sorted({",", *_ARTICLES, *_FIXED, *_KIND_OF, *_COLOUR_OF, *_FINISH_OF, *_SIZE_OF, *parts})
+    return sorted({",", *_ARTICLES, *_FIXED, *_KIND_OF, *_COLOUR_OF, *_FINISH_OF, *_SIZE_OF, *parts, _ANY_PART})
 
 
 def parse(caption: str) -> Caption:
@@ -186,15 +190,16 @@ def _take_thing(left: list[str], caption: str) -> Thing:
         raise ValueError(f"{caption!r}: no kind is named")
     kind = _KIND_OF[left.pop(0)]
     if left and left[0] == "with":
-        said["part"] = _take_part(left, kind, caption)
+        return Thing(kind, part=_take_part(left, kind, caption), **said)
     return Thing(kind, **said)
 
 
-def _take_part(left: list[str], kind: str, caption: str) -> str:
+def _take_part(left: list[str], kind: str, caption: str) -> str | None:
+    """Takes "with" and the part off the front of `left`; its colour, None where none is said."""
     del left[0]
     if left and left[0] in _ARTICLES:
         left.pop(0)
-    colour = _COLOUR_OF[left.pop(0)] if left and left[0] in _COLOUR_OF else ""
-    if not left or left.pop(0) != KINDS[kind].part:
+    colour = _COLOUR_OF[left.pop(0)] if left and left[0] in _COLOUR_OF else None
+    if not left or left.pop(0) not in (KINDS[kind].part, _ANY_PART):
         raise ValueError(f"{caption!r}: the part of a {kind} is its {KINDS[kind].part!r}")
     return colour

@@ -80,8 +80,9 @@ def _words() -> list[str]:
     carriers = ", ".join(name for name, kind in KINDS.items() if kind.carries)
     return [
         f"- kinds: {kinds}\n- colours: {', '.join(COLOURS)}\n- finishes: {finishes}\n- sizes: {sizes}",
-        f"- parts that may have a colour of their own: {parts}",
-        f'- phrases: "a red mug", "a small wooden chair with white legs", "a blue bird on a red box" (on: {carriers})',
+        f'- parts that may have a colour of their own, by these names or as "parts": {parts}',
+        f'- phrases: "a red mug", "a small wooden chair with white legs", "a red mushroom with white parts", "a blue bird on a red box" '
+        f"(on: {carriers})",
         f'- the textureless state: "a grey clay mug"\n- views, at the end: {", ".join(f"`{suffix}`" for suffix in VIEW_SUFFIXES)}\n',
     ]
 

@@ -67,7 +67,7 @@ probe() {
     for flag in "" --compile; do
         rm -rf "$WORK/probe"
         # shellcheck disable=SC2086
-        "$PYTHON" -m tools.prior.train "$WORK/probe" --data "$WORK/data" --minutes 1 --device cuda $flag
+        "$PYTHON" -m tools.prior.train "$WORK/probe" --data "$WORK/data" --minutes 0.5 --device cuda $flag
         echo "compile: '$flag'"
         tail -n 3 "$WORK/probe/loss.csv"
     done

@@ -38,11 +38,16 @@ class Size:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How large, how trained; `drop` is the share of texts left out, for guidance without a classifier."""
+    """How large, how trained.
+
+    drop   share of texts left out, for guidance without a classifier
+    blank  share of texts with one word made unknown, for prompts with a word that the world has not
+    """
 
     size: Size
     pace: Pace
     drop: float = 0.1
+    blank: float = 0.05
 
 
 RECIPES = {

@@ -108,9 +108,10 @@ class Run(Generic[N]):
 def train(run: Run[N], pictures: Pictures, minutes: float, least: int = 1) -> None:
     """Advance until the pace's steps or the minutes are over; waits for the first `least` images. Prints the table as it grows."""
     started = saved = looked = time.monotonic()
-    while pictures.refresh() or len(pictures) < least:
-        if len(pictures) < least:
-            time.sleep(1.0)
+    pictures.refresh()
+    while len(pictures) < least:
+        time.sleep(1.0)
+        pictures.refresh()
     ids = tokens.encode(pictures.captions).to(run.device)
     while run.step < run.pace.steps and time.monotonic() - started < 60 * minutes:
         run.advance(pictures, ids)

@@ -33,6 +33,14 @@ def encode(texts: Sequence[str]) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, LENGTH)
 
 
+def blank_one(ids: Tensor, chosen: Tensor, draws: torch.Generator) -> Tensor:
+    """Token ids [B, L] with one word of each text that is `chosen` [B] made unknown."""
+    words = ids > END
+    first = torch.where(words, torch.rand(ids.shape, generator=draws, device=ids.device), 0.0).argmax(1, keepdim=True)
+    at = torch.arange(ids.shape[1], device=ids.device) == first
+    return torch.where(at & words & chosen[:, None], UNKNOWN, ids)
+
+
 def write(folder: Path) -> None:
     """tokenizer.json and tokenizer_config.json, as the tokenizers library reads them."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -39,21 +39,23 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
         prior.unet.to(memory_format=torch.channels_last)
     prior.to(device)
     forward: Any = torch.compile(prior) if compiled else prior
-    return Run(folder, prior, denoising_loss(prior, forward, recipe.drop, device), recipe.pace, device)
+    return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device)
 
 
-def denoising_loss(prior: Prior, forward: Callable[[Tensor, Tensor, Tensor], Tensor], drop: float, device: torch.device) -> Loss:
-    """The loss of a batch at times spread evenly over all, a share `drop` of the texts left out."""
+def denoising_loss(prior: Prior, forward: Callable[[Tensor, Tensor, Tensor], Tensor], recipe: Recipe, device: torch.device) -> Loss:
+    """The loss of a batch at times spread evenly over all, texts blanked and left out as the recipe says."""
     shares, null = alpha_bar().to(device), tokens.encode([""]).to(device)
 
     def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
         count = len(images)
         spread = (torch.arange(count, device=device) + torch.rand(count, generator=draws, device=device)) / count
         t = (spread * TIMES).long().clamp_max(TIMES - 1)
-        dropped = torch.rand(count, generator=draws, device=device) < drop
+        dropped = torch.rand(count, generator=draws, device=device) < recipe.drop
+        blanked = torch.rand(count, generator=draws, device=device) < recipe.blank
+        said = tokens.blank_one(ids, blanked, draws)
         clean = prior.fold(images)
         noise = torch.randn(clean.shape, generator=draws, device=device)
-        return loss_of(forward, clean, torch.where(dropped[:, None], null, ids), t, noise, shares)
+        return loss_of(forward, clean, torch.where(dropped[:, None], null, said), t, noise, shares)
 
     return loss
 
