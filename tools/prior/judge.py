@@ -24,6 +24,7 @@ from tools.prior.data import Pictures
 from tools.prior.degrade import degrade
 from tools.prior.runs import Loss, Pace, Run, train
 
+_NAMING = 0.2  # its weight
 FIRST_SHARD = 50_000  # the judge's shards are numbered from here, the prior's from 0
 
 
@@ -39,6 +40,7 @@ class JudgeRecipe:
 
 JUDGES = {
     "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999)),
+    "small": JudgeRecipe(128, 5, 8, Pace(batch=256, rate=2e-3, steps=2000, warm=100, cool=0.5, keep=0.995)),
     "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=3e-3, steps=60, warm=5, keep=0.9)),
 }
 
@@ -61,12 +63,20 @@ class Judge(nn.Module):
         }
         vision = {**tower, "image_size": 64, "patch_size": patch}
         self.clip: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width))
+        self.words = nn.Linear(width, len(tokens.word_ids()))  # for training alone
+
+    def see(self, images: Tensor) -> Tensor:
+        """What the image tower makes [B, D] of images [B, 64, 64, 3] in [0, 1]."""
+        seen: Tensor = self.clip.vision_model(pixel_values=2 * images.permute(0, 3, 1, 2) - 1).pooler_output
+        return seen
+
+    def project(self, seen: Tensor) -> Tensor:
+        """Unit vectors [B, D] of what was seen."""
+        return functional.normalize(self.clip.visual_projection(seen).float(), dim=1)
 
     def pictures(self, images: Tensor) -> Tensor:
         """Unit vectors [B, D] of images [B, 64, 64, 3] in [0, 1]."""
-        pixels = 2 * images.permute(0, 3, 1, 2) - 1
-        seen = self.clip.vision_model(pixel_values=pixels).pooler_output
-        return functional.normalize(self.clip.visual_projection(seen).float(), dim=1)
+        return self.project(self.see(images))
 
     def texts(self, ids: Tensor) -> Tensor:
         """Unit vectors [B, D] of token ids [B, L]."""
@@ -97,14 +107,25 @@ def cut_views(ids: Tensor, cut: Tensor) -> Tensor:
     return shorter.masked_fill(ends, tokens.END)
 
 
+def naming(guessed: Tensor, ids: Tensor) -> Tensor:
+    """Scalar: how badly logits [B, words] tell which words captions [B, L] hold, in whatever order.
+
+    Every picture answers for every word alone, which teaches the tower long before it can tell a batch's captions apart. Source: Joulin
+    et al., arXiv:1511.02251.
+    """
+    holds = torch.zeros_like(guessed, dtype=torch.float32).scatter_(1, ids, 1.0)
+    return functional.binary_cross_entropy_with_logits(guessed.float(), holds, reduction="none").sum(1).mean()
+
+
 def judging_loss(judge: Judge) -> Loss:
-    """The contrastive loss of spoilt pictures; half of the captions without their view."""
+    """The contrastive loss of spoilt pictures, half of the captions without their view; and the naming of their words."""
 
     def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
         spoilt = degrade(images.float() / 255, draws)
         said = cut_views(ids, torch.rand(len(ids), generator=draws, device=ids.device) < 0.5)
         scale = judge.clip.logit_scale.exp().clamp_max(100)
-        return contrastive(judge.pictures(spoilt), judge.texts(said), said, scale)
+        seen = judge.see(spoilt)
+        return contrastive(judge.project(seen), judge.texts(said), said, scale) + _NAMING * naming(judge.words(seen), ids)
 
     return loss
 

@@ -54,7 +54,9 @@ RECIPES = {
     # on a GPU: 32 x 32 patches of 2, 13 million parameters, 4.1 GFLOP an image
     "full": Recipe(Size(2, (96, 128, 192), 192, 3, (False, True, True)), Pace(batch=512, rate=6e-4, steps=20_000)),
     # on a CPU: 16 x 16 patches of 4
-    "small": Recipe(Size(4, (64, 128), 128, 2, (True, True)), Pace(batch=20, rate=5e-4, steps=6000, keep=0.998)),
+    "small": Recipe(
+        Size(4, (64, 128), 128, 2, (False, True)), Pace(batch=96, rate=3e-3, steps=6000, warm=100, cool=0.4, keep=0.998)
+    ),
     # for tests
     "tiny": Recipe(Size(8, (16, 32), 32, 1, (False, True), 8, 16), Pace(batch=8, rate=3e-3, steps=60, warm=5, keep=0.9)),
 }
@@ -80,7 +82,7 @@ class Prior(nn.Module):
             down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
             up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
             cross_attention_dim=size.words,
-            attention_head_dim=size.head,
+            attention_head_dim=tuple(width // size.head for width in size.widths),  # diffusers reads it as the number of heads
             norm_num_groups=size.groups,
             addition_embed_type="text",
             addition_embed_type_num_heads=4,
@@ -173,7 +175,7 @@ def load(folder: Path) -> Prior:
             text_layers=text["num_hidden_layers"],
             attends=tuple("CrossAttn" in kind for kind in unet["down_block_types"]),
             groups=unet["norm_num_groups"],
-            head=unet["attention_head_dim"],
+            head=unet["block_out_channels"][0] // unet["attention_head_dim"][0],
         )
     )
     read_weights(prior, folder)
