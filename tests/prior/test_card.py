@@ -17,7 +17,10 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
     write_rows([{"step": 1234, "loss": 0.5678, "images": 91011}], tmp_path / "loss.csv")
     world = {name: 0.99 for name in SHARES}
     measured = {"each": 4, "scale": 3.0, "world": world, "prior": SHARES, "nearest": {"least": 0.123, "median": 0.234, "renders": 4242}}
-    card = write_card(tmp_path, tmp_path, measured, "on a bench")
+    asset = {"prompt": "a red mug", "colour": 0.375, "textureless": 0.625, "taken for": "a pink cup", "clay taken for": "bucket"}
+    assets = {"colour": 0.391, "textureless": 0.417, "assets": [asset]}
+    (tmp_path / "nearest.png").touch()
+    card = write_card(tmp_path, tmp_path, measured, "on a bench", assets)
     for name in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
         assert f"| `{name}` | `{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}` |" in card
     for word in (*KINDS, *COLOURS, *FINISHES, *(kind.part for kind in KINDS.values())):
@@ -35,8 +38,13 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "40.1%",
         "0.123",
         "4242",
+        "39.1%",
+        "41.7%",
+        "| a red mug | 38% | 62% | a pink cup | bucket |",
+        "(nearest.png)",
     ):
         assert figure in card
+    assert "held_out.png" not in card  # is not there
     (tmp_path / "README.md").write_text(card)
     assert licence_of(tmp_path) == "apache-2.0"
 

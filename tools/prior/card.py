@@ -1,12 +1,13 @@
-"""Write a prior's model card: `python -m tools.prior.card MODEL --run RUN --evaluation FILE [--trained "on what, for how long"]`.
+"""Write a prior's model card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]`.
 
-Every figure in it is read from the files that training and evaluation wrote.
+Every figure in it is read from the files that training, evaluation and assets wrote; evaluation's sheets are copied beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,15 @@ _SHARES = {
 }
 
 
-def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str) -> str:
-    """The card's text, in Markdown with the metadata that loaders read the licence from."""
+_SHEETS = {
+    "held_out.png": "The 153 held-out prompts in the file's order, front views",
+    "unconditional.png": "No words",
+    "nearest.png": "Samples, each above the training render nearest to it",
+}
+
+
+def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str, assets: dict[str, Any] | None = None) -> str:
+    """The card's text, in Markdown with the metadata that loaders read the licence from; shows the sheets that lie in `model`."""
     unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
     text = json.loads((model / "text_encoder" / "config.json").read_text(encoding="utf-8"))
     patch, rows = 64 // unet["sample_size"], read_rows(run / "loss.csv")
@@ -60,6 +68,8 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str)
         *_views(),
         "## How well it does\n",
         *_shares(evaluation),
+        *_assets(assets),
+        *[f"![{text}]({name})\n*{text}.*\n" for name, text in _SHEETS.items() if (model / name).is_file()],
         "## Limits\n",
         "- Anything outside the lists above is outside what it has seen.\n"
         "- The judge was trained on the same world: it says how far samples are like it, not how good they are.\n",
@@ -121,6 +131,20 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _assets(assets: dict[str, Any] | None) -> list[str]:
+    if assets is None:
+        return []
+    rows = [
+        [asset["prompt"], f"{asset['colour']:.0%}", f"{asset['textureless']:.0%}", asset["taken for"], asset["clay taken for"]]
+        for asset in assets["assets"]
+    ]
+    return [
+        f"Assets that `generate` made with it of {len(rows)} held-out prompts: R-Precision {assets['colour']:.1%} in colour, "
+        f"{assets['textureless']:.1%} textureless, over eight sides each.\n",
+        _table(["asset", "colour", "textureless", "mostly taken for", "as clay for"], rows),
+    ]
+
+
 def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)) + "\n"
 
@@ -130,11 +154,16 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)
+    parser.add_argument("--assets", type=Path)
     parser.add_argument("--trained", default="")
     arguments = parser.parse_args()
-    evaluation = json.loads(arguments.evaluation.read_text(encoding="utf-8"))
+    evaluation = json.loads((arguments.evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    assets = None if arguments.assets is None else json.loads(arguments.assets.read_text(encoding="utf-8"))
+    for name in _SHEETS:
+        if (arguments.evaluation / name).is_file():
+            shutil.copyfile(arguments.evaluation / name, arguments.model / name)
     file = arguments.model / "README.md"
-    file.write_text(write_card(arguments.model, arguments.run, evaluation, arguments.trained), encoding="utf-8")
+    file.write_text(write_card(arguments.model, arguments.run, evaluation, arguments.trained, assets), encoding="utf-8")
     print(file)
 
 

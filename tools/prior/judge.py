@@ -64,6 +64,7 @@ class Judge(nn.Module):
         vision = {**tower, "image_size": 64, "patch_size": patch}
         self.clip: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width))
         self.words = nn.Linear(width, len(tokens.word_ids()))  # for training alone
+        nn.init.constant_(self.words.bias, -4.0)  # most words are in few captions
 
     def see(self, images: Tensor) -> Tensor:
         """What the image tower makes [B, D] of images [B, 64, 64, 3] in [0, 1]."""
