@@ -3,8 +3,9 @@
 import hashlib
 
 from dreamfusion_mesh.guidance.folder import licence_of
+from tools.prior import judge
 from tools.prior.captions import COLOURS, FINISHES
-from tools.prior.card import write_card
+from tools.prior.card import write_card, write_judge_card
 from tools.prior.files import write_rows
 from tools.prior.kinds import KINDS
 from tools.prior.model import RECIPES, Prior, export
@@ -55,3 +56,14 @@ def test_what_was_not_measured_is_not_said(tmp_path):
     assert "Not measured." in card
     assert "%  |" not in card
     assert "judge's pick" not in card
+
+
+def test_the_judges_card_holds_its_hash_and_what_it_makes_of_real_renders_alone(tmp_path):
+    recipe = judge.JUDGES["tiny"]
+    judge.export(judge.Judge(recipe.width, recipe.layers, recipe.patch), tmp_path)
+    write_rows([{"step": 1234, "loss": 0.5678, "images": 91011}], tmp_path / "loss.csv")
+    measured = {"each": 4, "scale": 3.0, "world": dict.fromkeys(SHARES, 0.991), "prior": SHARES}
+    card = write_judge_card(tmp_path, tmp_path, measured, "on a bench")
+    assert f"| `model.safetensors` | `{hashlib.sha256((tmp_path / 'model.safetensors').read_bytes()).hexdigest()}` |" in card
+    assert all(figure in card for figure in ("99.1%", "1234 steps", "patches of 16 pixels", "on a bench"))
+    assert "51.2%" not in card

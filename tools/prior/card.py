@@ -1,6 +1,7 @@
-"""Write a prior's model card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]`.
+"""Write a model's card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]`.
 
-Every figure in it is read from the files that training, evaluation and assets wrote; evaluation's sheets are copied beside it.
+MODEL is a prior's folder or a judge's. Every figure is read from the files that training, evaluation and assets wrote; evaluation's sheets
+are copied beside a prior's card.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
     """The card's text, in Markdown with the metadata that loaders read the licence from; shows the sheets that lie in `model`."""
     unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
     text = json.loads((model / "text_encoder" / "config.json").read_text(encoding="utf-8"))
-    patch, rows = 64 // unet["sample_size"], read_rows(run / "loss.csv")
-    last = rows[-1] if rows else {}
+    patch = 64 // unet["sample_size"]
     sections = [
         "---\nlicense: apache-2.0\nlibrary_name: diffusers\n---\n# The embedded prior\n",
         "A small text-to-image diffusion model that travels with the package, so that the whole way from words to mesh runs without a "
@@ -59,9 +59,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         f"Images are 64 x 64 RGB in [-1, 1], folded by `pixel_unshuffle({patch})` into {unet['in_channels']} channels of "
         f"{unet['sample_size']} x {unet['sample_size']}; there is no VAE. The pooled text is added to the time embedding.\n",
         "## Where it comes from\n",
-        f"Trained from scratch {trained} on renders of procedural objects that `tools/prior` draws: "
-        f"{last.get('step', 0):.0f} steps, {last.get('images', 0):.0f} renders, last loss {last.get('loss', float('nan')):.4g}. "
-        "No images, weights or texts of others went into it.\n",
+        _origin(run, trained),
         "## Words it knows\n",
         *_words(),
         "## Views and light it was taught\n",
@@ -73,10 +71,46 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         "## Limits\n",
         "- Anything outside the lists above is outside what it has seen.\n"
         "- The judge was trained on the same world: it says how far samples are like it, not how good they are.\n",
-        "## Files\n",
-        _table(["file", "SHA-256"], [[f"`{name}`", f"`{fingerprint(model / name)}`"] for name in _weights(model)]),
+        *_files(model),
     ]
     return "\n".join(sections)
+
+
+def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str) -> str:
+    """The judge's card, likewise."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    vision = config["vision_config"]
+    world = {name: share for name, share in evaluation.items() if name in ("each", "scale", "world")}
+    sections = [
+        "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n# The judge\n",
+        "A small CLIP that tells how well 64 x 64 pictures and captions of the prior's world fit. It measures the prior and the assets "
+        "made with it, and never guides. Licence: Apache-2.0.\n",
+        f"`CLIPModel`: towers of {vision['num_hidden_layers']} layers, {vision['hidden_size']} wide, patches of {vision['patch_size']} "
+        f"pixels; the prior's words, in at most {config['text_config']['max_position_embeddings']} tokens.\n",
+        "## Where it comes from\n",
+        _origin(run, trained),
+        "Its renders are other ones than the prior's, show the held-out looks too, and are moved, blurred, compressed, tinted and made "
+        "noisy; it shares no weights with the prior.\n",
+        "## How well it does\n",
+        *_shares(world),
+        "It knows this world alone: what it says of other pictures or words means nothing.\n",
+        *_files(model),
+    ]
+    return "\n".join(sections)
+
+
+def _origin(run: Path, trained: str) -> str:
+    rows = read_rows(run / "loss.csv")
+    last = rows[-1] if rows else {}
+    return (
+        f"Trained from scratch {trained} on renders of procedural objects that `tools/prior` draws: "
+        f"{last.get('step', 0):.0f} steps, {last.get('images', 0):.0f} renders, last loss {last.get('loss', float('nan')):.4g}. "
+        "No images, weights or texts of others went into it.\n"
+    )
+
+
+def _files(model: Path) -> list[str]:
+    return ["## Files\n", _table(["file", "SHA-256"], [[f"`{name}`", f"`{fingerprint(model / name)}`"] for name in _weights(model)])]
 
 
 def _weights(model: Path) -> list[str]:
@@ -117,9 +151,10 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
         return ["Not measured.\n"]
     rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
     names = {"world": "real renders", "prior": "samples"}
+    guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
-        f"The judge's pick is right for this share of pictures; 153 held-out prompts, whose look training never showed, each "
-        f"{evaluation['each']} times, guidance {evaluation['scale']:g}.\n",
+        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never showed, each "
+        f"{evaluation['each']} times{guided}.\n",
         _table(["right", *(names[name] for name in held)], rows),
     ]
     if "nearest" in evaluation:
@@ -158,13 +193,17 @@ def main() -> None:
     parser.add_argument("--trained", default="")
     arguments = parser.parse_args()
     evaluation = json.loads((arguments.evaluation / "evaluation.json").read_text(encoding="utf-8"))
-    assets = None if arguments.assets is None else json.loads(arguments.assets.read_text(encoding="utf-8"))
-    for name in _SHEETS:
-        if (arguments.evaluation / name).is_file():
-            shutil.copyfile(arguments.evaluation / name, arguments.model / name)
-    file = arguments.model / "README.md"
-    file.write_text(write_card(arguments.model, arguments.run, evaluation, arguments.trained, assets), encoding="utf-8")
-    print(file)
+    model, run, trained = arguments.model, arguments.run, arguments.trained
+    if (model / "unet").is_dir():
+        assets = None if arguments.assets is None else json.loads(arguments.assets.read_text(encoding="utf-8"))
+        for name in _SHEETS:
+            if (arguments.evaluation / name).is_file():
+                shutil.copyfile(arguments.evaluation / name, model / name)
+        text = write_card(model, run, evaluation, trained, assets)
+    else:
+        text = write_judge_card(model, run, evaluation, trained)
+    (model / "README.md").write_text(text, encoding="utf-8")
+    print(model / "README.md")
 
 
 if __name__ == "__main__":
