@@ -1,4 +1,4 @@
-"""Make assets of held-out prompts and have the judge look at them: `python -m tools.prior.assets OUT --judge FOLDER [--model FOLDER]
+"""Make assets of held-out prompts and have the judge look at them: `python -m tools.prior.assets OUT [--model FOLDER] [--judge FOLDER]
 [--count 12] [--preset demo] [--set NAME=VALUE ...]`.
 
 OUT/<number>/ is the asset of the prompt of that number; one that is begun is gone on with. OUT/assets.png shows a prompt a row: four sides
@@ -75,7 +75,7 @@ def precision(eyes: judge.Judge, previews: Mapping[int, Tensor]) -> list[dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--judge", type=Path, default=judge.SHIPPED)
     parser.add_argument("--model", default=GuidanceSettings().model)
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--preset", default="demo")

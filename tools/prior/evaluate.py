@@ -1,4 +1,4 @@
-"""Measure the judge and the prior: `python -m tools.prior.evaluate OUT --judge FOLDER [--prior FOLDER] [--data FOLDER] [--each K]`.
+"""Measure the judge and the prior: `python -m tools.prior.evaluate OUT [--judge FOLDER] [--prior FOLDER] [--data FOLDER] [--each K]`.
 
 OUT/evaluation.json holds the shares below, for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
 samples ("prior"), each of the 153 held-out prompts `each` times:
@@ -127,7 +127,7 @@ def show_nearest(samples: Tensor, pictures: Pictures, file: Path) -> dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--judge", type=Path, default=judge.SHIPPED)
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--each", type=int, default=4)

@@ -25,6 +25,7 @@ from tools.prior.degrade import degrade
 from tools.prior.runs import Loss, Pace, Run, train
 
 _NAMING = 0.2  # its weight
+SHIPPED = Path(__file__).with_name("judge_model")  # its weights and card
 FIRST_SHARD = 50_000  # the judge's shards are numbered from here, the prior's from 0
 
 
@@ -39,9 +40,9 @@ class JudgeRecipe:
 
 
 JUDGES = {
-    "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999)),
-    "small": JudgeRecipe(128, 5, 8, Pace(batch=256, rate=2e-3, steps=2000, warm=100, cool=0.5, keep=0.995)),
-    "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=3e-3, steps=60, warm=5, keep=0.9)),
+    "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999, together=4)),
+    "small": JudgeRecipe(128, 5, 8, Pace(batch=256, rate=2e-3, steps=2800, warm=100, cool=0.5, keep=0.995, together=4)),
+    "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=3e-3, steps=60, warm=5, keep=0.9, together=2)),
 }
 
 
@@ -119,11 +120,15 @@ def naming(guessed: Tensor, ids: Tensor) -> Tensor:
 
 
 def judging_loss(judge: Judge) -> Loss:
-    """The contrastive loss of spoilt pictures, half of the captions without their view; and the naming of their words."""
+    """The contrastive loss of spoilt pictures, and the naming of their words.
+
+    Every other batch's captions are without their views: all or none, or a picture's own words with and without its view would both be
+    right and count as each other's wrong answer.
+    """
 
     def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
         spoilt = degrade(images.float() / 255, draws)
-        said = cut_views(ids, torch.rand(len(ids), generator=draws, device=ids.device) < 0.5)
+        said = cut_views(ids, (torch.rand(1, generator=draws, device=ids.device) < 0.5).expand(len(ids)))
         scale = judge.clip.logit_scale.exp().clamp_max(100)
         seen = judge.see(spoilt)
         return contrastive(judge.project(seen), judge.texts(said), said, scale) + _NAMING * naming(judge.words(seen), ids)

@@ -55,7 +55,7 @@ RECIPES = {
     "full": Recipe(Size(2, (96, 128, 192), 192, 3, (False, True, True)), Pace(batch=512, rate=6e-4, steps=20_000)),
     # on a CPU: 16 x 16 patches of 4
     "small": Recipe(
-        Size(4, (64, 128), 128, 2, (False, True)), Pace(batch=96, rate=3e-3, steps=6000, warm=100, cool=0.4, keep=0.998)
+        Size(4, (64, 128), 128, 2, (False, True)), Pace(batch=96, rate=3e-3, steps=4000, warm=100, cool=0.75, keep=0.998)
     ),
     # for tests
     "tiny": Recipe(Size(8, (16, 32), 32, 1, (False, True), 8, 16), Pace(batch=8, rate=3e-3, steps=60, warm=5, keep=0.9)),

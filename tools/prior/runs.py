@@ -33,8 +33,9 @@ _SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 30.0, 20, 200
 class Pace:
     """How a network is trained, whatever it is.
 
-    rate   the highest learning rate; it rises over `warm` steps, falls to nothing over the last share `cool` of `steps`
-    keep   share of the average kept at a step
+    rate      the highest learning rate; it rises over `warm` steps, falls to nothing over the last share `cool` of `steps`
+    keep      share of the average kept at a step
+    together  pictures of one scene that a batch takes at a time
     """
 
     batch: int
@@ -43,6 +44,7 @@ class Pace:
     warm: int = 500
     cool: float = 0.25
     keep: float = 0.9995
+    together: int = 1
 
 
 class Run(Generic[N]):
@@ -71,7 +73,9 @@ class Run(Generic[N]):
     def advance(self, pictures: Pictures, ids: Tensor) -> None:
         """One step; `ids` [len(pictures), L] are the tokens of the pictures' captions."""
         draws = torch.Generator(self.device).manual_seed(7919 * self.step + 1)
-        rows = torch.randint(len(pictures), (self.pace.batch,), generator=draws, device=self.device)
+        group = self.pace.together
+        firsts = torch.randint(len(pictures) // group, (self.pace.batch // group,), generator=draws, device=self.device)
+        rows = (group * firsts[:, None] + torch.arange(group, device=self.device)).flatten()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=_half_pays(self.device)), _attention(self.device):
             loss = self.loss(pictures.images[rows], ids[rows], draws)
             loss.backward()
