@@ -42,7 +42,7 @@ class JudgeRecipe:
 JUDGES = {
     "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999, together=4)),
     "small": JudgeRecipe(128, 5, 8, Pace(batch=256, rate=2e-3, steps=2800, warm=100, cool=0.5, keep=0.995, together=4)),
-    "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=3e-3, steps=60, warm=5, keep=0.9, together=2)),
+    "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=1e-2, steps=60, warm=5, keep=0.9, together=2)),
 }
 
 
