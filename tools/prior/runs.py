@@ -76,7 +76,7 @@ class Run(Generic[N]):
         group = self.pace.together
         firsts = torch.randint(len(pictures) // group, (self.pace.batch // group,), generator=draws, device=self.device)
         rows = (group * firsts[:, None] + torch.arange(group, device=self.device)).flatten()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=_half_pays(self.device)), _attention(self.device):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_pays(self.device)), _attention(self.device):
             loss = self.loss(pictures.images[rows], ids[rows], draws)
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -107,9 +107,9 @@ class Run(Generic[N]):
         return made.eval()
 
 
-def _half_pays(device: torch.device) -> bool:
+def half_pays(device: torch.device) -> bool:
     """Whether products in bfloat16 are faster there: on every GPU, and on a CPU that multiplies it."""
-    return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tools.prior import tokens
 from tools.prior.model import TIMES, Prior, alpha_bar
+from tools.prior.runs import half_pays
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def _denoise(prior: Prior, noisy: Tensor, words: list[str], shares: Tensor, scal
     times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
     for t, following in zip(times, [*times[1:], -1], strict=True):
         at = torch.full((2 * len(words),), t, device=noisy.device)
-        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.device.type == "cuda"):
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=half_pays(noisy.device)):
             uncond, worded = prior(torch.cat((noisy, noisy)), at, ids).float().chunk(2)
         left, next_left = float(shares[t]), float(shares[following]) if following >= 0 else 1.0
         clean = uncond + scale * (worded - uncond)
