@@ -22,7 +22,7 @@ from dreamfusion_mesh.records import Shading, Views
 _SMALL_WORDS = frozenset(
     re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
 )
-_MOST_WORDS_SHOWN = 60
+_MOST_WORDS_SHOWN = 200
 
 
 @dataclass(frozen=True, eq=False)

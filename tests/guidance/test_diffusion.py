@@ -199,7 +199,7 @@ def test_the_vocabulary_and_merges_of_the_first_models_are_read(folders, tmp_pat
 def test_words_unknown_to_the_model_are_named(embedded):
     assert embedded.for_prompt("a red mug").warnings == []
     assert embedded.for_prompt("A red MUG with white parts").warnings == []
-    assert embedded.for_prompt("a red dragon-mug with wings").warnings == ["guidance 'embedded' does not know: dragon, wings"]
+    assert embedded.for_prompt("a red dragon-mug with claws").warnings == ["guidance 'embedded' does not know: dragon, claws"]
 
 
 def test_a_prompt_of_unknown_words_alone_is_refused_with_those_known(embedded):
@@ -209,11 +209,11 @@ def test_a_prompt_of_unknown_words_alone_is_refused_with_those_known(embedded):
 
 
 def test_a_prompt_of_too_many_tokens_is_refused_never_cut(embedded):
-    fits = "a red mushroom with white parts and blue parts and green"
-    assert embedded.for_prompt(fits).words.shape == (8, 16, 128)
-    with pytest.raises(BadInput, match=r"has 17 tokens .*at most 16; shorten it by 1"):
-        embedded.for_prompt(f"{fits} parts")
-    with pytest.raises(BadInput, match=r"grey.*at most 16"):
+    fits = "a large striped red mushroom with a white stem on a spotted blue table with green legs and parts"
+    assert embedded.for_prompt(fits).words.shape == (8, 24, 128)
+    with pytest.raises(BadInput, match=r"has 25 tokens .*at most 24; shorten it by 1"):
+        embedded.for_prompt(f"{fits} on")
+    with pytest.raises(BadInput, match=r"grey.*at most 24"):
         load_guidance(GuidanceSettings(textureless_words="a grey grey grey grey clay {prompt}"), "cpu").for_prompt(fits)
 
 
@@ -259,7 +259,7 @@ WORDS = "a red mushroom with white parts"
 def test_the_right_words_guess_a_noisy_picture_better_than_wrong_ones(embedded, wrong):
     picture = _mushroom(RED, WHITE)
     right = _error_under(embedded, WORDS, picture, Shading.ALBEDO)
-    assert right < 0.75 * _error_under(embedded, wrong, picture, Shading.ALBEDO)
+    assert right < 0.85 * _error_under(embedded, wrong, picture, Shading.ALBEDO)
 
 
 def test_the_clay_words_guess_a_clay_picture_better_than_the_coloured_ones(embedded):

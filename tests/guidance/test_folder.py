@@ -153,15 +153,16 @@ def test_a_folder_that_cannot_be_used_is_refused(folder, name, capfd):
 def test_a_vocabulary_larger_than_the_text_encoders_is_refused(folder):
     file = folder / "tokenizer" / "tokenizer.json"
     values = json.loads(file.read_text())
-    values["model"]["vocab"] |= {f"word{index}": 37 + index for index in range(40)}
+    known = len(values["model"]["vocab"])
+    values["model"]["vocab"] |= {f"word{index}": index for index in range(known, 280)}
     file.write_text(json.dumps(values))
-    _refuse(folder, "tokenizer/ has 77 words, text_encoder/ 64")
+    _refuse(folder, "tokenizer/ has 280 words, text_encoder/ 256")
 
 
 def test_words_of_another_width_are_refused(folder):
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    other = CLIPTextConfig(vocab_size=64, hidden_size=24, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    other = CLIPTextConfig(vocab_size=256, hidden_size=24, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
     CLIPTextModel(other).save_pretrained(folder / "text_encoder")
     _refuse(folder, "reads words 16 wide, text_encoder/ makes 24")
 

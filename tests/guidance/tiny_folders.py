@@ -30,7 +30,7 @@ def write_folder(folder, channels=3, made=None, prediction="epsilon", vae=False,
     )
     unet.save_pretrained(folder / "unet")
     text = CLIPTextConfig(
-        vocab_size=64, hidden_size=WIDTH, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=24
+        vocab_size=256, hidden_size=WIDTH, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=24
     )
     CLIPTextModel(text).save_pretrained(folder / "text_encoder")
     DDIMScheduler(beta_schedule="scaled_linear", prediction_type=prediction).save_pretrained(folder / "scheduler")

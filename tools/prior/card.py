@@ -153,8 +153,8 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     names = {"world": "real renders", "prior": "samples"}
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
-        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never showed, each "
-        f"{evaluation['each']} times{guided}.\n",
+        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never showed, drawn "
+        f"{evaluation['each']}-fold{guided}.\n",
         _table(["right", *(names[name] for name in held)], rows),
     ]
     if "nearest" in evaluation:

@@ -1,0 +1,74 @@
+"""The weights that travel with the project are those of their cards, small enough, and as good as their cards say."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamfusion_mesh.guidance.folder import EMBEDDED, fingerprint, open_folder
+from tools.prior import evaluate, held_out, judge, model, tokens
+from tools.prior.assets import chosen, precision, read_preview
+from tools.prior.captions import parse
+from tools.prior.sheet import write_png
+
+PRIOR = Path(str(resources.files("dreamfusion_mesh.guidance"))) / "prior"
+JUDGE = judge.SHIPPED
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    return judge.load(JUDGE)
+
+
+@pytest.mark.parametrize(("folder", "most"), [(PRIOR, 30e6), (JUDGE, 10e6)], ids=["prior", "judge"])
+def test_weights_are_those_of_the_card_and_small(folder, most):
+    card = (folder / "README.md").read_text()
+    weights = sorted(folder.rglob("*.safetensors"))
+    assert weights
+    for file in weights:
+        assert f"| `{file.relative_to(folder).as_posix()}` | `{fingerprint(file)}` |" in card
+    assert sum(file.stat().st_size for file in weights) < most
+    assert not [file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".ckpt", ".pkl")]
+
+
+def test_both_read_the_words_of_the_world():
+    for folder in (PRIOR / "tokenizer", JUDGE):
+        written = (folder / "tokenizer.json").read_text()
+        assert all(f'"{word}": {row}' in written for word, row in tokens.word_ids().items())
+
+
+def test_the_judge_knows_real_renders(eyes):
+    shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
+    assert shares["colour"] >= 0.97
+    assert shares["clay"] >= 0.7
+
+
+def test_samples_of_the_prior_are_told_by_the_judge(eyes):
+    """Fewer samples in fewer steps than the card's figures; a broken swap of files falls to a few percent."""
+    assert open_folder(EMBEDDED) == PRIOR
+    prompts = held_out.prompts()[::3]
+    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0), prompts)
+    assert images.shape == (51, 64, 64, 3)
+    assert shares["colour"] >= 0.8
+    assert shares["kind"] >= 0.5
+
+
+def test_a_perfect_asset_has_the_precision_of_real_renders(eyes, tmp_path):
+    rows = chosen(12)
+    assert len(set(rows)) == 12
+    assert {row % 3 for row in rows} == {0, 1, 2}
+    assert len({parse(held_out.prompts()[row]).scene.thing.kind for row in rows}) == 12
+    right, wrong = rows[0], rows[1]
+    draw = evaluate.world_draws(each=8, seed=3)
+    prompt = [held_out.prompts()[right]]
+    views = torch.cat((draw(prompt, False)[0], draw(prompt, True)[0]))
+    write_png(views, 4, tmp_path / "preview.png", zoom=2)
+    read = read_preview(tmp_path / "preview.png")
+    assert torch.allclose(read, views, atol=1 / 255)
+    good, bad = precision(eyes, {right: read, wrong: read})
+    assert good["prompt"] == prompt[0]
+    assert good["colour"] >= 0.75
+    assert good["textureless"] > bad["textureless"]
+    assert good["taken for"] == prompt[0]
+    assert bad["colour"] == 0
