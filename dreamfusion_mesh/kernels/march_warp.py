@@ -142,6 +142,7 @@ def accumulate(
     made: wp.array2d(dtype=wp.float32),
     start: int,
 ):
+    """made [R, C]: sums of values [S, C] over the samples of each ray, offsets [R + 1]; ray `start` on."""
     r = start + wp.tid()
     first = int(offsets[r])
     last = int(offsets[r + 1])
@@ -159,6 +160,7 @@ def spread(
     made: wp.array2d(dtype=wp.float32),
     start: int,
 ):
+    """made [S, C]: each ray's upstream [R, C] for each of its samples, offsets [R + 1]; ray `start` on."""
     r = start + wp.tid()
     for s in range(int(offsets[r]), int(offsets[r + 1])):
         for c in range(upstream.shape[1]):

@@ -41,7 +41,7 @@ def test_both_read_the_words_of_the_world():
 def test_the_judge_knows_real_renders(eyes):
     shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
     assert shares["colour"] >= 0.97
-    assert shares["clay"] >= 0.7
+    assert shares["clay"] >= 0.7  # wanted are 0.85, and 0.9 of views; the card says what these weights reach
 
 
 def test_samples_of_the_prior_are_told_by_the_judge(eyes):
@@ -69,6 +69,7 @@ def test_a_perfect_asset_has_the_precision_of_real_renders(eyes, tmp_path):
     good, bad = precision(eyes, {right: read, wrong: read})
     assert good["prompt"] == prompt[0]
     assert good["colour"] >= 0.75
-    assert good["textureless"] > bad["textureless"]
+    assert good["textureless"] >= 0.75
     assert good["taken for"] == prompt[0]
     assert bad["colour"] == 0
+    assert bad["textureless"] == 0

@@ -24,7 +24,7 @@ from tools.prior.data import Pictures
 from tools.prior.degrade import degrade
 from tools.prior.runs import Loss, Pace, Run, train
 
-_NAMING = 0.2  # its weight
+_NAMING = 0.2  # weight of the naming of words beside the contrastive loss
 SHIPPED = Path(__file__).with_name("judge_model")  # its weights and card
 FIRST_SHARD = 50_000  # the judge's shards are numbered from here, the prior's from 0
 
