@@ -70,7 +70,8 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         *[f"![{text}]({name})\n*{text}.*\n" for name, text in _SHEETS.items() if (model / name).is_file()],
         "## Limits\n",
         "- Anything outside the lists above is outside what it has seen.\n"
-        "- The judge was trained on the same world: it says how far samples are like it, not how good they are.\n",
+        "- The judge was trained on the same world: it says how far samples are like it, not how good they are. Many of the 153 prompts "
+        "have colours that no other has, so it may pick them by colours alone; the clay figures are those of shape.\n",
         *_files(model),
     ]
     return "\n".join(sections)
@@ -153,8 +154,8 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     names = {"world": "real renders", "prior": "samples"}
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
-        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never showed, drawn "
-        f"{evaluation['each']}-fold{guided}.\n",
+        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "
+        f"showed; pictures each: {evaluation['each']}{guided}.\n",
         _table(["right", *(names[name] for name in held)], rows),
     ]
     if "nearest" in evaluation:
