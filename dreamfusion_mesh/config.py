@@ -26,6 +26,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+MULTIVIEW = 4  # views that a multi-view model sees together
+
+
 class GuidanceSettings(Settings):
     """Score distillation from one frozen diffusion model."""
 
@@ -40,6 +43,7 @@ class GuidanceSettings(Settings):
     front_degrees: Annotated[float, Field(gt=0, lt=90)] = 45.0  # half-width of "front view", and of "back view"
     overhead_degrees: Annotated[float, Field(gt=0, lt=90)] = 50.0
     half_precision: bool = True  # on CUDA, inside the model alone
+    multiview: bool = False  # a step's four views seen together, their cameras told: by models made for it, the embedded one among them
 
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:
@@ -204,6 +208,15 @@ class RunConfig(Settings):
     texture: TextureSettings = TextureSettings()
     asset: AssetSettings = AssetSettings()
     audit: AuditSettings = AuditSettings()
+
+    @model_validator(mode="after")
+    def _together(self) -> RunConfig:
+        if self.guidance.multiview and not self.coarse.views == self.fine.views == MULTIVIEW:
+            raise ValueError(
+                f"guidance.multiview: {MULTIVIEW} views are seen together, and a step has coarse.views {self.coarse.views} and fine.views "
+                f"{self.fine.views}: set both to {MULTIVIEW}"
+            )
+        return self
 
 
 def preset_names() -> list[str]:

@@ -121,7 +121,7 @@ class OracleScore:
     """
 
     def __init__(self, shape: Shape, size: int = 64, spread: float = 0.05) -> None:
-        self.shape, self.size, self.spread = shape, size, spread
+        self.shape, self.size, self.spread, self.together = shape, size, spread, 1
         ramp = torch.linspace(0, 1, 1001)[1:]
         self.alpha_bar = torch.cos(ramp * 0.998 * torch.pi / 2) ** 2
         self.warnings: list[str] = []

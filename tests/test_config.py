@@ -69,6 +69,7 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
         ("demo", ["views.distance=[3, 2]"], "the first value is the lower one"),
         ("demo", ["texture.size=1000"], "texture.size"),
         ("demo", ["raster.backend=magic"], "raster.backend"),
+        ("demo", ["guidance.multiview=true", "coarse.views=4"], "coarse.views 4 and fine.views 2: set both to 4"),
     ],
 )
 def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], said: str) -> None:
@@ -76,6 +77,10 @@ def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], sai
         load_config(preset, changes)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_multi_view_step_has_four_views() -> None:
+    assert load_config("demo", ["guidance.multiview=true", "coarse.views=4", "fine.views=4"]).guidance.multiview
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "just words", "3: 4", "a: [", "!!python/object/apply:os.getcwd []"])

@@ -166,7 +166,7 @@ class FaultyScore:
     """A score that turns to NaN after `good` questions."""
 
     def __init__(self, inner, good: int) -> None:
-        self.alpha_bar, self.size, self.encode = inner.alpha_bar, inner.size, inner.encode
+        self.alpha_bar, self.size, self.together, self.encode = inner.alpha_bar, inner.size, inner.together, inner.encode
         self.inner, self.left = inner, good
 
     def score(self, noisy, t, views):

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.folder import EMBEDDED, fingerprint, licence_of, open_folder, parts_of, weight_files
-from dreamfusion_mesh.guidance.loading import check_sizes, load_networks, load_schedule, load_tokenizer
+from dreamfusion_mesh.guidance.loading import check_sizes, load_networks, load_schedule, load_tokenizer, sees_together
+from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, ask, camera_numbers, span_views
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
 from dreamfusion_mesh.guidance.sds import Prediction, convert, guide, rescale
 from dreamfusion_mesh.records import Shading, Views
@@ -34,6 +35,7 @@ class DiffusionGuidance:
     patch             pixels a side that a pixel-space model folds into its channels; 0 for a latent model
     size              pixels a side of the images the model looks at
     limit             tokens a prompt may have, the start and end marks included
+    takes_cameras     whether it is a multi-view model, which may be told cameras and see four views together
     """
 
     settings: GuidanceSettings
@@ -47,6 +49,7 @@ class DiffusionGuidance:
     patch: int
     size: int
     limit: int
+    takes_cameras: bool
 
     @property
     def name(self) -> str:
@@ -90,10 +93,17 @@ class DiffusionGuidance:
         return (mean - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
 
     @torch.no_grad()
-    def predict(self, noisy: Tensor, t: Tensor, words: Tensor) -> Tensor:
-        """The U-Net's own prediction [B, C, h, h] at noisy [B, C, h, h], t [B] int64, words [B, L, D]; half precision stays in here."""
+    def predict(self, noisy: Tensor, t: Tensor, words: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
+        """The U-Net's own prediction [B, C, h, h] at noisy [B, C, h, h], t [B] int64, words [B, L, D]; half precision stays in here.
+
+        cameras [B, 5] and views, for multi-view models, are as in `multiview.ask`; without them each image is seen alone.
+        """
         kind = self.unet.dtype
-        answer = self.unet(noisy.to(kind), t, encoder_hidden_states=words.to(kind)).sample
+        if self.takes_cameras:
+            told = noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras
+            answer = ask(self.unet, noisy.to(kind), t, words.to(kind), told.to(kind), views)
+        else:
+            answer = self.unet(noisy.to(kind), t, encoder_hidden_states=words.to(kind)).sample
         return answer[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
 
     @torch.no_grad()
@@ -146,19 +156,28 @@ class PromptedGuidance:
         """Pixels a side."""
         return self.model.size
 
+    @property
+    def together(self) -> int:
+        """Views of one object that are seen together."""
+        return MULTIVIEW if self.model.settings.multiview else 1
+
     def encode(self, images: Tensor) -> Tensor:
         """See DiffusionGuidance.encode."""
         return self.model.encode(images)
 
     @torch.no_grad()
     def score(self, noisy: Tensor, t: Tensor, views: Views) -> Tensor:
-        """Guided eps_hat shaped like `noisy` [B, C, h, h] at t [B] int64, worded for each of `views`; one call of the U-Net for all."""
+        """Guided eps_hat shaped like `noisy` [B, C, h, h] at t [B] int64, worded for each of `views`; one call of the U-Net for all.
+
+        B is a multiple of `together`.
+        """
         settings, cameras = self.model.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
         rows = rows + len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
         text = self.words[rows]
         pair = torch.cat((self.null.expand_as(text), text))
-        uncond, worded = self.model.predict(torch.cat((noisy, noisy)), torch.cat((t, t)), pair).chunk(2)
+        told = camera_numbers(cameras.azimuth, cameras.elevation).repeat(2, 1) if self.together > 1 else None
+        uncond, worded = self.model.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), pair, told, self.together).chunk(2)
         guided = rescale(guide(uncond, worded, settings.scale), worded, settings.rescale)
         return convert(guided, noisy, self.alpha_bar[t], self.model.prediction, "epsilon")
 
@@ -175,6 +194,11 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> Dif
     tokenizer = load_tokenizer(model, folder)
     half = settings.half_precision and device.type == "cuda"
     unet, text_encoder, vae = load_networks(model, folder, torch.float16 if half else torch.float32)
+    takes_cameras = sees_together(model, folder, unet.config)
+    if takes_cameras:
+        span_views(unet)
+    elif settings.multiview:
+        raise BadInput(f"guidance {model!r}: is not a multi-view model; set guidance.multiview=false, or name one that is")
     patch, size = check_sizes(model, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
     return DiffusionGuidance(
         settings=settings,
@@ -188,6 +212,7 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> Dif
         patch=patch,
         size=size,
         limit=min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length),
+        takes_cameras=takes_cameras,
     )
 
 

@@ -18,6 +18,7 @@ import yaml
 from dreamfusion_mesh.errors import BadInput
 
 EMBEDDED = "embedded"
+INDEX = "model_index.json"
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler")  # and vae, where the model works on latents
 _LAYOUT = f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in PARTS)}"
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
@@ -37,6 +38,7 @@ def open_folder(model: str) -> Path:
     for part in PARTS:
         if not (folder / part).is_dir():
             raise BadInput(f"guidance {model!r}: has no {part}/; {_LAYOUT}")
+    _stays_inside(model, folder, folder / INDEX)
     for part in parts_of(folder):
         _stays_inside(model, folder, folder / part)
         if part in _STEMS:
@@ -108,13 +110,13 @@ def one_line(error: BaseException) -> str:
 
 def _stays_inside(model: str, folder: Path, place: Path) -> None:
     root = folder.resolve()
-    for above, folders, files in os.walk(place):
-        for path in (Path(above), *(Path(above) / name for name in (*folders, *files))):
-            if not path.resolve().is_relative_to(root):
-                raise BadInput(
-                    f"guidance {model!r}: {path.relative_to(folder)} points out of the folder; put the real file there "
-                    "(a hub's cache holds links: download with a local folder named instead)"
-                )
+    below = (Path(above) / name for above, folders, files in os.walk(place) for name in (*folders, *files))
+    for path in (place, *below):
+        if not path.resolve().is_relative_to(root):
+            raise BadInput(
+                f"guidance {model!r}: {path.relative_to(folder)} points out of the folder; put the real file there "
+                "(a hub's cache holds links: download with a local folder named instead)"
+            )
 
 
 def _shards(model: str, folder: Path, index: Path) -> list[Path]:

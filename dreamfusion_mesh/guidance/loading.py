@@ -11,15 +11,17 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.folder import one_line, parts_of, read_json
+from dreamfusion_mesh.guidance.folder import INDEX, one_line, parts_of, read_json
+from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS
 from dreamfusion_mesh.guidance.sds import Prediction
 
 _KINDS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 _CONDITIONS = {  # what a U-Net may ask for beside noise, time and words
     "addition_embed_type": (None, "text"),
     "encoder_hid_dim_type": (None, "text_proj"),
-    "class_embed_type": (None,),
+    "class_embed_type": (None, "projection"),  # the latter of a multi-view model's cameras, and of nothing else
     "num_class_embeds": (None,),
 }
 
@@ -112,6 +114,20 @@ def check_sizes(model: str, unet: Any, text: Any, tokenizer: Any, vae: Any | Non
     if not isinstance(side, int) or side < 1:
         raise BadInput(f"{who}unet/config.json has sample_size {side!r}; expected one whole number, the side of a square")
     return patch, side * scale
+
+
+def sees_together(model: str, folder: Path, unet: Any) -> bool:
+    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras, as model_index.json says. Raises BadInput."""
+    if unet.class_embed_type is None:
+        return False
+    views = read_json(model, folder, INDEX).get("multiview")
+    numbers = unet.projection_class_embeddings_input_dim
+    if (views, numbers) != (MULTIVIEW, CAMERA_NUMBERS):
+        raise BadInput(
+            f"guidance {model!r}: unet/config.json has class_embed_type 'projection' of {numbers!r} numbers and {INDEX} multiview "
+            f"{views!r}: it needs more than the prompt, and cameras only where these are {CAMERA_NUMBERS} and {MULTIVIEW}; not supported"
+        )
+    return True
 
 
 def _check_kinds(model: str, configs: dict[str, dict[str, Any]]) -> None:

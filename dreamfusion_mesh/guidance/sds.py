@@ -26,6 +26,7 @@ class ScoreModel(Protocol):
 
     alpha_bar  [T]  share of signal variance left at each time, on the model's device
     size            pixels a side of the images it looks at
+    together        images in a row that it sees together, and that therefore share their time
     """
 
     @property
@@ -33,6 +34,9 @@ class ScoreModel(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def together(self) -> int: ...
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, H, W, 3] in [0, 1] to latents [B, ...], differentiable."""
@@ -129,9 +133,14 @@ def timestep_range(progress: float, t_min: Span, t_max: Span, count: int) -> tup
     return low, max(low, high)
 
 
-def draw_timesteps(low: int, high: int, batch: int, draws: torch.Generator) -> Tensor:
-    """[batch] int64 on the CPU, uniform over low..high, both included."""
-    return torch.randint(low, high + 1, (batch,), generator=draws)
+def draw_timesteps(low: int, high: int, batch: int, draws: torch.Generator, together: int = 1) -> Tensor:
+    """[batch] int64 on the CPU, uniform over low..high, both included; the same for each `together` in a row.
+
+    Raises ValueError unless `batch` is a multiple of `together`.
+    """
+    if batch % together:
+        raise ValueError(f"batch: {batch} images, expected a multiple of the {together} that are seen together")
+    return torch.randint(low, high + 1, (batch // together,), generator=draws).repeat_interleave(together)
 
 
 def sds_loss(
@@ -161,7 +170,7 @@ def distill(
     progress: float,
     draws: torch.Generator,
 ) -> Distilled:
-    """Ask `model` once about images [B, H, W, 3] in [0, 1] rendered from `views`, at one random time and noise a view.
+    """Ask `model` once about images [B, H, W, 3] in [0, 1] rendered from `views`, each at a random time and noise.
 
     t_min and t_max are spans over the run as shares of all times, progress is in [0, 1]. Times, then noise, are drawn from `draws` on the
     CPU. The loss is that of `sds_loss` in the model's latents: not normalised by their number. Raises ValueError unless there is
@@ -171,7 +180,7 @@ def distill(
         raise ValueError(f"images: {len(images)} of them, expected one for each of {len(views)} views")
     latents = model.encode(images)
     low, high = timestep_range(progress, t_min, t_max, len(model.alpha_bar))
-    t = draw_timesteps(low, high, len(latents), draws).to(latents.device)
+    t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
     noise = torch.randn(latents.shape, generator=draws).to(latents)
     residual = _residual(latents, lambda noisy, time: model.score(noisy, time, views), model.alpha_bar, t, noise)
     size = float(residual.square().mean().sqrt())

@@ -10,6 +10,7 @@ from tiny_folders import edit_json, write_folder
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.multiview import camera_numbers
 from dreamfusion_mesh.guidance.sds import distill
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views, turntable
@@ -29,6 +30,7 @@ def folders(tmp_path_factory):
         "folded": write_folder(place / "folded", channels=12),
         "variance": write_folder(place / "variance", made=6),
         "latent": write_folder(place / "latent", channels=4, vae=True),
+        "together": write_folder(place / "together", multiview=True),
     }
 
 
@@ -94,6 +96,74 @@ def test_each_view_gets_its_own_words_whatever_the_batch(folders):
     bare, worded = score.model.predict(noisy, t, null.expand_as(words)), score.model.predict(noisy, t, words)
     torch.testing.assert_close(got, bare + settings.scale * (worded - bare), rtol=1e-4, atol=1e-5)
     assert len({tuple(row.flatten().tolist()) for row in got}) == 5
+
+
+def test_views_seen_together_answer_for_one_another_and_for_no_others(folders):
+    noisy, t, views = _normal(8, 3, 8, 8), torch.full((8,), 500), _views(8)
+    other = noisy.clone()
+    other[1] += 1
+    moved = {}
+    for together in (False, True):
+        score = _load(folders["together"], multiview=together).for_prompt("a red mug")
+        change = (score.score(other, t, views) - score.score(noisy, t, views)).flatten(1).abs().amax(1)
+        moved[together] = (change > 1e-6).tolist()
+    assert moved[False] == [False, True, *[False] * 6]
+    assert moved[True] == [True] * 4 + [False] * 4
+
+
+def test_four_equal_views_are_seen_together_as_each_is_alone(folders):
+    """Attention over four copies of a sequence weighs each place by a quarter four times."""
+    model = _load(folders["together"])
+    noisy, t, words = (
+        _normal(1, 3, 8, 8).expand(4, -1, -1, -1),
+        torch.full((4,), 300),
+        model.for_prompt("a red mug").words[:1].expand(4, -1, -1),
+    )
+    cameras = camera_numbers(torch.tensor([0.7]), torch.tensor([0.2])).expand(4, -1)
+    alone, together = (model.predict(noisy, t, words, cameras, views) for views in (1, 4))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    untold = model.predict(noisy, t, words)
+    torch.testing.assert_close(untold, model.predict(noisy, t, words, torch.zeros(4, 5)))
+    assert (untold - alone).abs().max() > 1e-3
+
+
+def test_the_order_of_views_seen_together_does_not_matter(folders):
+    score = _load(folders["together"], multiview=True).for_prompt("a red mug")
+    order = torch.tensor([2, 0, 3, 1])
+    azimuth, elevation, far, wide = torch.tensor([0.1, 1.7, 3.2, 4.8]), torch.tensor([0.1, 0.3, 1.2, -0.1]), *torch.full((2, 4), 2.6)
+    first, second = (
+        plain_views(orbit(azimuth[rows], elevation[rows], far, wide / 4, 8, 8), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
+        for rows in (torch.arange(4), order)
+    )
+    noisy, t = _normal(4, 3, 8, 8), torch.full((4,), 500)
+    torch.testing.assert_close(score.score(noisy, t, first)[order], score.score(noisy[order], t, second), rtol=1e-4, atol=1e-5)
+
+
+def test_cameras_are_told_apart_up_to_the_poles_and_turns_are_not():
+    azimuth = torch.tensor([0.0, 1.0, 1.0 + 2 * math.pi, 0.0, 1.0])
+    elevation = torch.tensor([0.3, 0.3, 0.3, math.pi / 2, math.pi / 2])
+    told = camera_numbers(azimuth, elevation)
+    assert told.shape == (5, 5)
+    assert torch.allclose(told[1], told[2], atol=1e-6)
+    apart = torch.cdist(told, told)[[0, 1, 3, 4]][:, [0, 1, 3, 4]]
+    assert (apart + torch.eye(4) > 0.5).all()
+    positions = orbit(azimuth, elevation, torch.ones(5), torch.ones(5), 8, 8).to_world[:, :3, 3]
+    assert torch.allclose(told[:, :3], positions, atol=1e-6)
+
+
+def test_views_seen_together_share_their_times_and_come_in_fours(folders):
+    score = _load(folders["together"], multiview=True).for_prompt("a red mug")
+    draws = torch.Generator().manual_seed(5)
+    step = distill(score, torch.full((8, 16, 16, 3), 0.5), _views(8), "uniform", (0.02, 0.02), (0.98, 0.98), 0.5, draws)
+    assert step.t.reshape(2, 4).unique(dim=1).shape == (2, 1)
+    assert step.t[0] != step.t[4]
+    with pytest.raises(ValueError, match="multiple of the 4"):
+        distill(score, torch.full((2, 16, 16, 3), 0.5), _views(2), "uniform", (0.02, 0.02), (0.98, 0.98), 0.5, draws)
+
+
+def test_a_model_that_sees_no_views_together_is_refused_where_that_is_asked(folders):
+    with pytest.raises(BadInput, match=r"is not a multi-view model; set guidance.multiview=false"):
+        _load(folders["epsilon"], multiview=True)
 
 
 def test_a_learned_variance_is_left_aside(folders):

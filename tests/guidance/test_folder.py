@@ -120,6 +120,10 @@ CASES = {
     "channels of another size": (_edit("unet/config.json", in_channels=12, out_channels=12), "unet/ cannot be loaded"),
     "extra conditions": (_edit("unet/config.json", addition_embed_type="text_time"), "addition_embed_type 'text_time'"),
     "classes": (_edit("unet/config.json", num_class_embeds=10), "num_class_embeds 10"),
+    "pictures beside words": (
+        _edit("unet/config.json", class_embed_type="projection", projection_class_embeddings_input_dim=16),
+        "cannot be loaded|lacks 4 tensors",
+    ),
     "no size": (_edit("unet/config.json", sample_size=[8, 16]), "sample_size"),
     "flow matching": (_edit(SCHEDULER, beta_schedule=None, shift=3.0), "not flow matching"),
     "unknown prediction": (_edit(SCHEDULER, prediction_type="flow"), r"prediction_type 'flow'; epsilon, v_prediction, sample"),
@@ -174,6 +178,26 @@ def test_channels_that_fit_nothing_are_refused(tmp_path, channels, made, pattern
 
 def test_a_vae_of_another_model_is_refused(tmp_path):
     _refuse(write_folder(tmp_path / "odd", 3, vae=True), "takes 3 channels, vae/ makes 4")
+
+
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (
+            _edit("model_index.json", multiview=6),
+            "class_embed_type 'projection' of 5 numbers and model_index.json multiview 6.*not supported",
+        ),
+        (_edit("model_index.json", multiview=None), "multiview None.*not supported"),
+        (_drop("model_index.json"), "model_index.json is missing"),
+        (_write("model_index.json", b"[4]"), "holds a list, expected an object"),
+        (_link_out("model_index.json"), "model_index.json points out of the folder"),
+    ],
+)
+def test_a_u_net_that_takes_more_than_words_has_to_be_a_multi_view_model(tmp_path, change, pattern):
+    folder = write_folder(tmp_path / "together", multiview=True)
+    load_guidance(GuidanceSettings(model=str(folder)), "cpu")
+    change(folder)
+    _refuse(folder, pattern)
 
 
 def test_no_folder_and_a_file_are_told_apart(tmp_path):

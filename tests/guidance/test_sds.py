@@ -148,7 +148,7 @@ class _Score:
     """A ScoreModel of Gaussian data whose latents are the images themselves."""
 
     size = 4
-    alpha_bar = ALPHA_BAR
+    alpha_bar, together = ALPHA_BAR, 1
 
     def __init__(self, spoil=0.0):
         self.spoil, self.seen = spoil, []

@@ -19,5 +19,5 @@ def shards(tmp_path_factory):
     """A folder with two shards of 32 pictures."""
     folder = tmp_path_factory.mktemp("shards")
     for number in range(2):
-        write_shard(*make_shard(number, "cpu", scenes=4, supersample=1), folder / f"shard-{number:05d}.safetensors")
+        write_shard(make_shard(number, "cpu", scenes=4, supersample=1), folder / f"shard-{number:05d}.safetensors")
     return folder

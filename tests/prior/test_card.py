@@ -17,7 +17,14 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
     export(Prior(RECIPES["tiny"].size), tmp_path)
     write_rows([{"step": 1234, "loss": 0.5678, "images": 91011}], tmp_path / "loss.csv")
     world = {name: 0.99 for name in SHARES}
-    measured = {"each": 4, "scale": 3.0, "world": world, "prior": SHARES, "nearest": {"least": 0.123, "median": 0.234, "renders": 4242}}
+    measured = {
+        "each": 4,
+        "scale": 3.0,
+        "world": world,
+        "prior": SHARES,
+        "multiview": world | {"view": 0.678},
+        "nearest": {"least": 0.123, "median": 0.234, "renders": 4242},
+    }
     asset = {"prompt": "a red mug", "colour": 0.375, "textureless": 0.625, "taken for": "a pink cup", "clay taken for": "bucket"}
     assets = {"colour": 0.391, "textureless": 0.417, "assets": [asset]}
     (tmp_path / "nearest.png").touch()
@@ -37,6 +44,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "84.5%",
         "95.6%",
         "40.1%",
+        "67.8%",
         "0.123",
         "4242",
         "39.1%",
@@ -60,10 +68,11 @@ def test_what_was_not_measured_is_not_said(tmp_path):
 
 def test_the_judges_card_holds_its_hash_and_what_it_makes_of_real_renders_alone(tmp_path):
     recipe = judge.JUDGES["tiny"]
-    judge.export(judge.Judge(recipe.width, recipe.layers, recipe.patch), tmp_path)
+    judge.export(judge.Judge(recipe.channels, recipe.width, recipe.layers), tmp_path)
     write_rows([{"step": 1234, "loss": 0.5678, "images": 91011}], tmp_path / "loss.csv")
     measured = {"each": 4, "scale": 3.0, "world": dict.fromkeys(SHARES, 0.991), "prior": SHARES}
     card = write_judge_card(tmp_path, tmp_path, measured, "on a bench")
-    assert f"| `model.safetensors` | `{hashlib.sha256((tmp_path / 'model.safetensors').read_bytes()).hexdigest()}` |" in card
-    assert all(figure in card for figure in ("99.1%", "1234 steps", "patches of 16 pixels", "on a bench"))
+    for name in ("image/model.safetensors", "text/model.safetensors"):
+        assert f"| `{name}` | `{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}` |" in card
+    assert all(figure in card for figure in ("99.1%", "1234 steps", "8, 16, 32 channels", "on a bench"))
     assert "51.2%" not in card

@@ -7,11 +7,13 @@ import math
 import pytest
 import torch
 
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from tools.prior import evaluate, held_out, judge, model, tokens
 from tools.prior.captions import caption_of, parse
 from tools.prior.data import Pictures, read_shard
 from tools.prior.degrade import _compress, degrade
 from tools.prior.judge import JUDGES, choose, contrastive, cut_views, start_run
+from tools.prior.kinds import KINDS
 from tools.prior.runs import train
 
 TINY = JUDGES["tiny"]
@@ -23,7 +25,7 @@ def draws(seed=0):
 
 
 def test_spoiling_is_the_seeds_alone_and_keeps_the_picture(shards):
-    images = read_shard(shards / "shard-00000.safetensors")[0].float() / 255
+    images = read_shard(shards / "shard-00000.safetensors").images.float() / 255
     spoilt = degrade(images, draws(3))
     assert torch.equal(spoilt, degrade(images, draws(3)))
     assert not torch.equal(spoilt, degrade(images, draws(4)))
@@ -60,6 +62,19 @@ def test_views_are_cut_at_the_comma():
     assert torch.equal(cut_views(ids, torch.zeros(3, dtype=torch.bool)), ids)
 
 
+def test_views_are_turned_and_kinds_found():
+    texts = ["a red mug, side view", "the big car with red parts on a blue box, overhead view"]
+    turned, own = judge.turn_views(tokens.encode(texts))
+    assert own.tolist() == [1, 3]
+    for row, text in enumerate(texts):
+        bare = text.rsplit(",", 1)[0]
+        assert torch.equal(turned[row], tokens.encode([bare + suffix for suffix in VIEW_SUFFIXES]))
+    kinds = list(KINDS)
+    words = [word for kind in kinds for word in KINDS[kind].words]
+    rows = judge.kind_rows(tokens.encode([f"a red {word} on a blue table" for word in words]))
+    assert [kinds[row] for row in rows.tolist()] == [kind for kind in kinds for _ in KINDS[kind].words]
+
+
 def test_a_short_run_retrieves_its_pictures_and_resumes_bit_for_bit(tmp_path, shards):
     recipe = dataclasses.replace(TINY, pace=dataclasses.replace(TINY.pace, steps=60))
     straight = start_run(tmp_path / "straight", recipe, CPU)
@@ -80,34 +95,41 @@ def test_a_short_run_retrieves_its_pictures_and_resumes_bit_for_bit(tmp_path, sh
     images = pictures.images.float() / 255
     chosen = [options[row] for row in choose(straight.averaged(), images, options)]
     right = sum(a == b for a, b in zip(chosen, phrases, strict=True)) / len(phrases)
-    untrained = [options[row] for row in choose(judge.Judge(TINY.width, TINY.layers, TINY.patch), images, options)]
+    untrained = [options[row] for row in choose(judge.Judge(TINY.channels, TINY.width, TINY.layers), images, options)]
     by_chance = sum(a == b for a, b in zip(untrained, phrases, strict=True)) / len(phrases)
     assert right > by_chance + 0.25
 
 
-def test_the_folder_is_a_clip_model(tmp_path):
-    from transformers import CLIPModel
+def test_the_folder_holds_two_towers_as_transformers_reads_them(tmp_path):
+    from transformers import CLIPTextModelWithProjection, ResNetForImageClassification
 
     torch.manual_seed(0)
-    made = judge.Judge(TINY.width, TINY.layers, TINY.patch)
+    made = judge.Judge(TINY.channels, TINY.width, TINY.layers)
+    made.pictures(torch.rand(8, 64, 64, 3, generator=draws(1)))  # moves the normalisations' means
     judge.export(made, tmp_path)
-    clip = CLIPModel.from_pretrained(str(tmp_path), use_safetensors=True)
-    assert {value.dtype for value in clip.parameters()} == {torch.float16}
-    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json"] * 4 + [".safetensors"]
+    image = ResNetForImageClassification.from_pretrained(str(tmp_path / "image"), use_safetensors=True)
+    text = CLIPTextModelWithProjection.from_pretrained(str(tmp_path / "text"), use_safetensors=True)
+    assert {value.dtype for tower in (image, text) for value in tower.parameters()} == {torch.float16}
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".json", ".safetensors"}
     again, images = judge.load(tmp_path), torch.rand(2, 64, 64, 3, generator=draws())
     half = made.half().float().eval()
     ids = tokens.encode(["a red mug", "a cake, front view"])
     with torch.no_grad():
+        pixels = 2 * images.permute(0, 3, 1, 2) - 1
+        seen = torch.nn.functional.normalize(image.float().eval()(pixel_values=pixels).logits, dim=1)
+        assert torch.allclose(again.pictures(images), seen, atol=1e-5)
+        read = torch.nn.functional.normalize(text.float().eval()(input_ids=ids).text_embeds, dim=1)
+        assert torch.allclose(again.texts(ids), read, atol=1e-5)
         assert torch.allclose(again.pictures(images), half.pictures(images), atol=1e-6)
         assert torch.allclose(again.texts(ids), half.texts(ids), atol=1e-6)
-    shape = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    shape = json.loads((tmp_path / "image" / "preprocessor_config.json").read_text())
     assert (shape["size"], shape["image_mean"], shape["image_std"]) == ({"height": 64, "width": 64}, [0.5] * 3, [0.5] * 3)
 
 
 def test_the_full_judge_is_under_ten_megabytes(tmp_path):
     recipe = JUDGES["full"]
-    judge.export(judge.Judge(recipe.width, recipe.layers, recipe.patch), tmp_path)
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 10e6
+    judge.export(judge.Judge(recipe.channels, recipe.width, recipe.layers), tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) < 10e6
 
 
 class Oracle(torch.nn.Module):
@@ -195,3 +217,10 @@ def test_a_written_prior_is_loaded_to_be_evaluated(tmp_path):
     images, captions = draw(["a red mug"], True)
     assert images.shape == (2, 64, 64, 3)
     assert captions == ["a grey clay mug, front view", "a grey clay mug, side view"]
+    _, captions = evaluate.prior_draws(again, each=1, seed=1, scale=2.0)(["a red mug", "a cake"], False)
+    assert captions == ["a red mug, front view", "a cake, side view"]
+    alone, together = (evaluate.prior_draws(again, 4, 1, 2.0, joint)(["a red mug"], False) for joint in (False, True))
+    assert alone[1] == together[1]
+    assert not torch.equal(alone[0], together[0])
+    with pytest.raises(ValueError, match="multiple of the 4"):
+        evaluate.prior_draws(again, 2, 1, 2.0, together=True)

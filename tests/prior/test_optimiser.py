@@ -47,7 +47,7 @@ def test_tables_ends_and_vectors_step_as_adam_does():
     assert all(value.grad is None for value in network.parameters())
 
 
-@pytest.mark.parametrize("network", [Prior(RECIPES["tiny"].size), Judge(JUDGES["tiny"].width, 1, 16)], ids=["prior", "judge"])
+@pytest.mark.parametrize("network", [Prior(RECIPES["tiny"].size), Judge(JUDGES["tiny"].channels, 32, 1)], ids=["prior", "judge"])
 def test_maps_are_matrices_and_tables_are_not(network):
     optimiser = Optimiser(network, fused=False)
     names = {name for name, _ in network.named_parameters()}

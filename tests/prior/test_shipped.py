@@ -33,7 +33,7 @@ def test_weights_are_those_of_the_card_and_small(folder, most):
 
 
 def test_both_read_the_words_of_the_world():
-    for folder in (PRIOR / "tokenizer", JUDGE):
+    for folder in (PRIOR / "tokenizer", JUDGE / "text"):
         written = (folder / "tokenizer.json").read_text()
         assert all(f'"{word}": {row}' in written for word, row in tokens.word_ids().items())
 
@@ -41,7 +41,8 @@ def test_both_read_the_words_of_the_world():
 def test_the_judge_knows_real_renders(eyes):
     shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
     assert shares["colour"] >= 0.97
-    assert shares["clay"] >= 0.7  # wanted are 0.85, and 0.9 of views; the card says what these weights reach
+    assert shares["clay"] >= 0.85
+    assert shares["view"] >= 0.8
 
 
 def test_samples_of_the_prior_are_told_by_the_judge(eyes):
@@ -51,7 +52,16 @@ def test_samples_of_the_prior_are_told_by_the_judge(eyes):
     shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0), prompts)
     assert images.shape == (51, 64, 64, 3)
     assert shares["colour"] >= 0.8
-    assert shares["kind"] >= 0.5
+    assert shares["kind"] >= 0.7
+    assert shares["clay"] >= 0.4
+
+
+def test_four_views_seen_together_are_told_by_the_judge(eyes):
+    prompts = held_out.prompts()[::16]
+    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 4, 6, 3.0, together=True), prompts)
+    assert images.shape == (40, 64, 64, 3)
+    assert shares["colour"] >= 0.8
+    assert shares["kind"] >= 0.7
 
 
 def test_a_perfect_asset_has_the_precision_of_real_renders(eyes, tmp_path):

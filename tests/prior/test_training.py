@@ -10,7 +10,8 @@ from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.diffusion import load_guidance
 from dreamfusion_mesh.guidance.folder import fingerprint
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
+from dreamfusion_mesh.guidance.multiview import ask, camera_numbers
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, view_words
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views, random_views
 from dreamfusion_mesh.render.raster import resolve_rasterizer
@@ -44,27 +45,38 @@ def same(first, second):
 
 
 def test_shards_are_their_numbers_alone_and_read_back(tmp_path):
-    images, captions = make_shard(5, "cpu", scenes=2, supersample=1)
-    again, _ = make_shard(5, "cpu", scenes=2, supersample=1)
-    other, _ = make_shard(6, "cpu", scenes=2, supersample=1)
-    assert torch.equal(images, again)
-    assert not torch.equal(images, other)
-    assert images.shape == (16, 64, 64, 3)
-    write_shard(images, captions, tmp_path / "shard-00005.safetensors")
-    read, said = read_shard(tmp_path / "shard-00005.safetensors")
-    assert torch.equal(read, images)
-    assert said == captions
-    assert len({parse(caption).scene.thing.kind for caption in captions}) <= 2
+    shard, again, other = (make_shard(number, "cpu", scenes=2, supersample=1) for number in (5, 5, 6))
+    assert torch.equal(shard.images, again.images)
+    assert not torch.equal(shard.images, other.images)
+    assert shard.images.shape == (16, 64, 64, 3)
+    write_shard(shard, tmp_path / "shard-00005.safetensors")
+    read = read_shard(tmp_path / "shard-00005.safetensors")
+    assert torch.equal(read.images, shard.images)
+    assert torch.equal(read.angles, shard.angles)
+    assert read.captions == shard.captions
+    assert len({parse(caption).scene.thing.kind for caption in shard.captions}) <= 2
     assert [file.name for file in tmp_path.iterdir()] == ["shard-00005.safetensors"]
+
+
+def test_four_in_a_row_stand_evenly_around_one_scene_and_are_captioned_by_their_angles():
+    shard = make_shard(7, "cpu", scenes=6, supersample=1)
+    azimuth, elevation = shard.angles.unbind(1)
+    turns = torch.remainder(azimuth.reshape(-1, 4).diff(dim=1), 2 * torch.pi)
+    assert torch.allclose(turns, torch.full_like(turns, torch.pi / 2), atol=1e-5)
+    settings = GuidanceSettings()
+    words = view_words(azimuth, elevation, settings.front_degrees, settings.overhead_degrees)
+    assert words.tolist() == [parse(caption).view for caption in shard.captions]
+    scenes = [parse(caption).scene.bare() for caption in shard.captions]
+    assert all(len(set(scenes[first : first + 8])) == 1 for first in range(0, len(scenes), 8))
 
 
 def test_pictures_take_up_shards_as_they_come(tmp_path):
     pictures = Pictures(tmp_path, "cpu")
     assert not pictures.refresh()
     for number in (0, 1):
-        write_shard(*make_shard(number, "cpu", scenes=1, supersample=1), shard_file(tmp_path, number))
+        write_shard(make_shard(number, "cpu", scenes=1, supersample=1), shard_file(tmp_path, number))
         assert pictures.refresh()
-        assert len(pictures) == len(pictures.images) == 8 * (number + 1)
+        assert len(pictures) == len(pictures.images) == len(pictures.angles) == 8 * (number + 1)
     assert not pictures.refresh()
 
 
@@ -118,11 +130,11 @@ def test_the_loss_is_the_weighted_error_of_the_clean_image():
     t = torch.tensor([10, 500, 990])
     seen = {}
 
-    def off_by_a_half(noisy, times, ids):
+    def off_by_a_half(noisy, times):
         seen["noisy"] = noisy
         return clean + 0.5
 
-    loss = loss_of(off_by_a_half, clean, torch.zeros(3, 1), t, noise, shares)
+    loss = loss_of(off_by_a_half, clean, t, noise, shares)
     expected = torch.stack([(1 / (1 - shares[i])).clamp(max=5.0) * 0.25 for i in t]).mean()
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
     assert seen["noisy"][2] == pytest.approx(noise[2] * (1 - shares[990]).sqrt() + clean[2] * shares[990].sqrt(), abs=1e-6)
@@ -150,15 +162,21 @@ def test_thirty_steps_lower_the_loss_of_a_fixed_batch(tmp_path, shards):
     ids = tokens.encode(pictures.captions)
     draws = torch.Generator().manual_seed(1)
     clean = run.network.fold(pictures.images[:16])
-    fixed = (clean, ids[:16], torch.randint(TIMES, (16,), generator=draws), torch.randn(clean.shape, generator=draws), alpha_bar())
-    with torch.no_grad():
-        before = float(loss_of(run.network, *fixed))
+    cameras = camera_numbers(*pictures.angles[:16].unbind(1))
+    t = torch.randint(TIMES, (4,), generator=draws).repeat_interleave(4)
+    fixed = (clean, t, torch.randn(clean.shape, generator=draws), alpha_bar())
+
+    def losses(network):
+        with torch.no_grad():
+            alone = loss_of(lambda noisy, at: network(noisy, at, ids[:16]), *fixed)
+            together = loss_of(lambda noisy, at: network(noisy, at, ids[:16], cameras, 4), *fixed)
+        return torch.stack((alone, together))
+
+    before = losses(run.network)
     for _ in range(30):
         run.advance(pictures, ids)
-    with torch.no_grad():
-        after, averaged = float(loss_of(run.network, *fixed)), float(loss_of(run.averaged(), *fixed))
-    assert after < 0.6 * before
-    assert averaged < 0.8 * before
+    assert (losses(run.network) < 0.6 * before).all()
+    assert (losses(run.averaged()) < 0.8 * before).all()
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, shards):
@@ -194,8 +212,13 @@ def test_the_rate_rises_holds_and_falls_to_nothing(tmp_path):
     assert rates[75:] == pytest.approx([(100 - step) / 25 for step in range(75, 100)])
 
 
+def test_a_batch_is_of_whole_groups():
+    with pytest.raises(ValueError, match="batch 6: expected a multiple of the 4"):
+        paced(batch=6)
+
+
 def test_the_table_and_curve_are_written(tmp_path, shards):
-    run = start_run(tmp_path, paced(batch=2, steps=45), CPU)
+    run = start_run(tmp_path, paced(batch=4, steps=45), CPU)
     pictures = Pictures(shards, "cpu")
     pictures.refresh()
     ids = tokens.encode(pictures.captions)
@@ -223,7 +246,7 @@ def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
     prompted = guidance.for_prompt("a red mug with a white handle")
     assert prompted.warnings == []
     views = random_views(4, ViewSettings(), 64, 64, torch.Generator().manual_seed(0), 0, "cpu")
-    images = read_shard(next(iter(sorted(shards.iterdir()))))[0][:4].float() / 255
+    images = read_shard(next(iter(sorted(shards.iterdir())))).images[:4].float() / 255
     noisy, t = guidance.encode(images), torch.tensor([50, 300, 600, 900])
     score = prompted.score(noisy, t, views)
     assert score.shape == noisy.shape == (4, 192, 8, 8)
@@ -252,7 +275,7 @@ def test_the_full_recipe_keeps_its_budgets(tmp_path):
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        prior.unet(torch.zeros(1, 12, 32, 32), torch.zeros(1).long(), encoder_hidden_states=torch.zeros(1, tokens.LENGTH, 192))
+        ask(prior.unet, torch.zeros(1, 12, 32, 32), torch.zeros(1).long(), torch.zeros(1, tokens.LENGTH, 192), torch.zeros(1, 5), 1)
     assert 3.5e9 < counter.get_total_flops() < 4.5e9
 
 
@@ -281,7 +304,10 @@ def test_sampling_denoises_to_what_a_perfect_model_knows():
 
 
 def test_samples_come_out_as_their_captions_say(tmp_path):
-    """Words, noise, loss, average and sampler together: four pictures learnt by heart are drawn again under their own captions."""
+    """Words, noise, loss, average and sampler together: four pictures learnt by heart are drawn again under their own captions.
+
+    Each alone, and the four together with their cameras told.
+    """
     draw, pictures = Draw(torch.Generator().manual_seed(1)), Pictures(tmp_path, "cpu")
     scenes = [build(Scene(Thing(*look)), draw) for look in (("apple", "red"), ("box", "blue"), ("tree", "yellow"), ("car", "green"))]
     turn = torch.full((4,), 0.35)
@@ -289,11 +315,13 @@ def test_samples_come_out_as_their_captions_say(tmp_path):
     views = plain_views(cameras, Shading.LAMBERTIAN, (0.9, 0.9, 0.9), 0.35, 0.7)
     images, _ = render(scenes, torch.arange(4), views, resolve_rasterizer("auto", "cpu"), 1)
     pictures.images, pictures.captions = (images * 255).round().to(torch.uint8), words_of(scenes, torch.arange(4), views)
-    run = start_run(tmp_path, paced(steps=160, batch=16, warm=20, keep=0.97), CPU)
+    pictures.angles = torch.stack((cameras.azimuth, cameras.elevation), 1)
+    run = start_run(tmp_path, paced(steps=320, batch=16, warm=20, keep=0.97), CPU)
     ids = tokens.encode(pictures.captions)
-    for _ in range(160):
+    for _ in range(320):
         run.advance(pictures, ids)
-    made = sample(run.averaged(), pictures.captions * 2, seed=0, steps=12, scale=1.0)
-    far = torch.cdist(made.flatten(1), images.flatten(1)) / (64 * 64 * 3) ** 0.5
-    assert far.argmin(1).tolist() == [0, 1, 2, 3] * 2
-    assert far.min(1).values.max() < 0.2
+    for angles in (None, pictures.angles.repeat(2, 1)):
+        made = sample(run.averaged(), pictures.captions * 2, seed=0, steps=12, scale=1.0, angles=angles)
+        far = torch.cdist(made.flatten(1), images.flatten(1)) / (64 * 64 * 3) ** 0.5
+        assert far.argmin(1).tolist() == [0, 1, 2, 3] * 2
+        assert far.min(1).values.max() < 0.2

@@ -148,6 +148,12 @@ _KIND_OF = {word: name for name, kind in KINDS.items() for word in kind.words}
 _COLOUR_OF, _FINISH_OF, _SIZE_OF = _names(_COLOUR_WORDS), _names(FINISHES), _names(SIZES)
 
 
+def kind_words() -> dict[str, int]:
+    """Every word for a kind, and the kind's row in KINDS."""
+    rows = {name: row for row, name in enumerate(KINDS)}
+    return {word: rows[name] for word, name in _KIND_OF.items()}
+
+
 def vocabulary() -> list[str]:
     """Every word a caption may hold, and the comma, sorted."""
     parts = {kind.part for kind in KINDS.values()}

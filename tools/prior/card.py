@@ -31,7 +31,8 @@ _SHARES = {
 
 
 _SHEETS = {
-    "held_out.png": "The 153 held-out prompts in the file's order, front views",
+    "held_out.png": "The 153 held-out prompts in the file's order; front, side, back and overhead views by turns",
+    "multiview.png": "Every fourth held-out prompt, four to a line: its front, side, back and overhead views, made together",
     "unconditional.png": "No words",
     "nearest.png": "Samples, each above the training render nearest to it",
 }
@@ -58,6 +59,8 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         ),
         f"Images are 64 x 64 RGB in [-1, 1], folded by `pixel_unshuffle({patch})` into {unet['in_channels']} channels of "
         f"{unet['sample_size']} x {unet['sample_size']}; there is no VAE. The pooled text is added to the time embedding.\n",
+        "It sees each image alone, or four views of one object together (`guidance.multiview`), as MVDream does: then self-attention spans "
+        f"the four, and the cameras are told as {unet['projection_class_embeddings_input_dim']} numbers each; without them these are 0.\n",
         "## Where it comes from\n",
         _origin(run, trained),
         "## Words it knows\n",
@@ -79,15 +82,15 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
 
 def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str) -> str:
     """The judge's card, likewise."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    vision = config["vision_config"]
+    image, text = (json.loads((model / part / "config.json").read_text(encoding="utf-8")) for part in ("image", "text"))
     world = {name: share for name, share in evaluation.items() if name in ("each", "scale", "world")}
     sections = [
         "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n# The judge\n",
         "A small CLIP that tells how well 64 x 64 pictures and captions of the prior's world fit. It measures the prior and the assets "
         "made with it, and never guides. Licence: Apache-2.0.\n",
-        f"`CLIPModel`: towers of {vision['num_hidden_layers']} layers, {vision['hidden_size']} wide, patches of {vision['patch_size']} "
-        f"pixels; the prior's words, in at most {config['text_config']['max_position_embeddings']} tokens.\n",
+        f"`image/` is a `ResNetForImageClassification` of {', '.join(map(str, image['hidden_sizes']))} channels whose classifier is the "
+        f"projection to {text['projection_dim']} numbers, `text/` a `CLIPTextModelWithProjection` of {text['num_hidden_layers']} layers, "
+        f"{text['hidden_size']} wide: the prior's words, in at most {text['max_position_embeddings']} tokens.\n",
         "## Where it comes from\n",
         _origin(run, trained),
         "Its renders are other ones than the prior's, show the held-out looks too, and are moved, blurred, compressed, tinted and made "
@@ -147,11 +150,11 @@ def _span(span: tuple[float, float]) -> str:
 
 
 def _shares(evaluation: dict[str, Any]) -> list[str]:
-    held = {name: evaluation[name] for name in ("world", "prior") if name in evaluation}
+    held = {name: evaluation[name] for name in ("world", "prior", "multiview") if name in evaluation}
     if not held:
         return ["Not measured.\n"]
     rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
-    names = {"world": "real renders", "prior": "samples"}
+    names = {"world": "real renders", "prior": "samples", "multiview": "samples of four views together"}
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
         "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "

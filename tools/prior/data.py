@@ -12,47 +12,61 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.config import MULTIVIEW
 from tools.prior.files import write_tensors
 from tools.prior.parts import Draw
 
-SCENES, VIEWS_EACH = 256, 8
+SCENES, VIEWS_EACH = 256, 8  # views in groups that stand evenly around the object, as a step of SDS draws them
 SHARD = SCENES * VIEWS_EACH  # images
 _AT_ONCE = 8  # scenes a call of the rasterizer
 
 
-def make_shard(number: int, device: str, everything: bool = False, scenes: int = SCENES, supersample: int = 2) -> tuple[Tensor, list[str]]:
-    """Images [scenes * 8, 64, 64, 3] uint8 and their captions, drawn from the shard's number."""
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """images [N, 64, 64, 3] uint8; angles [N, 2] azimuth and elevation in radians; N captions. Each 4 in a row are a group of one scene."""
+
+    images: Tensor
+    angles: Tensor
+    captions: list[str]
+
+
+def make_shard(number: int, device: str, everything: bool = False, scenes: int = SCENES, supersample: int = 2) -> Shard:
+    """The views of `scenes` scenes, drawn from the shard's number."""
     from dreamfusion_mesh.render.raster import resolve_rasterizer
     from tools.prior.renders import photograph
     from tools.prior.world import build, draw_scene
 
     draw = Draw(torch.Generator().manual_seed(1_000_003 * (number + 1) + everything))
-    rasterizer, images, captions = resolve_rasterizer("auto", device), [], []
+    rasterizer, images, angles, captions = resolve_rasterizer("auto", device), [], [], []
     for first in range(0, scenes, _AT_ONCE):
         built = [build(draw_scene(draw, everything), draw) for _ in range(min(_AT_ONCE, scenes - first))]
-        made = photograph(built, VIEWS_EACH, rasterizer, draw.generator, device, supersample)
+        twice = [each for each in built for _ in range(VIEWS_EACH // MULTIVIEW)]
+        made = photograph(twice, MULTIVIEW, rasterizer, draw.generator, device, supersample)
+        cameras = made.views.cameras
         images.append((made.rgb * 255).round().to(torch.uint8).cpu())
+        angles.append(torch.stack((cameras.azimuth, cameras.elevation), 1).cpu())
         captions += made.captions
-    return torch.cat(images), captions
+    return Shard(torch.cat(images), torch.cat(angles), captions)
 
 
-def write_shard(images: Tensor, captions: list[str], file: Path) -> None:
-    """One shard: "images", and "captions" as the bytes of their lines."""
-    text = torch.frombuffer(bytearray("\n".join(captions).encode()), dtype=torch.uint8)
-    write_tensors({"images": images, "captions": text}, file)
+def write_shard(shard: Shard, file: Path) -> None:
+    """The captions as the bytes of their lines."""
+    text = torch.frombuffer(bytearray("\n".join(shard.captions).encode()), dtype=torch.uint8)
+    write_tensors({"images": shard.images, "angles": shard.angles, "captions": text}, file)
 
 
-def read_shard(file: Path) -> tuple[Tensor, list[str]]:
-    """Images [N, 64, 64, 3] uint8 and N captions."""
+def read_shard(file: Path) -> Shard:
+    """What `write_shard` wrote."""
     from safetensors.torch import load_file
 
     held = load_file(str(file))
-    return held["images"], held["captions"].numpy().tobytes().decode().split("\n")
+    return Shard(held["images"], held["angles"], held["captions"].numpy().tobytes().decode().split("\n"))
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -61,11 +75,12 @@ def shard_file(folder: Path, number: int) -> Path:
 
 
 class Pictures:
-    """All shards of a folder in memory: uint8 images [N, 64, 64, 3] and token ids [N, L] on `device`; `refresh` takes up new ones."""
+    """All shards of a folder in memory, images and angles on `device`; `refresh` takes up new ones."""
 
     def __init__(self, folder: Path, device: torch.device | str, most: int | None = None) -> None:
         self.folder, self.device, self.most = folder, device, most
         self.images = torch.empty(0, 64, 64, 3, dtype=torch.uint8, device=device)
+        self.angles = torch.empty(0, 2, device=device)
         self.captions: list[str] = []
         self._taken: set[str] = set()
 
@@ -77,8 +92,9 @@ class Pictures:
         read = [read_shard(file) for file in fresh]
         self._taken |= {file.name for file in fresh}
         if read:
-            self.images = torch.cat((self.images, *(images.to(self.device) for images, _ in read)))
-            self.captions += [caption for _, captions in read for caption in captions]
+            self.images = torch.cat((self.images, *(shard.images.to(self.device) for shard in read)))
+            self.angles = torch.cat((self.angles, *(shard.angles.to(self.device) for shard in read)))
+            self.captions += [caption for shard in read for caption in shard.captions]
         return bool(read)
 
     def __len__(self) -> int:
@@ -93,7 +109,7 @@ def _work(worker: int, workers: int, first: int, shards: int, folder: Path, devi
     for number in range(first + worker, first + shards, workers):
         file = shard_file(folder, number)
         if not file.exists():
-            write_shard(*make_shard(number, device, everything), file)
+            write_shard(make_shard(number, device, everything), file)
 
 
 def main() -> None:

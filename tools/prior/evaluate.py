@@ -1,7 +1,8 @@
 """Measure the judge and the prior: `python -m tools.prior.evaluate OUT [--judge FOLDER] [--prior FOLDER] [--data FOLDER] [--each K]`.
 
-OUT/evaluation.json holds the shares below, for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
-samples ("prior"), each of the 153 held-out prompts `each` times:
+OUT/evaluation.json holds the shares below for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
+samples ("prior"): each of the 153 held-out prompts `each` times, from the four views by turns. "multiview" is for those that it makes of a
+prompt's four views together, their cameras told.
 
     prompt    coloured pictures whose own prompt the judge picks among all 153
     kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
 from tools.prior import held_out, judge, model
 from tools.prior.captions import caption_of, parse
@@ -90,12 +92,20 @@ def world_draws(each: int, seed: int) -> Draws:
     return draw
 
 
-def prior_draws(prior: model.Prior, each: int, seed: int, scale: float) -> Draws:
-    """The prior's samples, views by turns."""
+def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together: bool = False) -> Draws:
+    """The prior's samples, views by turns, over prompts too. `together`: four in a row are seen together, a quarter turn apart.
+
+    Raises ValueError for `together` unless `each` is a multiple of 4.
+    """
+    count = len(VIEW_SUFFIXES)
+    if together and each % MULTIVIEW:
+        raise ValueError(f"each: {each}, expected a multiple of the {MULTIVIEW} views that are seen together")
 
     def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
-        captions = [caption_of(prompt, i % len(VIEW_SUFFIXES), clay) for prompt in prompts for i in range(each)]
-        return sample(prior, captions, seed + clay, scale), captions
+        views = [(row + i) % count for row in range(len(prompts)) for i in range(each)]
+        captions = [caption_of(prompts[i // each], view, clay) for i, view in enumerate(views)]
+        angles = torch.tensor([(view * math.pi / 2, math.radians(65 if view == count - 1 else 15)) for view in views])
+        return sample(prior, captions, seed + clay, scale, angles=angles if together else None), captions
 
     return draw
 
@@ -142,6 +152,8 @@ def main() -> None:
     if arguments.prior is not None:
         prior = model.load(arguments.prior).to(device)
         found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, arguments.scale), prompts)
+        found["multiview"], joint = measure(eyes, prior_draws(prior, MULTIVIEW, 74, arguments.scale, together=True), prompts)
+        write_png(joint.unflatten(0, (-1, MULTIVIEW))[::MULTIVIEW].flatten(0, 1), 16, out / "multiview.png")
         write_png(images[:: arguments.each], 17, out / "held_out.png")
         write_png(sample(prior, [""] * 64, seed=73, scale=1.0), 16, out / "unconditional.png")
         if arguments.data is not None:

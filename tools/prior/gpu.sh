@@ -5,13 +5,13 @@
 #   tools/prior/gpu.sh install      there: put them into $WORK/site (pieces of a wheel are joined first)
 #   tools/prior/gpu.sh probe        there: milliseconds a step, with and without torch.compile; images a second of one worker
 #   tools/prior/gpu.sh train M N    there: draw renders in the background and train for M minutes towards N steps in all
-#   tools/prior/gpu.sh judge M      there: the judge's renders, then its training for M minutes
+#   tools/prior/gpu.sh judge M N    there: the judge's renders, then its training for M minutes towards N steps in all
 #   tools/prior/gpu.sh evaluate     there: judge and prior on the held-out prompts, the card
 #   tools/prior/gpu.sh pack DIR     there: model, judge, card, grids and curves, cut into pieces of 15 MB in DIR
 #   tools/prior/gpu.sh unpack DIR   here: the pieces' contents into out/prior
 #
-# A whole session: install; probe; train 7 N; train 6 N; judge 4; evaluate; pack. Take N from the probe, so that the last call of train gets
-# there: the learning rate falls over the last quarter of N. COMPILE=--compile compiles the U-Net. All state is in $WORK. The judge does not
+# A whole session: install; probe; train 7 N; train 6 N; judge 4 N; evaluate; pack. Take N from the probe, so that the last call of train
+# gets there: the learning rate falls over the last part of N. COMPILE=--compile compiles the U-Net. All state is in $WORK. The judge does not
 # need the prior; evaluate needs both. After a lost machine, START=FOLDER/model goes on from exported weights.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -85,7 +85,7 @@ train() {
 
 judge() {
     "$PYTHON" -m tools.prior.data "$WORK/judge-data" --images "$JUDGE_IMAGES" --workers "$WORKERS" --first 50000 --everything
-    "$PYTHON" -m tools.prior.judge "$WORK/judge-run" --data "$WORK/judge-data" --minutes "$1" --device cuda
+    "$PYTHON" -m tools.prior.judge "$WORK/judge-run" --data "$WORK/judge-data" --minutes "$1" --steps "$2" --device cuda
 }
 
 evaluate() {

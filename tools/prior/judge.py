@@ -1,13 +1,15 @@
-"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|tiny] [--minutes M] [--steps N] [--device auto]`.
+"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|tiny] [--minutes M] [--steps N] [--device auto]`.
 
 A small CLIP (Radford et al., arXiv:2103.00020) that tells how well pictures and captions fit. It shares the world and its words with the
 prior and nothing else: other shards (drawn with held-out looks too, since it has to know what it judges), spoilt pictures, own weights. It
-is never guidance. Goes on where RUN left off (see runs.py); RUN/judge is the folder that transformers reads.
+is never guidance. Its image tower is a ResNet (He et al., arXiv:1512.03385), which learns from so few pictures what a transformer cannot.
+Goes on where RUN left off (see runs.py); RUN/judge holds the towers as transformers reads them.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -19,71 +21,82 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from tools.prior import tokens
+from tools.prior.captions import kind_words
 from tools.prior.data import Pictures
 from tools.prior.degrade import degrade
-from tools.prior.runs import Loss, Pace, Run, train
+from tools.prior.kinds import KINDS
+from tools.prior.runs import Batch, Loss, Pace, Run, train
 
-_NAMING = 0.2  # weight of the naming of words beside the contrastive loss
+_NAMING = 0.2  # weight of the naming of words beside the other losses
+_ASKED_VIEWS = 6  # one picture of so many is asked for its view, which takes four texts
 SHIPPED = Path(__file__).with_name("judge_model")  # its weights and card
 FIRST_SHARD = 50_000  # the judge's shards are numbered from here, the prior's from 0
 
 
 @dataclass(frozen=True)
 class JudgeRecipe:
-    """width and layers of both towers; patch: pixels a side that the image tower takes as one token."""
+    """channels: of the image tower's stages, each half as wide and high as the one before; width and layers: of the text tower."""
 
+    channels: tuple[int, ...]
     width: int
     layers: int
-    patch: int
     pace: Pace
 
 
 JUDGES = {
-    "full": JudgeRecipe(224, 5, 8, Pace(batch=1024, rate=8e-4, steps=8000, keep=0.999, together=4)),
-    "small": JudgeRecipe(128, 5, 8, Pace(batch=256, rate=2e-3, steps=2800, warm=100, cool=0.5, keep=0.995, together=4)),
-    "tiny": JudgeRecipe(32, 1, 16, Pace(batch=16, rate=1e-2, steps=60, warm=5, keep=0.9, together=2)),
+    "full": JudgeRecipe((64, 128, 256), 192, 3, Pace(batch=512, rate=2e-3, steps=8000, keep=0.999)),
+    "small": JudgeRecipe((48, 96, 192), 128, 2, Pace(batch=256, rate=2e-3, steps=4000, warm=100, cool=0.5, keep=0.995)),
+    "tiny": JudgeRecipe((8, 16, 32), 32, 1, Pace(batch=16, rate=1e-2, steps=60, warm=5, keep=0.9)),
 }
 
 
 class Judge(nn.Module):
-    """transformers' CLIPModel for 64 x 64 images and the grammar's words."""
+    """An image tower, a ResNet whose classifier is the projection, and CLIP's text tower with its own."""
 
-    def __init__(self, width: int, layers: int, patch: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, layers: int) -> None:
         super().__init__()
-        from transformers import CLIPConfig, CLIPModel
+        from transformers import CLIPTextConfig, CLIPTextModelWithProjection, ResNetConfig, ResNetForImageClassification
 
-        tower = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "num_attention_heads": 4}
-        text = {
-            **tower,
-            "vocab_size": len(tokens.word_ids()),
-            "max_position_embeddings": tokens.LENGTH,
-            "pad_token_id": tokens.PAD,
-            "bos_token_id": tokens.START,
-            "eos_token_id": tokens.END,
-        }
-        vision = {**tower, "image_size": 64, "patch_size": patch}
-        self.clip: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=width))
-        self.words = nn.Linear(width, len(tokens.word_ids()))  # for training alone
+        stages = {"embedding_size": channels[0], "hidden_sizes": list(channels), "depths": [2] * len(channels), "layer_type": "basic"}
+        text = CLIPTextConfig(
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            projection_dim=width,
+            vocab_size=len(tokens.word_ids()),
+            max_position_embeddings=tokens.LENGTH,
+            pad_token_id=tokens.PAD,
+            bos_token_id=tokens.START,
+            eos_token_id=tokens.END,
+        )
+        self.image: Any = ResNetForImageClassification(ResNetConfig(num_labels=width, **stages))
+        self.text: Any = CLIPTextModelWithProjection(text)
+        # for training alone
+        self.log_scale = nn.Parameter(torch.tensor(2.7))
+        self.words = nn.Linear(channels[-1], len(tokens.word_ids()))
         nn.init.constant_(self.words.bias, -4.0)  # most words are in few captions
 
     def see(self, images: Tensor) -> Tensor:
-        """What the image tower makes [B, D] of images [B, 64, 64, 3] in [0, 1]."""
-        seen: Tensor = self.clip.vision_model(pixel_values=2 * images.permute(0, 3, 1, 2) - 1).pooler_output
+        """What the image tower makes [B, C] of images [B, 64, 64, 3] in [0, 1]."""
+        pixels = (2 * images.permute(0, 3, 1, 2) - 1).contiguous(memory_format=torch.channels_last)
+        seen: Tensor = self.image.resnet(pixels).pooler_output.flatten(1)
         return seen
 
     def project(self, seen: Tensor) -> Tensor:
         """Unit vectors [B, D] of what was seen."""
-        return functional.normalize(self.clip.visual_projection(seen).float(), dim=1)
+        return functional.normalize(self.image.classifier(seen).float(), dim=1)
 
     def pictures(self, images: Tensor) -> Tensor:
         """Unit vectors [B, D] of images [B, 64, 64, 3] in [0, 1]."""
         return self.project(self.see(images))
 
     def texts(self, ids: Tensor) -> Tensor:
-        """Unit vectors [B, D] of token ids [B, L]."""
-        read = self.clip.text_model(input_ids=ids).pooler_output
-        return functional.normalize(self.clip.text_projection(read).float(), dim=1)
+        """Unit vectors [B, D] of token ids [B, L]. Places that none of them fills are left out: what follows a text's end is not read."""
+        ids = ids[:, : int((ids != tokens.PAD).sum(1).max())]
+        return functional.normalize(self.text(input_ids=ids).text_embeds.float(), dim=1)
 
 
 def contrastive(pictures: Tensor, texts: Tensor, ids: Tensor, scale: Tensor) -> Tensor:
@@ -109,6 +122,24 @@ def cut_views(ids: Tensor, cut: Tensor) -> Tensor:
     return shorter.masked_fill(ends, tokens.END)
 
 
+def turn_views(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Captions [B, L] that name their views, as from every view: token ids [B, 4, L], and the row [B] of the one that each has."""
+    known = tokens.word_ids()
+    names = torch.tensor([known[suffix.split()[1]] for suffix in VIEW_SUFFIXES], device=ids.device)
+    at = (ids == known[","]).float().argmax(1, keepdim=True) + 1
+    here = torch.arange(ids.shape[1], device=ids.device) == at
+    return torch.where(here[:, None], names[None, :, None], ids[:, None]), (ids.gather(1, at) == names).float().argmax(1)
+
+
+def kind_rows(ids: Tensor) -> Tensor:
+    """[B] row in the world's table of kinds of the first kind that captions [B, L] name."""
+    table = torch.full((len(tokens.word_ids()),), -1)
+    for word, row in kind_words().items():
+        table[tokens.word_ids()[word]] = row
+    rows = table.to(ids.device)[ids]
+    return rows.gather(1, (rows >= 0).float().argmax(1, keepdim=True))[:, 0]
+
+
 def naming(guessed: Tensor, ids: Tensor) -> Tensor:
     """Scalar: how badly logits [B, words] tell which words captions [B, L] hold, in whatever order.
 
@@ -120,18 +151,27 @@ def naming(guessed: Tensor, ids: Tensor) -> Tensor:
 
 
 def judging_loss(judge: Judge) -> Loss:
-    """The contrastive loss of spoilt pictures, and the naming of their words.
+    """The contrastive loss of spoilt pictures, the choice of the kind among all and of the view among four, and the naming of words.
 
     Every other batch's captions are without their views: all or none, or a picture's own words with and without its view would both be
-    right and count as each other's wrong answer.
+    right and count as each other's wrong answer. The choices are between captions that differ by one word (Yuksekgonul et al.,
+    arXiv:2210.01936), of which a batch has few.
     """
+    said_kinds = tokens.encode([f"{words} {kind.words[0]}" for words in ("a", "a grey clay") for kind in KINDS.values()])
+    clay = tokens.word_ids()["clay"]
 
-    def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
-        spoilt = degrade(images.float() / 255, draws)
+    def loss(batch: Batch, draws: torch.Generator) -> Tensor:
+        ids, spoilt = batch.ids, degrade(batch.images.float() / 255, draws)
         said = cut_views(ids, (torch.rand(1, generator=draws, device=ids.device) < 0.5).expand(len(ids)))
-        scale = judge.clip.logit_scale.exp().clamp_max(100)
+        scale = judge.log_scale.exp().clamp_max(100)
         seen = judge.see(spoilt)
-        return contrastive(judge.project(seen), judge.texts(said), said, scale) + _NAMING * naming(judge.words(seen), ids)
+        pictures = judge.project(seen)
+        coloured, grey = (scale * pictures @ part.T for part in judge.texts(said_kinds.to(ids.device)).chunk(2))
+        kinds = torch.where((ids == clay).any(1, keepdim=True), grey, coloured)
+        turned, own_view = turn_views(ids[::_ASKED_VIEWS])
+        views = scale * (pictures[::_ASKED_VIEWS, None] * judge.texts(turned.flatten(0, 1)).unflatten(0, turned.shape[:2])).sum(2)
+        chosen = functional.cross_entropy(kinds, kind_rows(ids)) + functional.cross_entropy(views, own_view)
+        return contrastive(pictures, judge.texts(said), said, scale) + chosen + _NAMING * naming(judge.words(seen), ids)
 
     return loss
 
@@ -145,32 +185,34 @@ def choose(judge: Judge, images: Tensor, texts: Sequence[str], batch: int = 512)
 
 
 def export(judge: Judge, folder: Path) -> None:
-    """A CLIPModel's folder in half precision, with the tokenizer and how images become its pixels."""
-    import copy
-
-    copy.deepcopy(judge.clip).cpu().half().save_pretrained(str(folder))
-    tokens.write(folder)
+    """image/ and text/ in half precision, the tokenizer beside the one, how images become pixels beside the other."""
+    held = copy.deepcopy(judge).cpu().half()
+    held.image.save_pretrained(str(folder / "image"))
+    held.text.save_pretrained(str(folder / "text"))
+    tokens.write(folder / "text")
     half = [0.5, 0.5, 0.5]
     shape = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False, "size": {"height": 64, "width": 64}}
     text = json.dumps({**shape, "image_mean": half, "image_std": half}, indent=2)
-    (folder / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "image" / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> Judge:
     """The judge of a folder that `export` wrote, in single precision."""
-    from transformers import CLIPModel
+    from transformers import CLIPTextModelWithProjection, ResNetForImageClassification
 
-    clip = CLIPModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).float().eval()
-    vision = clip.config.vision_config
-    judge = Judge(vision.hidden_size, vision.num_hidden_layers, vision.patch_size)
-    judge.clip = clip
+    local = {"use_safetensors": True, "local_files_only": True}
+    image = ResNetForImageClassification.from_pretrained(str(folder / "image"), **local).float()
+    text = CLIPTextModelWithProjection.from_pretrained(str(folder / "text"), **local).float()
+    judge = Judge(image.config.hidden_sizes, text.config.hidden_size, text.config.num_hidden_layers)
+    judge.image, judge.text = image, text
     return judge.eval()
 
 
 def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device) -> Run[Judge]:
     """A run of the recipe in `folder`, begun or gone on with."""
     torch.manual_seed(1)
-    judge = Judge(recipe.width, recipe.layers, recipe.patch)
+    judge = Judge(recipe.channels, recipe.width, recipe.layers)
+    judge.image.to(memory_format=torch.channels_last)
     return Run(folder, judge, judging_loss(judge), recipe.pace, device)
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamfusion_mesh.config import MULTIVIEW
+from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, ask, span_views
 from tools.prior import tokens
 from tools.prior.runs import Pace
 
@@ -42,23 +44,28 @@ class Recipe:
 
     drop   share of texts left out, for guidance without a classifier
     blank  share of texts with one word made unknown, for prompts with a word that the world has not
+    joint  share of steps that see four views together and are told their cameras; the others see each image alone
     """
 
     size: Size
     pace: Pace
     drop: float = 0.1
     blank: float = 0.05
+    joint: float = 0.5
 
 
 RECIPES = {
     # on a GPU: 32 x 32 patches of 2, 13 million parameters, 4.1 GFLOP an image
-    "full": Recipe(Size(2, (96, 128, 192), 192, 3, (False, True, True)), Pace(batch=512, rate=6e-4, steps=20_000)),
+    "full": Recipe(Size(2, (96, 128, 192), 192, 3, (False, True, True)), Pace(batch=512, rate=6e-4, steps=20_000, together=MULTIVIEW)),
     # on a CPU: 16 x 16 patches of 4
     "small": Recipe(
-        Size(4, (64, 128), 128, 2, (False, True)), Pace(batch=96, rate=3e-3, steps=4000, warm=100, cool=0.75, keep=0.998)
+        Size(4, (64, 128), 128, 2, (False, True)),
+        Pace(batch=96, rate=3e-3, steps=4000, warm=100, cool=0.75, keep=0.998, together=MULTIVIEW),
     ),
     # for tests
-    "tiny": Recipe(Size(8, (16, 32), 32, 1, (False, True), 8, 16), Pace(batch=8, rate=3e-3, steps=60, warm=5, keep=0.9)),
+    "tiny": Recipe(
+        Size(8, (16, 32), 32, 1, (False, True), 8, 16), Pace(batch=8, rate=3e-3, steps=60, warm=5, keep=0.9, together=MULTIVIEW)
+    ),
 }
 
 
@@ -86,7 +93,12 @@ class Prior(nn.Module):
             norm_num_groups=size.groups,
             addition_embed_type="text",
             addition_embed_type_num_heads=4,
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=CAMERA_NUMBERS,
         )
+        span_views(self.unet)
+        for value in self.unet.class_embedding.linear_2.parameters():
+            nn.init.zeros_(value)  # so that weights without it go on as they were
         text = CLIPTextConfig(
             vocab_size=len(tokens.word_ids()),
             hidden_size=size.words,
@@ -100,11 +112,11 @@ class Prior(nn.Module):
         )
         self.text_encoder: Any = CLIPTextModel(text)
 
-    def forward(self, noisy: Tensor, t: Tensor, ids: Tensor) -> Tensor:
-        """The clean image [B, C, h, h] guessed from `noisy` [B, C, h, h] at t [B] under texts [B, L]."""
+    def forward(self, noisy: Tensor, t: Tensor, ids: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
+        """The clean image [B, C, h, h] guessed from `noisy` [B, C, h, h] at t [B] under texts [B, L]; the rest as in multiview.ask."""
         words = self.text_encoder(ids).last_hidden_state
-        guess: Tensor = self.unet(noisy, t, encoder_hidden_states=words).sample
-        return guess
+        untold = noisy.new_zeros(len(noisy), CAMERA_NUMBERS)
+        return ask(self.unet, noisy, t, words, untold if cameras is None else cameras, views)
 
     def fold(self, images: Tensor) -> Tensor:
         """Images [B, 64, 64, 3], uint8 or float in [0, 1], to [B, C, h, h] in [-1, 1]."""
@@ -135,12 +147,13 @@ def weight_of(share: Tensor) -> Tensor:
     return (1 / (1 - share)).clamp_max(_MOST_WEIGHT)
 
 
-def loss_of(
-    prior: Callable[[Tensor, Tensor, Tensor], Tensor], clean: Tensor, ids: Tensor, t: Tensor, noise: Tensor, shares: Tensor
-) -> Tensor:
-    """Scalar: the weighted mean square error of the clean image [B, C, h, h]; shares is alpha_bar [TIMES]."""
+def loss_of(prior: Callable[[Tensor, Tensor], Tensor], clean: Tensor, t: Tensor, noise: Tensor, shares: Tensor) -> Tensor:
+    """Scalar: the weighted mean square error of the clean image [B, C, h, h], which `prior` guesses from what is noisy, and t [B].
+
+    shares is alpha_bar [TIMES].
+    """
     left = shares[t][:, None, None, None]
-    guess = prior(left.sqrt() * clean + (1 - left).sqrt() * noise, t, ids)
+    guess = prior(left.sqrt() * clean + (1 - left).sqrt() * noise, t)
     return (weight_of(shares[t]) * (guess.float() - clean).square().mean((1, 2, 3))).mean()
 
 
@@ -155,6 +168,7 @@ def export(prior: Prior, folder: Path) -> None:
     tokens.write(folder / "tokenizer")
     index = {
         "_class_name": "DiffusionPipeline",
+        "multiview": MULTIVIEW,
         "scheduler": ["diffusers", "DDIMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],

@@ -24,9 +24,20 @@ from tools.prior.files import draw_curve, read_rows, write_rows
 from tools.prior.optimiser import Optimiser
 
 N = TypeVar("N", bound=nn.Module)
-Loss = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 _SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 30.0, 20, 200
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """images [B, 64, 64, 3] uint8; ids [B, L] of their captions' tokens; angles [B, 2] of their cameras, in radians."""
+
+    images: Tensor
+    ids: Tensor
+    angles: Tensor
+
+
+Loss = Callable[[Batch, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,9 @@ class Pace:
 
     rate      the highest learning rate; it rises over `warm` steps, falls to nothing over the last share `cool` of `steps`
     keep      share of the average kept at a step
-    together  pictures of one scene that a batch takes at a time
+    together  pictures in a row that a batch takes at a time
+
+    Raises ValueError unless `batch` is a multiple of `together`.
     """
 
     batch: int
@@ -46,9 +59,13 @@ class Pace:
     keep: float = 0.9995
     together: int = 1
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.batch % self.together:
+            raise ValueError(f"batch {self.batch}: expected a multiple of the {self.together} pictures that are taken together")
+
 
 class Run(Generic[N]):
-    """`loss` takes images [B, 64, 64, 3] uint8, token ids [B, L] and the step's draws to a scalar."""
+    """`loss` takes a batch and the step's draws to a scalar."""
 
     def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device) -> None:
         self.folder, self.loss, self.pace, self.device = folder, loss, pace, device
@@ -77,7 +94,7 @@ class Run(Generic[N]):
         firsts = torch.randint(len(pictures) // group, (self.pace.batch // group,), generator=draws, device=self.device)
         rows = (group * firsts[:, None] + torch.arange(group, device=self.device)).flatten()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_pays(self.device)), _attention(self.device):
-            loss = self.loss(pictures.images[rows], ids[rows], draws)
+            loss = self.loss(Batch(pictures.images[rows], ids[rows], pictures.angles[rows]), draws)
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step(self.rate())

@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.config import MULTIVIEW
+from dreamfusion_mesh.guidance.multiview import camera_numbers
 from tools.prior import held_out, tokens
 from tools.prior.captions import caption_of
 from tools.prior.data import Pictures
 from tools.prior.model import RECIPES, TIMES, Prior, Recipe, alpha_bar, export, loss_of, read_weights
-from tools.prior.runs import Loss, Run, train
+from tools.prior.runs import Batch, Loss, Run, train
 from tools.prior.sampling import sample
 from tools.prior.sheet import write_png
 
@@ -42,20 +44,25 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
     return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device)
 
 
-def denoising_loss(prior: Prior, forward: Callable[[Tensor, Tensor, Tensor], Tensor], recipe: Recipe, device: torch.device) -> Loss:
-    """The loss of a batch at times spread evenly over all, texts blanked and left out as the recipe says."""
+def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe, device: torch.device) -> Loss:
+    """The loss of a batch at times spread evenly over all, texts blanked and left out as the recipe says.
+
+    Views that are seen together share their time, and are all with or all without their texts; their cameras are told.
+    """
     shares, null = alpha_bar().to(device), tokens.encode([""]).to(device)
 
-    def loss(images: Tensor, ids: Tensor, draws: torch.Generator) -> Tensor:
-        count = len(images)
-        spread = (torch.arange(count, device=device) + torch.rand(count, generator=draws, device=device)) / count
-        t = (spread * TIMES).long().clamp_max(TIMES - 1)
-        dropped = torch.rand(count, generator=draws, device=device) < recipe.drop
+    def loss(batch: Batch, draws: torch.Generator) -> Tensor:
+        views = MULTIVIEW if float(torch.rand(1, generator=draws, device=device)) < recipe.joint else 1
+        count, groups = len(batch.ids), len(batch.ids) // views
+        spread = (torch.arange(groups, device=device) + torch.rand(groups, generator=draws, device=device)) / groups
+        t = (spread * TIMES).long().clamp_max(TIMES - 1).repeat_interleave(views)
+        dropped = (torch.rand(groups, generator=draws, device=device) < recipe.drop).repeat_interleave(views)
         blanked = torch.rand(count, generator=draws, device=device) < recipe.blank
-        said = tokens.blank_one(ids, blanked, draws)
-        clean = prior.fold(images)
+        said = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
+        cameras = camera_numbers(*batch.angles.unbind(1)) if views > 1 else None
+        clean = prior.fold(batch.images)
         noise = torch.randn(clean.shape, generator=draws, device=device)
-        return loss_of(forward, clean, torch.where(dropped[:, None], null, said), t, noise, shares)
+        return loss_of(lambda noisy, at: forward(noisy, at, said, cameras, views), clean, t, noise, shares)
 
     return loss
 
