@@ -1,6 +1,7 @@
 """Folders that cannot be used: one clear line each, naming the model, what is wrong and the remedy; nothing is printed."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -27,13 +28,15 @@ def folder(sound, tmp_path):
     return shutil.copytree(sound, tmp_path / "model")
 
 
-def _refuse(folder, pattern):
-    with pytest.raises(BadInput, match=pattern) as caught:
+def _refusal(folder):
+    """The one line with which the folder is refused."""
+    with pytest.raises(BadInput) as caught:
         load_guidance(GuidanceSettings(model=str(folder)), "cpu")
     message = str(caught.value)
     assert message.startswith(f"guidance {str(folder)!r}: ")
     assert message.isprintable()
     assert len(message) < 600
+    return message
 
 
 def _edit(name, **values):
@@ -122,7 +125,7 @@ CASES = {
     "classes": (_edit("unet/config.json", num_class_embeds=10), "num_class_embeds 10"),
     "pictures beside words": (
         _edit("unet/config.json", class_embed_type="projection", projection_class_embeddings_input_dim=16),
-        "cannot be loaded|lacks 4 tensors",
+        "unet/ lacks 4 tensors",
     ),
     "no size": (_edit("unet/config.json", sample_size=[8, 16]), "sample_size"),
     "flow matching": (_edit(SCHEDULER, beta_schedule=None, shift=3.0), "not flow matching"),
@@ -148,7 +151,7 @@ CASES = {
 def test_a_folder_that_cannot_be_used_is_refused(folder, name, capfd):
     change, pattern = CASES[name]
     change(folder)
-    _refuse(folder, pattern)
+    assert re.search(pattern, _refusal(folder))
     printed = capfd.readouterr()
     assert printed.out == ""
     assert printed.err == ""
@@ -160,7 +163,7 @@ def test_a_vocabulary_larger_than_the_text_encoders_is_refused(folder):
     known = len(values["model"]["vocab"])
     values["model"]["vocab"] |= {f"word{index}": index for index in range(known, 280)}
     file.write_text(json.dumps(values))
-    _refuse(folder, "tokenizer/ has 280 words, text_encoder/ 256")
+    assert re.search("tokenizer/ has 280 words, text_encoder/ 256", _refusal(folder))
 
 
 def test_words_of_another_width_are_refused(folder):
@@ -168,16 +171,16 @@ def test_words_of_another_width_are_refused(folder):
 
     other = CLIPTextConfig(vocab_size=256, hidden_size=24, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
     CLIPTextModel(other).save_pretrained(folder / "text_encoder")
-    _refuse(folder, "reads words 16 wide, text_encoder/ makes 24")
+    assert re.search("reads words 16 wide, text_encoder/ makes 24", _refusal(folder))
 
 
 @pytest.mark.parametrize(("channels", "made", "pattern"), [(4, 4, "takes 4 channels; .*add vae/"), (3, 4, "makes 4 channels of 3")])
 def test_channels_that_fit_nothing_are_refused(tmp_path, channels, made, pattern):
-    _refuse(write_folder(tmp_path / "odd", channels, made), pattern)
+    assert re.search(pattern, _refusal(write_folder(tmp_path / "odd", channels, made)))
 
 
 def test_a_vae_of_another_model_is_refused(tmp_path):
-    _refuse(write_folder(tmp_path / "odd", 3, vae=True), "takes 3 channels, vae/ makes 4")
+    assert re.search("takes 3 channels, vae/ makes 4", _refusal(write_folder(tmp_path / "odd", 3, vae=True)))
 
 
 @pytest.mark.parametrize(
@@ -197,13 +200,13 @@ def test_a_u_net_that_takes_more_than_words_has_to_be_a_multi_view_model(tmp_pat
     folder = write_folder(tmp_path / "together", multiview=True)
     load_guidance(GuidanceSettings(model=str(folder)), "cpu")
     change(folder)
-    _refuse(folder, pattern)
+    assert re.search(pattern, _refusal(folder))
 
 
 def test_no_folder_and_a_file_are_told_apart(tmp_path):
-    _refuse(tmp_path / "nowhere", "does not exist; .*guidance.model=embedded")
+    assert re.search("does not exist; .*guidance.model=embedded", _refusal(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
-    _refuse(tmp_path / "file", "is a file")
+    assert re.search("is a file", _refusal(tmp_path / "file"))
 
 
 def test_loading_leaves_the_libraries_voices_as_they_were(sound, capfd):

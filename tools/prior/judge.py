@@ -133,10 +133,11 @@ def turn_views(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def kind_rows(ids: Tensor) -> Tensor:
     """[B] row in the world's table of kinds of the first kind that captions [B, L] name."""
-    table = torch.full((len(tokens.word_ids()),), -1)
+    known = tokens.word_ids()
+    table = [-1] * len(known)
     for word, row in kind_words().items():
-        table[tokens.word_ids()[word]] = row
-    rows = table.to(ids.device)[ids]
+        table[known[word]] = row
+    rows = torch.tensor(table, device=ids.device)[ids]
     return rows.gather(1, (rows >= 0).float().argmax(1, keepdim=True))[:, 0]
 
 

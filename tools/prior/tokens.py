@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ PAD, UNKNOWN, START, END = range(4)
 _MARKS = ("<pad>", "<unk>", "<s>", "</s>")
 
 
+@functools.cache
 def word_ids() -> dict[str, int]:
     """Every token's id: the marks first, then the vocabulary in order."""
     return {word: row for row, word in enumerate((*_MARKS, *vocabulary()))}
