@@ -208,6 +208,17 @@ def test_real_renders_of_prompts_are_captioned_by_them():
     assert [parse(caption).scene for caption in captions] == [parse(prompt).scene for prompt in prompts for _ in range(2)]
 
 
+def test_turned_renders_show_the_views_that_samples_are_asked_for():
+    """A mug's blue handle is right of it from the front, left of it from the back."""
+    prompts = ["a red mug with a blue handle", "a white ghost"]
+    images, captions = evaluate.world_draws(each=4, seed=5, turned=True)(prompts, False)
+    assert [parse(caption).view for caption in captions] == [0, 1, 2, 3, 1, 2, 3, 0]
+    blue = images[..., 2] - images[..., 0]
+    aside = blue[:4, :, 32:].mean((1, 2)) - blue[:4, :, :32].mean((1, 2))
+    assert aside[0] > 0.01
+    assert aside[2] < -0.01
+
+
 def test_a_written_prior_is_loaded_to_be_evaluated(tmp_path):
     prior = model.Prior(model.RECIPES["tiny"].size)
     model.export(prior, tmp_path)

@@ -20,7 +20,7 @@ from tools.prior.captions import Scene, Thing, caption_of, parse, vocabulary
 from tools.prior.checkpoint import Average
 from tools.prior.data import Pictures, make_shard, read_shard, shard_file, write_shard
 from tools.prior.files import draw_curve, read_rows
-from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, read_weights, weight_of
+from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, read_weights, times_of, weight_of
 from tools.prior.parts import Draw
 from tools.prior.renders import render, words_of
 from tools.prior.runs import train
@@ -135,11 +135,23 @@ def test_the_loss_is_the_weighted_error_of_the_clean_image():
         return clean + 0.5
 
     loss = loss_of(off_by_a_half, clean, t, noise, shares)
-    expected = torch.stack([(1 / (1 - shares[i])).clamp(max=5.0) * 0.25 for i in t]).mean()
+    expected = torch.stack([(shares[i] / (1 - shares[i])).pow(0.4).clamp(max=5.0) * 0.25 for i in t]).mean()
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
     assert seen["noisy"][2] == pytest.approx(noise[2] * (1 - shares[990]).sqrt() + clean[2] * shares[990].sqrt(), abs=1e-6)
-    assert float(weight_of(shares[TIMES - 1])) == pytest.approx(1.0, abs=1e-4)
+    assert float(weight_of(torch.tensor(0.5))) == 1.0
     assert float(weight_of(shares[0])) == 5.0
+    assert (weight_of(shares).diff() <= 0).all()
+
+
+def test_times_are_drawn_in_order_two_thirds_of_them_where_words_decide():
+    times = times_of((torch.arange(10_000) + 0.5) / 10_000)
+    assert (times.diff() >= 0).all()
+    assert (times[0], times[-1]) == (0, TIMES - 1)
+    assert len(times.unique()) == TIMES
+    assert float((times < 700).float().mean()) == pytest.approx(0.3, abs=1e-3)
+    assert float((times >= 980).float().mean()) == pytest.approx(0.05, abs=1e-3)
+    middle = torch.bincount(times)[700:980]
+    assert middle.max() - middle.min() <= 2, "evenly between"
 
 
 def test_the_average_is_the_recurrence():

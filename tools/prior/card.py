@@ -83,7 +83,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
 def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str) -> str:
     """The judge's card, likewise."""
     image, text = (json.loads((model / part / "config.json").read_text(encoding="utf-8")) for part in ("image", "text"))
-    world = {name: share for name, share in evaluation.items() if name in ("each", "scale", "world")}
+    world = {name: share for name, share in evaluation.items() if name in ("each", "world", "turned")}
     sections = [
         "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n# The judge\n",
         "A small CLIP that tells how well 64 x 64 pictures and captions of the prior's world fit. It measures the prior and the assets "
@@ -150,11 +150,16 @@ def _span(span: tuple[float, float]) -> str:
 
 
 def _shares(evaluation: dict[str, Any]) -> list[str]:
-    held = {name: evaluation[name] for name in ("world", "prior", "multiview") if name in evaluation}
+    held = {name: evaluation[name] for name in ("world", "prior", "turned", "multiview") if name in evaluation}
     if not held:
         return ["Not measured.\n"]
     rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
-    names = {"world": "real renders", "prior": "samples", "multiview": "samples of four views together"}
+    names = {
+        "world": "real renders from anywhere",
+        "prior": "samples, told by words alone",
+        "turned": "real renders from four set cameras",
+        "multiview": "samples of these four together",
+    }
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
         "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "

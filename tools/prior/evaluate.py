@@ -2,7 +2,8 @@
 
 OUT/evaluation.json holds the shares below for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
 samples ("prior"): each of the 153 held-out prompts `each` times, from the four views by turns. "multiview" is for those that it makes of a
-prompt's four views together, their cameras told.
+prompt's four views together, their cameras told, and "turned" for real renders from these cameras: straight from the front, a side, the
+back and high above another side, while "world" has any cameras, those between two views too.
 
     prompt    coloured pictures whose own prompt the judge picks among all 153
     kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
@@ -73,8 +74,13 @@ def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
     return _share(right)
 
 
-def world_draws(each: int, seed: int) -> Draws:
-    """Real renders of the prompts, unseen in training of either model."""
+def turned_angles(views: Sequence[int]) -> Tensor:
+    """[len(views), 2] azimuth and elevation in radians of cameras that see each of VIEW_SUFFIXES plainly, a quarter turn apart."""
+    return torch.tensor([(view * math.pi / 2, math.radians(65 if view == len(VIEW_SUFFIXES) - 1 else 15)) for view in views])
+
+
+def world_draws(each: int, seed: int, turned: bool = False) -> Draws:
+    """Real renders of the prompts, unseen in training of either model. `turned`: from `turned_angles`, views by turns."""
     from dreamfusion_mesh.render.raster import resolve_rasterizer
 
     rasterizer = resolve_rasterizer("auto", "cpu")
@@ -82,9 +88,10 @@ def world_draws(each: int, seed: int) -> Draws:
     def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
         settings = ViewSettings(lambertian=0.0 if clay else 0.55, textureless=1.0 if clay else 0.0)
         chance, images, captions = Draw(torch.Generator().manual_seed(seed + clay)), [], []
-        for prompt in prompts:
+        for row, prompt in enumerate(prompts):
             scene = build(parse(prompt).scene, chance)
-            made = photograph([scene], each, rasterizer, chance.generator, "cpu", settings=settings)
+            angles = turned_angles(_by_turns(row, each)) if turned else None
+            made = photograph([scene], each, rasterizer, chance.generator, "cpu", settings=settings, angles=angles)
             images.append(made.rgb)
             captions += made.captions
         return torch.cat(images), captions
@@ -92,20 +99,22 @@ def world_draws(each: int, seed: int) -> Draws:
     return draw
 
 
+def _by_turns(row: int, each: int) -> list[int]:
+    return [(row + i) % len(VIEW_SUFFIXES) for i in range(each)]
+
+
 def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together: bool = False) -> Draws:
     """The prior's samples, views by turns, over prompts too. `together`: four in a row are seen together, a quarter turn apart.
 
     Raises ValueError for `together` unless `each` is a multiple of 4.
     """
-    count = len(VIEW_SUFFIXES)
     if together and each % MULTIVIEW:
         raise ValueError(f"each: {each}, expected a multiple of the {MULTIVIEW} views that are seen together")
 
     def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
-        views = [(row + i) % count for row in range(len(prompts)) for i in range(each)]
+        views = [view for row in range(len(prompts)) for view in _by_turns(row, each)]
         captions = [caption_of(prompts[i // each], view, clay) for i, view in enumerate(views)]
-        angles = torch.tensor([(view * math.pi / 2, math.radians(65 if view == count - 1 else 15)) for view in views])
-        return sample(prior, captions, seed + clay, scale, angles=angles if together else None), captions
+        return sample(prior, captions, seed + clay, scale, angles=turned_angles(views) if together else None), captions
 
     return draw
 
@@ -149,6 +158,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale}
     found["world"], _ = measure(eyes, world_draws(arguments.each, seed=71), prompts)
+    found["turned"], _ = measure(eyes, world_draws(MULTIVIEW, 75, turned=True), prompts)
     if arguments.prior is not None:
         prior = model.load(arguments.prior).to(device)
         found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, arguments.scale), prompts)

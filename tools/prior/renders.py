@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.guidance.prompts import view_words
 from dreamfusion_mesh.records import Cameras, Lights, Shading, Views
-from dreamfusion_mesh.render.cameras import clip_from_world, random_views
+from dreamfusion_mesh.render.cameras import clip_from_world, orbit, plain_views, random_views
 from dreamfusion_mesh.render.raster import Rasterizer, downsample
 from dreamfusion_mesh.render.shading import shader
 from tools.prior.captions import caption_of
@@ -48,13 +48,28 @@ def photograph(
     device: torch.device | str,
     supersample: int = 3,
     settings: ViewSettings = VIEWS,
+    angles: Tensor | None = None,
 ) -> Pictures:
-    """`count` random views of each scene, captioned; all in one call of the rasterizer."""
+    """`count` random views of each scene, captioned; all in one call of the rasterizer.
+
+    With angles [len(scenes) * count, 2], azimuth and elevation in radians, the cameras stand there without jitter, the light above them;
+    shading and backgrounds are drawn all the same.
+    """
     side = SIZE * supersample
     views = join_views([random_views(count, settings, side, side, draws, settings.albedo_steps, device) for _ in scenes])
+    if angles is not None:
+        views = _moved(views, angles.to(device), settings)
     scene = torch.arange(len(scenes), device=device).repeat_interleave(count)
     rgb, alpha = render(scenes, scene, views, rasterizer, supersample)
     return Pictures(rgb, alpha, words_of(scenes, scene, views), scene, views)
+
+
+def _moved(views: Views, angles: Tensor, settings: ViewSettings) -> Views:
+    azimuth, elevation = angles.unbind(1)
+    middle = [torch.full_like(azimuth, sum(span) / 2) for span in (settings.distance, settings.fov_y_degrees)]
+    cameras = orbit(azimuth, elevation, middle[0], middle[1].deg2rad(), views.cameras.height, views.cameras.width)
+    lights = plain_views(cameras, Shading.LAMBERTIAN, (0.0, 0.0, 0.0), settings.ambient, settings.diffuse).lights
+    return replace(views, cameras=cameras, lights=lights)
 
 
 def words_of(scenes: Sequence[Built], scene: Tensor, views: Views) -> list[str]:

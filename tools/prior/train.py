@@ -23,7 +23,7 @@ from dreamfusion_mesh.guidance.multiview import camera_numbers
 from tools.prior import held_out, tokens
 from tools.prior.captions import caption_of
 from tools.prior.data import Pictures
-from tools.prior.model import RECIPES, TIMES, Prior, Recipe, alpha_bar, export, loss_of, read_weights
+from tools.prior.model import RECIPES, Prior, Recipe, alpha_bar, export, loss_of, read_weights, times_of
 from tools.prior.runs import Batch, Loss, Run, train
 from tools.prior.sampling import sample
 from tools.prior.sheet import write_png
@@ -45,7 +45,7 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
 
 
 def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe, device: torch.device) -> Loss:
-    """The loss of a batch at times spread evenly over all, texts blanked and left out as the recipe says.
+    """The loss of a batch at times spread as `times_of` has them, texts blanked and left out as the recipe says.
 
     Views that are seen together share their time, and are all with or all without their texts; their cameras are told.
     """
@@ -55,7 +55,7 @@ def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe,
         views = MULTIVIEW if float(torch.rand(1, generator=draws, device=device)) < recipe.joint else 1
         count, groups = len(batch.ids), len(batch.ids) // views
         spread = (torch.arange(groups, device=device) + torch.rand(groups, generator=draws, device=device)) / groups
-        t = (spread * TIMES).long().clamp_max(TIMES - 1).repeat_interleave(views)
+        t = times_of(spread).repeat_interleave(views)
         dropped = (torch.rand(groups, generator=draws, device=device) < recipe.drop).repeat_interleave(views)
         blanked = torch.rand(count, generator=draws, device=device) < recipe.blank
         said = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
@@ -84,12 +84,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--least", type=int, default=1, help="images to wait for before the first step")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--start", type=Path)
     arguments = parser.parse_args()
-    recipe, asked = RECIPES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch")}
+    recipe, asked = RECIPES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch", "rate")}
     pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
     name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     torch.set_float32_matmul_precision("high")
