@@ -53,7 +53,8 @@ def test_samples_of_the_prior_are_told_by_the_judge(eyes):
     assert images.shape == (51, 64, 64, 3)
     assert shares["colour"] >= 0.8
     assert shares["kind"] >= 0.7
-    assert shares["clay"] >= 0.4
+    assert shares["clay"] >= 0.6
+    assert shares["view"] >= 0.5
 
 
 def test_four_views_seen_together_are_told_by_the_judge(eyes):
