@@ -3,7 +3,7 @@
 Pixel-space, patchified (pixel_unshuffle), asked for the clean image. Each time's error is weighed by one over the least that is left of it
 (Kendall et al., arXiv:1705.07115, section 3.2), and times are drawn mostly where the words and the view make a difference: of the error at
 t = 950 they explain a quarter and a twenty-fifth, at 500 a sixteenth and a hundredth, at 990, where the background cannot be known, a
-tenth and a hundredth. Weighed alike, what cannot be known drowns the view.
+tenth and a hundredth. Weighed nearly alike, as v-prediction weighs them, what cannot be known drowns the view.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def alpha_bar() -> Tensor:
 
 
 def weight_of(share: Tensor) -> Tensor:
-    """The loss's weight where `share` of the signal's variance is left: one over the error that a trained prior is left with."""
+    """The loss's weight where `share` of the signal's variance is left: as one over a trained prior's error there, at most 5."""
     return (share / (1 - share)).pow(_ERROR_FALLS).clamp_max(_MOST_WEIGHT)
 
 

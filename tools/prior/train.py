@@ -3,7 +3,8 @@
 Goes on where RUN left off (see runs.py). RUN/model is the folder that guidance reads, from the averaged weights; samples-*.png, loss.csv
 and loss.png show how it went.
 
---steps sets where the rate has fallen to nothing (over the last quarter); it may be raised or lowered until the fall begins.
+--steps sets where the rate has fallen to nothing (over the recipe's last share `cool`); it may be raised or lowered until the fall begins.
+--batch and --rate (the highest learning rate) stand in for the recipe's.
 --start FOLDER begins from the weights of an exported folder where RUN has no checkpoint.
 """
 
