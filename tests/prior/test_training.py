@@ -25,7 +25,7 @@ from tools.prior.parts import Draw
 from tools.prior.renders import render, words_of
 from tools.prior.runs import train
 from tools.prior.sampling import sample
-from tools.prior.train import start_run
+from tools.prior.train import main, start_run
 from tools.prior.world import build
 
 TINY = RECIPES["tiny"]
@@ -224,6 +224,15 @@ def test_the_rate_rises_holds_and_falls_to_nothing(tmp_path):
     assert rates[75:] == pytest.approx([(100 - step) / 25 for step in range(75, 100)])
 
 
+def test_a_cpu_is_not_compiled_for(tmp_path, shards, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train", str(tmp_path / "run"), "--data", str(shards), "--compile", "--device", "cpu"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "--compile: on a CPU" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_is_of_whole_groups():
     with pytest.raises(ValueError, match="batch 6: expected a multiple of the 4"):
         paced(batch=6)
@@ -247,6 +256,24 @@ def test_the_table_and_curve_are_written(tmp_path, shards):
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size == (720, 360)
         assert (0, 0, 255) in {pixel for _, pixel in picture.getcolors(100_000)}
+
+
+def test_a_resumed_table_means_the_steps_that_were_taken(tmp_path, shards):
+    pictures = Pictures(shards, "cpu")
+    pictures.refresh()
+    ids = tokens.encode(pictures.captions)
+    first = start_run(tmp_path, paced(batch=4, steps=45), CPU)
+    for _ in range(18):
+        first.advance(pictures, ids)
+    first.save()
+    second = start_run(tmp_path, paced(batch=4, steps=45), CPU)
+    taken = []
+    for _ in range(2):
+        second.advance(pictures, ids)
+        taken.append(float(second.losses[second.step - 1]))
+        second.log(1.0, len(pictures))
+    assert [row["step"] for row in second.rows] == [20]
+    assert second.rows[0]["loss"] == pytest.approx(sum(taken) / 2)
 
 
 def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):

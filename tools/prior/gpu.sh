@@ -3,7 +3,7 @@
 #
 #   tools/prior/gpu.sh wheels       where there is a network: the packages that a plain PyTorch machine lacks, into out/wheels/
 #   tools/prior/gpu.sh install      there: put them into $WORK/site (pieces of a wheel are joined first)
-#   tools/prior/gpu.sh probe        there: milliseconds a step, with and without torch.compile; images a second of one worker
+#   tools/prior/gpu.sh probe        there: time and loss, with and without torch.compile (losses have to agree); images a second of one worker
 #   tools/prior/gpu.sh train M N    there: draw renders in the background and train for M minutes towards N steps in all
 #   tools/prior/gpu.sh judge M N    there: the judge's renders, then its training for M minutes towards N steps in all
 #   tools/prior/gpu.sh evaluate     there: judge and prior on the held-out prompts, the card

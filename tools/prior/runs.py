@@ -72,7 +72,7 @@ class Run(Generic[N]):
         self.network = network.to(device)
         self.average = checkpoint.Average(self.network, pace.keep)
         self.optimiser = Optimiser(self.network, fused=device.type == "cuda")
-        self.step, self.losses = 0, torch.zeros(_LOG_STEPS, device=device)
+        self.step, self.losses = 0, torch.full((_LOG_STEPS,), torch.nan, device=device)  # nan: of steps before this process
         if self.file.exists():
             self.step = checkpoint.load(self.file, self.network, self.average, self.optimiser)
         self.rows = [row for row in read_rows(folder / "loss.csv") if row["step"] <= self.step]
@@ -105,7 +105,7 @@ class Run(Generic[N]):
     def log(self, seconds: float, images: int) -> None:
         """A row of the table every few steps."""
         if self.step % _LOG_STEPS == 0:
-            loss = float(self.losses.mean())
+            loss = float(self.losses.nanmean())
             row = {"step": self.step, "loss": loss, "rate": self.rate(), "seconds": round(seconds, 2), "images": images}
             self.rows.append(row)
 
