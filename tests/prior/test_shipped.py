@@ -41,7 +41,7 @@ def test_both_read_the_words_of_the_world():
 def test_the_judge_knows_real_renders(eyes):
     shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
     assert shares["colour"] >= 0.97
-    assert shares["clay"] >= 0.85
+    assert shares["clay"] >= 0.9
     assert shares["view"] >= 0.8
 
 
@@ -52,9 +52,9 @@ def test_samples_of_the_prior_are_told_by_the_judge(eyes):
     shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0), prompts)
     assert images.shape == (51, 64, 64, 3)
     assert shares["colour"] >= 0.8
-    assert shares["kind"] >= 0.7
-    assert shares["clay"] >= 0.6
-    assert shares["view"] >= 0.5
+    assert shares["kind"] >= 0.8
+    assert shares["clay"] >= 0.7
+    assert shares["view"] >= 0.6
 
 
 def test_four_views_seen_together_are_told_by_the_judge(eyes):
