@@ -42,7 +42,7 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
     if device.type == "cuda":
         prior.unet.to(memory_format=torch.channels_last)
     prior.to(device)
-    # once for each of the two numbers of views, not once for any: that is three times slower
+    # a graph for each number of views that a step may see, none for any number
     forward: Any = torch.compile(prior, dynamic=False) if compiled else prior
     return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device)
 
