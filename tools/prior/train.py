@@ -96,7 +96,7 @@ def main() -> None:
     recipe, asked = RECIPES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch", "rate")}
     pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
     name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
-    if arguments.compile and name == "cpu":
+    if arguments.compile and torch.device(name).type == "cpu":
         parser.error("--compile: on a CPU most gradients come out as nothing; leave it out, or train on CUDA")
     torch.set_float32_matmul_precision("high")
     run = start_run(arguments.run, dataclasses.replace(recipe, pace=pace), torch.device(name), arguments.compile, arguments.start)
