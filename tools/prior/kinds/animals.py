@@ -29,9 +29,10 @@ def bird(d: Draw) -> list[Part]:
     parts = [main(ball(r * 0.9, r, long).turn("x", -18))]
     hy, hz = r * 0.95, long * 0.72
     parts.append(main(ball(head).at(0, hy, hz)))
-    parts.append(detail(cone(head * 0.42, d.uniform(0.2, 0.32), 10).turn("x", 90).at(0, hy - 0.02, hz + head + 0.08), _BEAK))
-    parts += _eyes(head * 0.62, hy + 0.06, hz + head * 0.55, head * 0.24)
-    tail = extrude([(-0.1, 0.0), (0.1, 0.0), (0.2, 0.5), (0.0, 0.44), (-0.2, 0.5)], 0.06)
+    parts.append(detail(cone(head * 0.5, d.uniform(0.24, 0.36), 10).turn("x", 90).at(0, hy - 0.02, hz + head + 0.08), _BEAK))
+    parts += _eyes(head * 0.6, hy + 0.08, hz + head * 0.6, head * 0.32)
+    parts.append(detail(ball(r * 0.6, r * 0.75, 0.16, 12).turn("x", -18).at(0, -0.05, long * 0.78), (0.95, 0.88, 0.7)))
+    tail = extrude([(-0.12, 0.0), (0.12, 0.0), (0.3, 0.56), (0.0, 0.5), (-0.3, 0.56)], 0.08)
     parts.append(accent(tail.turn("x", -90 + 2 * d.uniform(10, 22)).at(0, r * 0.02, -long * 0.72)))
     up = d.chance(0.35)
     for s in (-1, 1):
@@ -68,8 +69,8 @@ def fish(d: Draw) -> list[Part]:
     for s in (-1, 1):
         fin = ball(0.03, 0.11, 0.2, 10).at(0, 0, -0.18).turn("y", s * -38).at(s * wide * 0.92, -tall * 0.15, long * 0.25)
         parts.append(accent(fin))
-    parts += _eyes(wide * 0.62, tall * 0.25, long * 0.66, 0.08)
-    parts.append(detail(ball(wide * 0.4, 0.04, 0.05, 8).at(0, -tall * 0.1, long * 0.96), (0.6, 0.25, 0.25)))
+    parts += _eyes(wide * 0.66, tall * 0.25, long * 0.66, 0.1)
+    parts.append(detail(ball(wide * 0.5, 0.06, 0.06, 8).at(0, -tall * 0.1, long * 0.96), (0.6, 0.25, 0.25)))
     return parts
 
 
@@ -86,7 +87,7 @@ def turtle(d: Draw) -> list[Part]:
     hy, hz = d.uniform(0.3, 0.42), r * 1.12 + 0.2
     parts.append(accent(tube([(0, 0.18, r * 0.9), (0, hy, hz)], [0.11, 0.09], 10)))
     parts.append(accent(ball(head, head * 0.9, head * 1.15).at(0, hy + 0.04, hz + 0.05)))
-    parts += _eyes(head * 0.68, hy + 0.1, hz + 0.12, 0.045)
+    parts += _eyes(head * 0.66, hy + 0.1, hz + 0.12, 0.065)
     for sx in (-1, 1):
         for sz in (-1, 1):
             parts.append(accent(ball(0.13, 0.18, 0.15, 10).at(sx * r * 0.76, 0.07, sz * r * 0.78)))
@@ -116,7 +117,7 @@ def elephant(d: Draw) -> list[Part]:
         parts.append(detail(tube(tusk, [0.05, 0.04, 0.005], 8), WHITE))
         for z in (-long * 0.62, long * 0.42):
             parts.append(main(cylinder(0.15, leg + 0.1, top=0.13, sides=14).at(s * r * 0.58, (leg + 0.1) / 2, z), 0.9))
-    parts += [detail(ball(0.04, sides=8).at(s * head * 0.62, hy + 0.08, hz + head * 0.78), BLACK) for s in (-1, 1)]
+    parts += [detail(ball(0.055, sides=8).at(s * head * 0.6, hy + 0.1, hz + head * 0.76), BLACK) for s in (-1, 1)]
     parts.append(
         main(tube([(0, y + 0.15, -long - 0.05), (0, y - 0.1, -long - 0.16), (0, y - 0.3, -long - 0.14)], [0.04, 0.03, 0.04], 6), 0.85)
     )
@@ -170,9 +171,9 @@ def rabbit(d: Draw) -> list[Part]:
         parts.append(main(ball(0.09, 0.2, 0.1, 10).turn("x", -25).at(s * r * 0.5, r * 1.05, r * 0.85), 0.93))
         parts.append(main(ball(0.14, 0.2, 0.2, 10).at(s * r * 0.75, 0.2, -0.02), 0.95))
     parts.append(accent(ball(r * 0.6, r * 0.75, 0.12, 14).at(0, r * 0.95, r * 0.86)))
-    parts += _eyes(head * 0.52, hy + 0.05, hz + head * 0.75, 0.055)
-    parts.append(detail(ball(0.05, 0.04, 0.04, 8).at(0, hy - 0.06, hz + head), (0.9, 0.45, 0.5)))
-    parts.append(accent(ball(0.14, sides=12).at(0, r * 0.5, -r * 1.05)))
+    parts += _eyes(head * 0.5, hy + 0.06, hz + head * 0.75, 0.08)
+    parts.append(detail(ball(0.07, 0.05, 0.06, 8).at(0, hy - 0.06, hz + head), (0.9, 0.45, 0.5)))
+    parts.append(accent(ball(0.2, sides=12).at(0, r * 0.55, -r * 1.1)))
     return parts
 
 

@@ -27,12 +27,16 @@ def house(d: Draw) -> list[Part]:
             parts.append(accent(slab))
     else:
         parts.append(accent(cylinder(w * 0.82, roof, top=0.12, sides=4).turn("y", 45).scaled(1, 1, deep / w).at(0, h + roof / 2, 0)))
-    parts.append(_door(0.26, h * 0.6, deep / 2 + 0.01))
+    parts.append(_door(0.32, h * 0.68, deep / 2 + 0.02))
+    if d.chance(0.6):
+        parts.append(accent(box(0.52, 0.07, 0.3).turn("x", 14).at(0, h * 0.78, deep / 2 + 0.13)))
+        parts += [detail(box(0.05, h * 0.78, 0.05).at(s * 0.21, h * 0.39, deep / 2 + 0.22), WOOD) for s in (-1, 1)]
+    parts.append(detail(box(0.52, 0.08, 0.3).at(0, 0.04, deep / 2 + 0.14), (0.6, 0.6, 0.6)))
     for s in (-1, 1):
-        parts.append(detail(box(0.2, 0.22, 0.04).at(s * w * 0.32, h * 0.55, deep / 2), GLASS))
+        parts.append(detail(box(0.22, 0.26, 0.06).at(s * w * 0.34, h * 0.55, deep / 2), GLASS))
         parts += [detail(box(0.04, 0.22, 0.2).at(s * w / 2, h * 0.55, z), GLASS) for z in (-deep * 0.25, deep * 0.25)]
     if d.chance(0.6):
-        parts.append(detail(box(0.16, 0.5, 0.16).at(w * 0.28, h + roof * 0.75, -deep * 0.2), (0.55, 0.3, 0.25)))
+        parts.append(detail(box(0.2, 0.55, 0.2).at(w * 0.28, h + roof * 0.75, -deep * 0.32), (0.55, 0.3, 0.25)))
     return parts
 
 
@@ -54,16 +58,18 @@ def castle(d: Draw) -> list[Part]:
     parts = []
     for sx in (-1, 1):
         for sz in (-1, 1):
-            parts += _tower(sx * w / 2, sz * w / 2, r, h, top)
+            parts += _tower(sx * w / 2, sz * w / 2, r, h * (1.0 if sz > 0 else 1.25), top)
+        parts += _tower(sx * 0.3, w / 2 + 0.12, 0.14, wall * 1.2, "teeth", 10)
     for a in (0, 90, 180, 270):
         parts.append(main(box(w, wall, 0.14).at(0, wall / 2, w / 2).turn("y", a), 0.92))
         teeth = 4
         parts += [main(box(w * 0.12, 0.12, 0.14).at((i - 1.5) * w * 0.2, wall + 0.05, w / 2).turn("y", a)) for i in range(teeth)]
     keep = d.uniform(0.9, 1.25)
-    parts.append(main(box(w * 0.42, keep, w * 0.42).at(0, keep / 2, -w * 0.08)))
-    parts.append(accent(cylinder(w * 0.36, 0.38, top=0.01, sides=4).turn("y", 45).at(0, keep + 0.18, -w * 0.08)))
-    parts.append(_door(0.4, wall * 0.9, w / 2 + 0.07, BLACK))
-    parts.append(detail(box(0.14, 0.2, 0.04).at(0, keep * 0.8, w * 0.13), BLACK))
+    parts.append(main(box(w * 0.5, keep, w * 0.34).at(0, keep / 2, -w * 0.24)))
+    parts.append(accent(cylinder(w * 0.36, 0.38, top=0.01, sides=4).turn("y", 45).scaled(1.15, 1, 0.8).at(0, keep + 0.18, -w * 0.24)))
+    parts.append(_door(0.42, wall * 0.95, w / 2 + 0.12, BLACK))
+    parts.append(detail(box(0.42, 0.05, 0.4).turn("x", 10).at(0, 0.05, w / 2 + 0.32), WOOD))
+    parts += [detail(box(0.12, 0.22, 0.06).at(s * w * 0.13, keep * 0.82, -w * 0.07), BLACK) for s in (-1, 1)]
     return parts
 
 
@@ -99,8 +105,10 @@ def windmill(d: Draw) -> list[Part]:
         sail = box(wide, long * 0.78, 0.03).at(wide * 0.4, long * 0.58, 0)
         parts.append(accent(sail.turn("z", start + 90 * i).at(0, hub, z)))
         parts.append(detail(box(0.04, long, 0.05).at(0, long / 2, 0).turn("z", start + 90 * i).at(0, hub, z), WOOD))
-    parts.append(_door(0.2, 0.34, r * 0.96))
-    parts.append(detail(box(0.13, 0.15, 0.05).at(0, h * 0.55, (r + top) / 2 - 0.01), GLASS))
+    parts.append(_door(0.26, 0.4, r * 0.97))
+    parts.append(detail(box(0.17, 0.19, 0.07).at(0, h * 0.58, (r + top) / 2 - 0.01), GLASS))
+    tail = (0.0, hub * 0.55, -r - d.uniform(0.25, 0.4))
+    parts.append(detail(tube([(0, hub, -top * 0.6), tail], 0.035, 6), WOOD))
     return parts
 
 
@@ -109,14 +117,14 @@ def tent(d: Draw) -> list[Part]:
     if d.chance(0.6):
         outline = [(-w / 2, 0.0), (w / 2, 0.0), (0.0, h)]
         parts = [main(extrude(outline, deep))]
-        flap = [(-w * 0.16, 0.0), (w * 0.16, 0.0), (0.0, h * 0.8)]
+        flap = [(-w * 0.24, 0.0), (w * 0.24, 0.0), (0.0, h * 0.86)]
         parts.append(detail(extrude(flap, 0.03).at(0, 0, deep / 2 + 0.005), BLACK))
         for s in (-1, 1):
             fold = (
-                extrude([(0.0, 0.0), (w * 0.14, 0.0), (0.0, h * 0.8)], 0.05)
+                extrude([(0.0, 0.0), (w * 0.24, 0.0), (0.0, h * 0.82)], 0.06)
                 .scaled(s, 1, 1)
-                .turn("y", s * 25)
-                .at(s * w * 0.16, 0, deep / 2 + 0.03)
+                .turn("y", s * -40)
+                .at(s * w * 0.24, 0, deep / 2 + 0.03)
             )
             parts.append(accent(fold))
         parts.append(accent(box(0.09, 0.06, deep * 1.03).at(0, h, 0)))
@@ -128,7 +136,10 @@ def tent(d: Draw) -> list[Part]:
         parts += around(
             12, lambda a: accent(cone(0.1, 0.16, 6).turn("x", 180).at(on_circle(a, r * 1.06)[0], h * 0.27, on_circle(a, r * 1.06)[1]))
         )
-        parts.append(detail(extrude([(-0.16, 0.0), (0.16, 0.0), (0.0, h * 0.5)], 0.04).at(0, 0, r), BLACK))
+        parts.append(detail(extrude([(-0.22, 0.0), (0.22, 0.0), (0.0, h * 0.5)], 0.08).at(0, 0, r), BLACK))
+        parts.append(accent(box(0.6, 0.05, 0.42).turn("x", 12).at(0, h * 0.5, r + 0.16)))
+        parts += [detail(cylinder(0.03, h * 0.46, sides=6).at(s * 0.26, h * 0.23, r + 0.32), WOOD) for s in (-1, 1)]
+        parts += [detail(box(0.06, h * 0.18, 0.26).at(s * r, h * 0.2, 0), GLASS) for s in (-1, 1)]
         parts.append(accent(tube([(0, h, 0), (0, h * 1.3, 0)], 0.025, 6)))
         parts.append(accent(extrude([(0.0, 0.0), (0.24, 0.07), (0.0, 0.14)], 0.02).at(0, h * 1.15, 0)))
     return parts

@@ -83,6 +83,7 @@ def flower(d: Draw) -> list[Part]:
     for i in range(petals):
         petal = ball(wide, long / 2 + 0.06, 0.05, 12).at(0, core * 0.6 + long / 2, 0).turn("x", 12).turn("z", 360 * i / petals)
         head.append(main(petal, 1 - 0.1 * (i % 2)))
+    head.append(detail(cone(core * 1.3, 0.2, 10).turn("x", -90).at(0, 0, -0.08), GREEN))
     parts += [Part(part.solid.turn("x", -tilt * 0.6).at(0, h + 0.02, 0.03), part.role, part.tint) for part in head]
     for s in (-1, 1):
         leaf = ball(0.22, 0.03, 0.1, 10).at(0.22, 0, 0).turn("z", 38).scaled(s, 1, 1)

@@ -51,8 +51,8 @@ def chest(d: Draw) -> list[Part]:
     ]
     parts += [accent(extrude(ring, 0.12).turn("y", 90).at(b * w, 0, 0)) for b in bands]
     parts.append(accent(box(w * 1.02, 0.07, deep * 1.03).at(0, low, 0)))
-    parts.append(detail(box(0.2, 0.24, 0.1, 0.02).at(0, low - 0.02, deep / 2 + 0.02), GOLD))
-    parts.append(detail(box(0.05, 0.1, 0.04).at(0, low - 0.05, deep / 2 + 0.07), BLACK))
+    parts.append(detail(box(0.28, 0.32, 0.16, 0.02).at(0, low - 0.04, deep / 2 + 0.03), GOLD))
+    parts.append(detail(box(0.08, 0.14, 0.04).at(0, low - 0.07, deep / 2 + 0.11), BLACK))
     return parts
 
 
@@ -98,13 +98,13 @@ def snowman(d: Draw) -> list[Part]:
     y1 = low * 0.9 + low * 0.72
     y2 = y1 + mid * 0.6 + head * 0.85
     parts = [main(ball(low).at(0, low * 0.9, 0)), main(ball(mid).at(0, y1, 0)), main(ball(head).at(0, y2, 0))]
-    parts.append(detail(cone(0.06, d.uniform(0.22, 0.32), 10).turn("x", 90).at(0, y2, head + 0.1), (0.95, 0.5, 0.1)))
-    parts += [detail(ball(0.035, sides=8).at(s * 0.09, y2 + 0.08, head * 0.9), BLACK) for s in (-1, 1)]
+    parts.append(detail(cone(0.08, d.uniform(0.28, 0.38), 10).turn("x", 90).at(0, y2, head + 0.1), (0.95, 0.5, 0.1)))
+    parts += [detail(ball(0.055, sides=8).at(s * 0.1, y2 + 0.08, head * 0.88), BLACK) for s in (-1, 1)]
     parts += [
-        detail(ball(0.04, sides=8).at(0, y1 - 0.1 + 0.13 * i, mid * (1.0 - 0.05 * abs(i - 1))), BLACK) for i in range(d.integer(2, 3))
+        detail(ball(0.06, sides=8).at(0, y1 - 0.1 + 0.13 * i, mid * (1.0 - 0.05 * abs(i - 1))), BLACK) for i in range(d.integer(2, 3))
     ]
     parts.append(accent(torus(head * 0.8, 0.075, 20, 8).at(0, y2 - head * 0.75, 0)))
-    parts.append(accent(box(0.12, 0.32, 0.07).turn("z", -8).at(0.12, y2 - head * 0.75 - 0.18, mid * 0.85)))
+    parts.append(accent(box(0.14, 0.34, 0.09).turn("z", -8).at(0.13, y2 - head * 0.75 - 0.18, mid * 0.88)))
     if d.chance(0.7):
         parts.append(accent(cylinder(head * 1.3, 0.05).at(0, y2 + head * 0.75, 0)))
         parts.append(accent(cylinder(head * 0.8, 0.3).at(0, y2 + head * 0.75 + 0.16, 0)))
@@ -128,9 +128,9 @@ def robot(d: Draw) -> list[Part]:
         parts.append(main(ball(head * 0.58, head * 0.52, head * 0.55).at(0, hy, 0)))
     front = head * 0.52
     parts += [
-        detail(cylinder(0.075, 0.05, sides=12).turn("x", 90).at(s * head * 0.27, hy + 0.05, front), (0.98, 0.95, 0.6)) for s in (-1, 1)
+        detail(cylinder(0.09, 0.09, sides=12).turn("x", 90).at(s * head * 0.28, hy + 0.05, front), (0.98, 0.95, 0.6)) for s in (-1, 1)
     ]
-    parts.append(detail(box(head * 0.55, 0.05, 0.04).at(0, hy - head * 0.24, front), BLACK))
+    parts.append(detail(box(head * 0.6, 0.06, 0.06).at(0, hy - head * 0.24, front), BLACK))
     parts.append(detail(cylinder(0.015, 0.2, sides=6).at(0, hy + head * 0.45 + 0.06, 0), DARK))
     parts.append(accent(ball(0.055, sides=10).at(0, hy + head * 0.45 + 0.18, 0)))
     parts.append(detail(box(w * 0.55, h * 0.35, 0.04).at(0, y + 0.08, deep / 2), DARK))
@@ -138,6 +138,9 @@ def robot(d: Draw) -> list[Part]:
         detail(ball(0.04, sides=8).at((i - 1) * 0.12, y + 0.08, deep / 2 + 0.02), rgb)
         for i, rgb in enumerate(((0.9, 0.2, 0.2), (0.95, 0.85, 0.2), (0.3, 0.8, 0.3)))
     ]
+    for s in (-1, 1):  # a pack on its back
+        parts.append(main(cylinder(0.12, h * 0.7, sides=12).at(s * 0.13, y + 0.04, -deep / 2 - 0.11), 0.85))
+        parts.append(detail(cone(0.12, 0.14, 12).at(s * 0.13, y + 0.1 + h * 0.35, -deep / 2 - 0.11), DARK))
     raised = d.chance(0.3)
     for s in (-1, 1):
         shoulder, hand = (
@@ -164,9 +167,9 @@ def ghost(d: Draw) -> list[Part]:
         swing = math.sin(waves * angle[i]) * low[i]
         v[i] = (v[i, 0] * (1 + 0.1 * swing), v[i, 1] - 0.09 * swing * (v[i, 0] ** 2 + v[i, 2] ** 2 > 0.01), v[i, 2] * (1 + 0.1 * swing))
     parts = [main(Solid(v, body.faces))]
-    eye = d.uniform(0.07, 0.1)
+    eye = d.uniform(0.09, 0.12)
     parts += [detail(ball(eye, eye * 1.5, 0.06, 12).at(s * r * 0.36, h * 0.7, r * 0.87), BLACK) for s in (-1, 1)]
-    parts.append(detail(ball(0.09, d.uniform(0.05, 0.13), 0.06, 12).at(0, h * 0.5, r * 0.97), BLACK))
+    parts.append(detail(ball(0.11, d.uniform(0.07, 0.14), 0.07, 12).at(0, h * 0.5, r * 0.97), BLACK))
     up = d.uniform(0.0, 0.25)
     for s in (-1, 1):
         arm = [(s * r * 0.85, h * 0.45, 0.05), (s * (r + 0.18), h * 0.45 + up * 0.5, 0.14), (s * (r + 0.28), h * 0.45 + up, 0.2)]

@@ -23,7 +23,7 @@ def _wheels(x: float, zs: list[float], r: float, wide: float) -> list[Part]:
 def car(d: Draw) -> list[Part]:
     long, w, r = d.uniform(1.7, 2.0), d.uniform(0.75, 0.9), d.uniform(0.19, 0.25)
     body, cabin = d.uniform(0.3, 0.38), d.uniform(0.28, 0.4)
-    y, front, back = r * 0.8, d.uniform(0.15, 0.3) * long, -d.uniform(0.25, 0.42) * long
+    y, front, back = r * 0.8, d.uniform(0.0, 0.12) * long, -d.uniform(0.38, 0.46) * long
     top = y + body + cabin
     parts = [main(box(w, body, long, 0.08).at(0, y + body / 2, 0))]
     glass = [(back - 0.05, y + body - 0.02), (front + 0.12, y + body - 0.02), (front - 0.12, top), (back + 0.12, top)]
@@ -34,9 +34,14 @@ def car(d: Draw) -> list[Part]:
         parts += [main(tube([(s * w * 0.43, post[0][1], post[0][0]), (s * w * 0.43, post[1][1], post[1][0])], 0.035, 6)) for s in (-1, 1)]
     parts += _wheels(w / 2 - 0.03, [long * 0.31, -long * 0.31], r, 0.15)
     parts += [
-        detail(cylinder(0.07, 0.04, sides=12).turn("x", 90).at(s * w * 0.34, y + body * 0.6, long / 2), (1.0, 0.95, 0.7)) for s in (-1, 1)
+        detail(cylinder(0.1, 0.1, sides=12).turn("x", 90).at(s * w * 0.34, y + body * 0.6, long / 2), (1.0, 0.95, 0.7)) for s in (-1, 1)
     ]
-    parts += [detail(box(0.14, 0.09, 0.04).at(s * w * 0.36, y + body * 0.6, -long / 2), (0.75, 0.1, 0.1)) for s in (-1, 1)]
+    parts.append(detail(box(w * 0.36, body * 0.4, 0.06).at(0, y + body * 0.55, long / 2), BLACK))
+    parts.append(detail(box(w * 0.98, 0.09, 0.1).at(0, y + 0.05, long / 2), IRON))
+    parts += [detail(box(0.2, 0.12, 0.05).at(s * w * 0.35, y + body * 0.65, -long / 2), (0.75, 0.1, 0.1)) for s in (-1, 1)]
+    if d.chance(0.35):
+        parts.append(main(box(w * 0.95, 0.05, 0.2).at(0, y + body + 0.16, -long * 0.46)))
+        parts += [main(box(0.06, 0.16, 0.1).at(s * w * 0.35, y + body + 0.07, -long * 0.46)) for s in (-1, 1)]
     return parts
 
 
@@ -57,7 +62,9 @@ def truck(d: Draw) -> list[Part]:
         parts += [main(box(w, wall, 0.06).at(0, y + 0.08 + wall / 2, s * bed / 2)) for s in (-1, 1)]
         parts.append(main(box(w, 0.08, bed).at(0, y + 0.1, 0), 0.8))
     parts += _wheels(w / 2 - 0.04, [z + cab * 0.5, -bed * 0.15, -bed * 0.15 - 2.15 * r], r, 0.16)
-    parts += [detail(box(0.14, 0.1, 0.03).at(s * w * 0.34, y + high * 0.22, z + cab), (1.0, 0.95, 0.7)) for s in (-1, 1)]
+    parts += [detail(box(0.16, 0.13, 0.06).at(s * w * 0.34, y + high * 0.22, z + cab), (1.0, 0.95, 0.7)) for s in (-1, 1)]
+    parts.append(detail(box(w * 0.4, high * 0.24, 0.05).at(0, y + high * 0.24, z + cab), BLACK))
+    parts.append(detail(box(w * 1.02, 0.1, 0.1).at(0, y + 0.02, z + cab), IRON))
     return parts
 
 
@@ -106,13 +113,16 @@ def airplane(d: Draw) -> list[Part]:
         parts.append(accent(extrude(wing, 0.05).turn("x", 90).scaled(s, 1, 1).at(0, height, -chord * 0.1)))
         tail = [(x * 0.38, z * 0.6) for x, z in wing]
         parts.append(accent(extrude(tail, 0.04).turn("x", 90).scaled(s, 1, 1).at(0, 0.05, -long * 0.46)))
-    parts.append(accent(_side([(-0.1, 0.0), (0.22, 0.0), (-0.02, 0.42), (-0.16, 0.42)], 0.04).at(0, r * 0.4, -long * 0.42)))
-    parts.append(detail(ball(r * 0.7, r * 0.6, r * 1.3).at(0, r * 0.65, long * 0.25), GLASS))
+    parts.append(main(_side([(-0.12, 0.0), (0.28, 0.0), (-0.02, 0.52), (-0.2, 0.52)], 0.06).at(0, r * 0.4, -long * 0.42)))
+    parts.append(detail(ball(r * 0.75, r * 0.75, r * 1.2).at(0, r * 0.6, long * 0.3), GLASS))
     if d.chance(0.5):
-        parts.append(detail(cone(0.07, 0.12, sides=10).turn("x", 90).at(0, 0, long / 2 + 0.04), DARK))
-        parts += [detail(box(0.05, 0.6, 0.03).turn("z", a).at(0, 0, long / 2 + 0.03), BLACK) for a in (20, 110)]
+        parts.append(detail(cone(0.1, 0.16, sides=10).turn("x", 90).at(0, 0, long / 2 + 0.04), DARK))
+        parts += [detail(box(0.08, 0.64, 0.04).turn("z", a).at(0, 0, long / 2 + 0.03), BLACK) for a in (20, 110)]
     else:
-        parts += [main(cylinder(0.08, 0.32, sides=12).turn("x", 90).at(s * span * 0.22, height - 0.1, 0.05), 0.8) for s in (-1, 1)]
+        for s in (-1, 1):
+            engine = cylinder(0.12, 0.34, top=0.08, sides=12).turn("x", -90)
+            parts.append(main(engine.at(s * span * 0.22, height - 0.13, 0.12), 0.8))
+            parts.append(detail(cylinder(0.09, 0.02, sides=12).turn("x", 90).at(s * span * 0.22, height - 0.13, 0.295), BLACK))
     return parts
 
 
@@ -121,14 +131,18 @@ def rocket(d: Draw) -> list[Part]:
     bulge = d.uniform(1.0, 1.25)
     parts = [main(lathe([(r * 0.75, 0), (r * bulge, h * 0.4), (r, h)]))]
     parts.append(accent(lathe([(r, h - 0.01), (r * 0.72, h + nose * 0.45), (0, h + nose)])))
-    fins, out = d.integer(3, 4), d.uniform(0.2, 0.3)
+    out = d.uniform(0.22, 0.32)
     fin = [(r * 0.6, 0.1), (r + out, -0.22), (r + out, 0.02), (r * 0.8, 0.45)]
-    parts += around(fins, lambda a: accent(extrude(fin, 0.05).turn("y", a - 90)), d.pick([0.0, 45.0]))
+    parts += around(3, lambda a: accent(extrude(fin, 0.06).turn("y", a - 90)), 180.0)  # one straight back
     parts.append(detail(lathe([(r * 0.6, -0.14), (r * 0.4, 0.02)]), DARK))
-    for i in range(d.integer(1, 2)):
-        y = h * (0.72 - 0.3 * i)
-        parts.append(detail(cylinder(0.11, 0.06, sides=16).turn("x", 90).at(0, y, r * 1.02), WHITE))
-        parts.append(detail(cylinder(0.075, 0.09, sides=16).turn("x", 90).at(0, y, r * 1.03), GLASS))
+    parts.append(detail(cylinder(0.16, 0.1, sides=16).turn("x", 90).at(0, h * 0.75, r * 1.0), WHITE))
+    parts.append(detail(cylinder(0.11, 0.14, sides=16).turn("x", 90).at(0, h * 0.75, r * 1.01), GLASS))
+    if d.chance(0.5):
+        parts.append(detail(cylinder(0.11, 0.1, sides=16).turn("x", 90).at(0, h * 0.42, r * bulge), WHITE))
+        parts.append(detail(cylinder(0.075, 0.14, sides=16).turn("x", 90).at(0, h * 0.42, r * bulge + 0.01), GLASS))
+    else:
+        parts.append(detail(box(0.26, 0.36, 0.12, 0.02).at(0, h * 0.36, r * bulge), DARK))
+        parts.append(detail(box(0.24, 0.05, 0.3).at(0, h * 0.36 - 0.18, r * bulge + 0.12), IRON))
     return parts
 
 
