@@ -20,7 +20,7 @@ from tools.prior.captions import Scene, Thing, caption_of, parse, vocabulary
 from tools.prior.checkpoint import Average
 from tools.prior.data import Pictures, make_shard, read_shard, shard_file, write_shard
 from tools.prior.files import draw_curve, read_rows
-from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, read_weights, times_of, weight_of
+from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, number_weights, read_weights, times_of, weight_of
 from tools.prior.parts import Draw
 from tools.prior.renders import render, words_of
 from tools.prior.runs import train
@@ -126,7 +126,8 @@ def test_folding_keeps_pixels():
 def test_the_loss_is_the_weighted_error_of_the_clean_image():
     shares = alpha_bar()
     assert (shares[1:] < shares[:-1]).all()
-    clean, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 3, 4, 8, 8, generator=draws)
     t = torch.tensor([10, 500, 990])
     seen = {}
 
@@ -134,13 +135,31 @@ def test_the_loss_is_the_weighted_error_of_the_clean_image():
         seen["noisy"] = noisy
         return clean + 0.5
 
-    loss = loss_of(off_by_a_half, clean, t, noise, shares)
-    expected = torch.stack([(shares[i] / (1 - shares[i])).pow(0.4).clamp(max=5.0) * 0.25 for i in t]).mean()
+    weights = torch.rand(clean.shape, generator=draws)
+    loss = loss_of(off_by_a_half, clean, weights, t, noise, shares)
+    of_times = torch.stack([(shares[i] / (1 - shares[i])).pow(0.4).clamp(max=5.0) for i in t])
+    expected = (of_times * 0.25 * weights.mean((1, 2, 3))).mean()
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
     assert seen["noisy"][2] == pytest.approx(noise[2] * (1 - shares[990]).sqrt() + clean[2] * shares[990].sqrt(), abs=1e-6)
     assert float(weight_of(torch.tensor(0.5))) == 1.0
     assert float(weight_of(shares[0])) == 5.0
     assert (weight_of(shares).diff() <= 0).all()
+
+
+def test_the_object_and_its_outline_count_more_than_the_background():
+    images = torch.full((2, 64, 64, 3), 200, dtype=torch.uint8)
+    images[0, 20:30, 40:50, 1] = 201
+    folded = number_weights(images, 4)
+    assert folded.shape == (2, 48, 16, 16)
+    weights = torch.nn.functional.pixel_shuffle(folded, 4)
+    assert torch.equal(weights[:, 0], weights[:, 1])
+    assert torch.equal(weights[:, 0], weights[:, 2])
+    assert weights.mean((1, 2, 3)) == pytest.approx([1.0, 1.0])
+    assert weights[1] == pytest.approx(torch.ones(3, 64, 64)), "nothing is seen"
+    heavy = torch.zeros(64, 64, dtype=torch.bool)
+    heavy[18:32, 38:52] = True
+    assert weights[0, 0][heavy].min() == weights[0, 0][heavy].max()
+    assert weights[0, 0][~heavy] == pytest.approx(0.15 * float(weights[0, 0, 25, 45]))
 
 
 def test_times_are_drawn_in_order_two_thirds_of_them_where_words_decide():
@@ -176,7 +195,7 @@ def test_thirty_steps_lower_the_loss_of_a_fixed_batch(tmp_path, shards):
     clean = run.network.fold(pictures.images[:16])
     cameras = camera_numbers(*pictures.angles[:16].unbind(1))
     t = torch.randint(TIMES, (4,), generator=draws).repeat_interleave(4)
-    fixed = (clean, t, torch.randn(clean.shape, generator=draws), alpha_bar())
+    fixed = (clean, torch.ones_like(clean), t, torch.randn(clean.shape, generator=draws), alpha_bar())
 
     def losses(network):
         with torch.no_grad():

@@ -47,7 +47,7 @@ class JudgeRecipe:
 
 JUDGES = {
     "full": JudgeRecipe((64, 128, 256), 192, 3, Pace(batch=512, rate=2e-3, steps=8000, keep=0.999)),
-    "small": JudgeRecipe((64, 128, 256), 128, 2, Pace(batch=256, rate=2e-3, steps=3400, warm=100, cool=0.5, keep=0.995)),
+    "small": JudgeRecipe((64, 128, 256), 128, 2, Pace(batch=256, rate=2e-3, steps=4000, warm=100, cool=0.5, keep=0.995)),
     "tiny": JudgeRecipe((8, 16, 32), 32, 1, Pace(batch=16, rate=1e-2, steps=60, warm=5, keep=0.9)),
 }
 

@@ -25,7 +25,7 @@ from dreamfusion_mesh.guidance.multiview import camera_numbers
 from tools.prior import held_out, tokens
 from tools.prior.captions import caption_of
 from tools.prior.data import Pictures
-from tools.prior.model import RECIPES, Prior, Recipe, alpha_bar, export, loss_of, read_weights, times_of
+from tools.prior.model import RECIPES, Prior, Recipe, alpha_bar, export, loss_of, number_weights, read_weights, times_of
 from tools.prior.runs import Batch, Loss, Run, train
 from tools.prior.sampling import sample
 from tools.prior.sheet import write_png
@@ -64,8 +64,9 @@ def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe,
         said = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
         cameras = camera_numbers(*batch.angles.unbind(1)) if views > 1 else None
         clean = prior.fold(batch.images)
+        weights = number_weights(batch.images, prior.size.patch)
         noise = torch.randn(clean.shape, generator=draws, device=device)
-        return loss_of(lambda noisy, at: forward(noisy, at, said, cameras, views), clean, t, noise, shares)
+        return loss_of(lambda noisy, at: forward(noisy, at, said, cameras, views), clean, weights, t, noise, shares)
 
     return loss
 
