@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.folder import EMBEDDED, fingerprint, licence_of, open_folder, parts_of, weight_files
 from dreamfusion_mesh.guidance.loading import check_sizes, load_networks, load_schedule, load_tokenizer, sees_together
 from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, ask, camera_numbers, span_views
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
+from dreamfusion_mesh.guidance.prompts import OPPOSITE, VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
 from dreamfusion_mesh.guidance.sds import Prediction, convert, guide, rescale
 from dreamfusion_mesh.records import Shading, Views
 
@@ -169,16 +170,21 @@ class PromptedGuidance:
     def score(self, noisy: Tensor, t: Tensor, views: Views) -> Tensor:
         """Guided eps_hat shaped like `noisy` [B, C, h, h] at t [B] int64, worded for each of `views`; one call of the U-Net for all.
 
-        B is a multiple of `together`.
+        B is a multiple of `together`. With `perp_neg` the model is asked a third time, as if all were seen from half a turn further.
         """
         settings, cameras = self.model.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
-        rows = rows + len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
-        text = self.words[rows]
-        pair = torch.cat((self.null.expand_as(text), text))
-        told = camera_numbers(cameras.azimuth, cameras.elevation).repeat(2, 1) if self.together > 1 else None
-        uncond, worded = self.model.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), pair, told, self.together).chunk(2)
-        guided = rescale(guide(uncond, worded, settings.scale), worded, settings.rescale)
+        clay = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
+        text = self.words[rows + clay]
+        said, turns = [self.null.expand_as(text), text], [0.0, 0.0]
+        if settings.perp_neg:
+            said.append(self.words[torch.tensor(OPPOSITE, device=rows.device)[rows] + clay])
+            turns.append(math.pi)
+        told = torch.cat([camera_numbers(cameras.azimuth + turn, cameras.elevation) for turn in turns]) if self.together > 1 else None
+        many = len(said)
+        answers = self.model.predict(noisy.repeat(many, 1, 1, 1), t.repeat(many), torch.cat(said), told, self.together)
+        uncond, worded, *behind = answers.chunk(many)
+        guided = rescale(guide(uncond, worded, settings.scale, behind[0] if behind else None, settings.perp_neg), worded, settings.rescale)
         return convert(guided, noisy, self.alpha_bar[t], self.model.prediction, "epsilon")
 
 

@@ -86,13 +86,20 @@ def convert(value: Tensor, noisy: Tensor, alpha_bar_t: Tensor, source: Predictio
     raise ValueError(f"source {source!r}, target {target!r}: expected epsilon, v_prediction or sample")
 
 
-def guide(uncond: Tensor, text: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance, uncond + scale (text - uncond).
+def guide(uncond: Tensor, text: Tensor, scale: float, other: Tensor | None = None, perp_neg: float = 0.0) -> Tensor:
+    """Classifier-free guidance, uncond + scale (text - uncond), all [B, ...]; away from what `other` words would give, where there are any.
 
-    At one x_t the kinds of prediction are affine maps of one another, and the weights here add up to 1: guiding the model's own
-    prediction and guiding eps are the same. Source: Ho and Salimans, arXiv:2207.12598, in the form where scale 1 is the text alone.
+    perp_neg is how much is taken off of that part of (other - uncond) which is perpendicular to (text - uncond), sample by sample: what
+    both share is left alone. At one x_t the kinds of prediction are affine maps of one another, and the weights here add up to 1: guiding
+    the model's own prediction and guiding eps are the same. Sources: Ho and Salimans, arXiv:2207.12598, in the form where scale 1 is the
+    text alone; Perp-Neg, Armandpour et al., arXiv:2304.04968, section 4.
     """
-    return uncond + scale * (text - uncond)
+    toward = text - uncond
+    if other is not None:
+        away = other - uncond
+        shared = (away * toward).flatten(1).sum(1) / toward.square().flatten(1).sum(1).clamp_min(torch.finfo(toward.dtype).tiny)
+        toward = toward - perp_neg * (away - _as_column(shared, toward) * toward)
+    return uncond + scale * toward
 
 
 def rescale(guided: Tensor, text: Tensor, share: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Models from folders: each kind's score follows its definition, images are encoded exactly, and the embedded model means its words."""
 
+import dataclasses
 import json
 import math
 
@@ -11,7 +12,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.diffusion import load_guidance
 from dreamfusion_mesh.guidance.multiview import camera_numbers
-from dreamfusion_mesh.guidance.sds import distill
+from dreamfusion_mesh.guidance.sds import distill, guide
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views, turntable
 from tools.prior.captions import Scene, Thing
@@ -79,6 +80,27 @@ def test_a_negative_prompt_takes_the_place_of_the_empty_one(folders):
     negative = _load(folders["epsilon"], scale=0.0, negative_prompt="a blue table, front view").for_prompt("a red mug")
     positive = _load(folders["epsilon"], scale=1.0).for_prompt("a blue table")
     torch.testing.assert_close(negative.score(noisy, t, views), positive.score(noisy, t, views), rtol=1e-5, atol=1e-5)
+
+
+def test_perp_neg_keeps_away_from_what_is_seen_from_behind(folders):
+    """The other words, and the other cameras where they are told, are those of the same views half a turn further."""
+    noisy, t, views = _normal(4, 3, 8, 8), torch.full((4,), 500), _views(4)
+    turned = [2, 3, 0, 1]
+    for name, multiview in (("epsilon", False), ("together", True)):
+        at = {
+            (scale, perp_neg): _load(folders[name], scale=scale, perp_neg=perp_neg, multiview=multiview).for_prompt("a red mug")
+            for scale, perp_neg in ((0.0, 0.0), (1.0, 0.0), (4.0, 0.5))
+        }
+        uncond, worded = (at[scale, 0.0].score(noisy, t, views) for scale in (0.0, 1.0))
+        behind = at[1.0, 0.0].score(noisy, t, dataclasses.replace(views, cameras=_turned(views.cameras, turned)))
+        torch.testing.assert_close(at[4.0, 0.5].score(noisy, t, views), guide(uncond, worded, 4.0, behind, 0.5), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(worded, behind, atol=1e-3)
+
+
+def _turned(cameras, order):
+    """The cameras' places and directions by turns."""
+    moved = {name: getattr(cameras, name)[order] for name in ("to_world", "fov_y", "azimuth", "elevation")}
+    return dataclasses.replace(cameras, **moved)
 
 
 def test_each_view_gets_its_own_words_whatever_the_batch(folders):

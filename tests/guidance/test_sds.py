@@ -110,12 +110,33 @@ def test_guidance_scale_zero_is_unconditional_and_one_is_the_text():
 
 
 @pytest.mark.parametrize("kind", ["sample", "v_prediction"])
-def test_guiding_any_kind_of_prediction_is_guiding_eps(kind):
-    uncond, text, noisy = (_normal(3, 3, 4, 4, seed=seed) for seed in range(3))
+@pytest.mark.parametrize("perp_neg", [0.0, 1.5])
+def test_guiding_any_kind_of_prediction_is_guiding_eps(kind, perp_neg):
+    uncond, text, other, noisy = (_normal(3, 3, 4, 4, seed=seed) for seed in range(4))
     abar = ALPHA_BAR[torch.tensor([4, 22, 45])]
-    on_kind = convert(guide(uncond, text, 7.5), noisy, abar, kind, "epsilon")
-    on_eps = guide(*(convert(value, noisy, abar, kind, "epsilon") for value in (uncond, text)), 7.5)
+    on_kind = convert(guide(uncond, text, 7.5, other, perp_neg), noisy, abar, kind, "epsilon")
+    uncond, text, other = (convert(value, noisy, abar, kind, "epsilon") for value in (uncond, text, other))
+    on_eps = guide(uncond, text, 7.5, other, perp_neg)
     torch.testing.assert_close(on_kind, on_eps, rtol=1e-10, atol=1e-10)
+
+
+def test_perp_neg_takes_off_what_is_perpendicular_to_the_text_alone():
+    uncond, text, other = (_normal(3, 3, 4, 4, seed=seed) for seed in range(3))
+    toward, away = text - uncond, other - uncond
+    taken = guide(uncond, text, 5.0) - guide(uncond, text, 5.0, other, 0.7)
+    across = taken / (5.0 * 0.7)
+    torch.testing.assert_close((across * toward).flatten(1).sum(1), torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-9)
+    along = away - across
+    lengths = [value.flatten(1).norm(dim=1) for value in (along, toward)]
+    torch.testing.assert_close((along * toward).flatten(1).sum(1).abs(), lengths[0] * lengths[1])  # parallel
+
+
+def test_perp_neg_leaves_words_that_say_the_same_alone():
+    uncond, text = _normal(2, 3, 4, 4), _normal(2, 3, 4, 4, seed=1)
+    plain = guide(uncond, text, 5.0)
+    for other in (text, uncond, uncond - 2 * (text - uncond)):
+        torch.testing.assert_close(guide(uncond, text, 5.0, other, 3.0), plain)
+    assert torch.equal(guide(uncond, uncond, 5.0, text, 1.0), uncond - 5.0 * (text - uncond)), "no words to go along with"
 
 
 def test_full_rescaling_restores_the_texts_deviation_and_half_goes_half_way():

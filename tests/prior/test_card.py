@@ -20,6 +20,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
     measured = {
         "each": 4,
         "scale": 3.0,
+        "perp_neg": 1.5,
         "world": world,
         "prior": SHARES,
         "multiview": world | {"view": 0.678},
@@ -35,6 +36,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         assert word in card
     for figure in (
         "on a bench",
+        "guidance 3, Perp-Neg 1.5",
         "1234 steps",
         "91011 renders",
         "0.5678",

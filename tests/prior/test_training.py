@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -359,6 +360,16 @@ def test_sampling_denoises_to_what_a_perfect_model_knows():
     assert made == pytest.approx(image.expand(2, -1, -1, -1), abs=1e-5)
     assert torch.equal(sample(prior, ["a cake"], seed=3, steps=2), sample(prior, ["a cake"], seed=3, steps=2))
     assert not torch.equal(sample(prior, ["a cake"], seed=3, steps=2), sample(prior, ["a cake"], seed=4, steps=2))
+
+
+def test_perp_neg_changes_samples_of_views_that_have_an_opposite():
+    prior, texts = Prior(TINY.size), [f"a red mug, {view} view" for view in ("front", "side", "back", "overhead")]
+    plain, away = (sample(prior, texts, seed=3, steps=3, perp_neg=share) for share in (0.0, 1.0))
+    changed = (plain - away).abs().amax((1, 2, 3)) > 1e-3
+    assert changed.tolist() == [True, False, True, False]
+    angles = torch.tensor([[turn * math.pi / 2, 0.2] for turn in range(4)])
+    plain, away = (sample(prior, texts, seed=3, steps=3, angles=angles, perp_neg=share) for share in (0.0, 1.0))
+    assert ((plain - away).abs().amax((1, 2, 3)) > 1e-3).all(), "their cameras differ"
 
 
 def test_samples_come_out_as_their_captions_say(tmp_path):

@@ -76,7 +76,7 @@ def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
 
 def turned_angles(views: Sequence[int]) -> Tensor:
     """[len(views), 2] azimuth and elevation in radians of cameras that see each of VIEW_SUFFIXES plainly, a quarter turn apart."""
-    return torch.tensor([(view * math.pi / 2, math.radians(65 if view == len(VIEW_SUFFIXES) - 1 else 15)) for view in views])
+    return torch.tensor([(view * math.pi / 2, math.radians(75 if view == len(VIEW_SUFFIXES) - 1 else 15)) for view in views])
 
 
 def world_draws(each: int, seed: int, turned: bool = False) -> Draws:
@@ -103,8 +103,10 @@ def _by_turns(row: int, each: int) -> list[int]:
     return [(row + i) % len(VIEW_SUFFIXES) for i in range(each)]
 
 
-def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together: bool = False) -> Draws:
+def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together: bool = False, perp_neg: float = 0.0) -> Draws:
     """The prior's samples, views by turns, over prompts too. `together`: four in a row are seen together, a quarter turn apart.
+
+    scale and perp_neg are as in `sample`.
 
     Raises ValueError for `together` unless `each` is a multiple of 4.
     """
@@ -114,7 +116,7 @@ def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together
     def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
         views = [view for row in range(len(prompts)) for view in _by_turns(row, each)]
         captions = [caption_of(prompts[i // each], view, clay) for i, view in enumerate(views)]
-        return sample(prior, captions, seed + clay, scale, angles=turned_angles(views) if together else None), captions
+        return sample(prior, captions, seed + clay, scale, angles=turned_angles(views) if together else None, perp_neg=perp_neg), captions
 
     return draw
 
@@ -151,18 +153,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--scale", type=float, default=3.0)
+    parser.add_argument("--perp-neg", type=float, default=0.0)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     eyes, prompts, out = judge.load(arguments.judge).to(device), held_out.prompts(), arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale}
+    found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale, "perp_neg": arguments.perp_neg}
     found["world"], _ = measure(eyes, world_draws(arguments.each, seed=71), prompts)
     found["turned"], _ = measure(eyes, world_draws(MULTIVIEW, 75, turned=True), prompts)
     if arguments.prior is not None:
-        prior = model.load(arguments.prior).to(device)
-        found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, arguments.scale), prompts)
-        found["multiview"], joint = measure(eyes, prior_draws(prior, MULTIVIEW, 74, arguments.scale, together=True), prompts)
+        prior, scale, away = model.load(arguments.prior).to(device), arguments.scale, arguments.perp_neg
+        found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, scale, perp_neg=away), prompts)
+        found["multiview"], joint = measure(eyes, prior_draws(prior, MULTIVIEW, 74, scale, together=True, perp_neg=away), prompts)
         write_png(joint.unflatten(0, (-1, MULTIVIEW))[::MULTIVIEW].flatten(0, 1), 16, out / "multiview.png")
         write_png(images[:: arguments.each], 17, out / "held_out.png")
         write_png(sample(prior, [""] * 64, seed=73, scale=1.0), 16, out / "unconditional.png")
