@@ -76,7 +76,7 @@ def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
 
 def turned_angles(views: Sequence[int]) -> Tensor:
     """[len(views), 2] azimuth and elevation in radians of cameras that see each of VIEW_SUFFIXES plainly, a quarter turn apart."""
-    return torch.tensor([(view * math.pi / 2, math.radians(65 if view == len(VIEW_SUFFIXES) - 1 else 15)) for view in views])
+    return torch.tensor([(view * math.pi / 2, math.radians(75 if view == len(VIEW_SUFFIXES) - 1 else 15)) for view in views])
 
 
 def world_draws(each: int, seed: int, turned: bool = False) -> Draws:
