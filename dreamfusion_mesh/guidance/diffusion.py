@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,8 @@ from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.folder import EMBEDDED, fingerprint, licence_of, open_folder, parts_of, weight_files
 from dreamfusion_mesh.guidance.loading import check_sizes, load_networks, load_schedule, load_tokenizer, sees_together
-from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, ask, camera_numbers, span_views
-from dreamfusion_mesh.guidance.prompts import OPPOSITE, VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
+from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, another, another_together, ask, camera_numbers, span_views
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
 from dreamfusion_mesh.guidance.sds import Prediction, convert, guide, rescale
 from dreamfusion_mesh.records import Shading, Views
 
@@ -170,22 +169,31 @@ class PromptedGuidance:
     def score(self, noisy: Tensor, t: Tensor, views: Views) -> Tensor:
         """Guided eps_hat shaped like `noisy` [B, C, h, h] at t [B] int64, worded for each of `views`; one call of the U-Net for all.
 
-        B is a multiple of `together`. With `perp_neg` the model is asked a third time, as if all were seen from half a turn further.
+        B is a multiple of `together`. With `perp_neg` the model is asked a third time, about another view: by its words alone, or about
+        another of those that are seen together.
         """
         settings, cameras = self.model.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
         clay = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
-        text = self.words[rows + clay]
-        said, turns = [self.null.expand_as(text), text], [0.0, 0.0]
+        text, numbers = self.words[rows + clay], camera_numbers(cameras.azimuth, cameras.elevation)
+        said, told = [self.null.expand_as(text), text], [numbers, numbers]
         if settings.perp_neg:
-            said.append(self.words[torch.tensor(OPPOSITE, device=rows.device)[rows] + clay])
-            turns.append(math.pi)
-        told = torch.cat([camera_numbers(cameras.azimuth + turn, cameras.elevation) for turn in turns]) if self.together > 1 else None
-        many = len(said)
-        answers = self.model.predict(noisy.repeat(many, 1, 1, 1), t.repeat(many), torch.cat(said), told, self.together)
-        uncond, worded, *behind = answers.chunk(many)
-        guided = rescale(guide(uncond, worded, settings.scale, behind[0] if behind else None, settings.perp_neg), worded, settings.rescale)
+            rows, numbers = _another_view(rows, numbers, t, self.together)
+            said.append(self.words[rows + clay])
+            told.append(numbers)
+        many, told_all = len(said), torch.cat(told) if self.together > 1 else None
+        answers = self.model.predict(noisy.repeat(many, 1, 1, 1), t.repeat(many), torch.cat(said), told_all, self.together)
+        uncond, worded, *other = answers.chunk(many)
+        guided = rescale(guide(uncond, worded, settings.scale, other[0] if other else None, settings.perp_neg), worded, settings.rescale)
         return convert(guided, noisy, self.alpha_bar[t], self.model.prediction, "epsilon")
+
+
+def _another_view(rows: Tensor, numbers: Tensor, t: Tensor, together: int) -> tuple[Tensor, Tensor]:
+    """Rows of VIEW_SUFFIXES [B] and cameras' numbers [B, 5] as another view has them: of those seen together, or else by words alone."""
+    if together == 1:
+        return another(rows, t, len(VIEW_SUFFIXES)), numbers
+    order = another_together(t, together)
+    return rows[order], numbers[order]
 
 
 def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> DiffusionGuidance:

@@ -21,6 +21,17 @@ def camera_numbers(azimuth: Tensor, elevation: Tensor) -> Tensor:
     return torch.stack((cos_e * sin_a, sin_e, cos_e * cos_a, sin_a, cos_a), dim=1)
 
 
+def another(places: Tensor, t: Tensor, count: int) -> Tensor:
+    """For places [B] among `count`, another each [B]; which of them falls with t [B] int64, so that over the times all are met alike."""
+    return (places + 1 + t % (count - 1)) % count
+
+
+def another_together(t: Tensor, views: int) -> Tensor:
+    """The row of another image of the same group for each of B, of which each `views` in a row are seen together; t is as in `another`."""
+    rows = torch.arange(len(t), device=t.device)
+    return rows - rows % views + another(rows % views, t, views)
+
+
 def span_views(unet: Any) -> None:
     """Let the attention of a diffusers U-Net take `views` (see `ask`)."""
     from diffusers.models.attention_processor import AttnProcessor2_0

@@ -14,7 +14,6 @@ from dreamfusion_mesh.errors import BadInput
 
 VIEW_SUFFIXES = (", front view", ", side view", ", back view", ", overhead view")
 _FRONT, _SIDE, _BACK, _OVERHEAD = range(4)
-OPPOSITE = (_BACK, _SIDE, _FRONT, _OVERHEAD)  # for each, the row of the view from half a turn further
 
 LONGEST_PROMPT = 1000  # characters; more than any text encoder here reads
 

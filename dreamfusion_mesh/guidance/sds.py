@@ -87,7 +87,7 @@ def convert(value: Tensor, noisy: Tensor, alpha_bar_t: Tensor, source: Predictio
 
 
 def guide(uncond: Tensor, text: Tensor, scale: float, other: Tensor | None = None, perp_neg: float = 0.0) -> Tensor:
-    """Classifier-free guidance, uncond + scale (text - uncond), all [B, ...]; away from what `other` words would give, where there are any.
+    """Classifier-free guidance, uncond + scale (text - uncond), all [B, ...]; away from what `other` words give, where there are any.
 
     perp_neg is how much is taken off of that part of (other - uncond) which is perpendicular to (text - uncond), sample by sample: what
     both share is left alone. At one x_t the kinds of prediction are affine maps of one another, and the weights here add up to 1: guiding

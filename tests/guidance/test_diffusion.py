@@ -1,6 +1,5 @@
 """Models from folders: each kind's score follows its definition, images are encoded exactly, and the embedded model means its words."""
 
-import dataclasses
 import json
 import math
 
@@ -12,6 +11,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.diffusion import load_guidance
 from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.prompts import view_words
 from dreamfusion_mesh.guidance.sds import distill, guide
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views, turntable
@@ -82,25 +82,36 @@ def test_a_negative_prompt_takes_the_place_of_the_empty_one(folders):
     torch.testing.assert_close(negative.score(noisy, t, views), positive.score(noisy, t, views), rtol=1e-5, atol=1e-5)
 
 
-def test_perp_neg_keeps_away_from_what_is_seen_from_behind(folders):
-    """The other words, and the other cameras where they are told, are those of the same views half a turn further."""
-    noisy, t, views = _normal(4, 3, 8, 8), torch.full((4,), 500), _views(4)
-    turned = [2, 3, 0, 1]
-    for name, multiview in (("epsilon", False), ("together", True)):
-        at = {
-            (scale, perp_neg): _load(folders[name], scale=scale, perp_neg=perp_neg, multiview=multiview).for_prompt("a red mug")
-            for scale, perp_neg in ((0.0, 0.0), (1.0, 0.0), (4.0, 0.5))
-        }
-        uncond, worded = (at[scale, 0.0].score(noisy, t, views) for scale in (0.0, 1.0))
-        behind = at[1.0, 0.0].score(noisy, t, dataclasses.replace(views, cameras=_turned(views.cameras, turned)))
-        torch.testing.assert_close(at[4.0, 0.5].score(noisy, t, views), guide(uncond, worded, 4.0, behind, 0.5), rtol=1e-4, atol=1e-4)
-        assert not torch.allclose(worded, behind, atol=1e-3)
+def test_perp_neg_keeps_away_from_what_other_words_say(folders):
+    noisy, views = _normal(4, 3, 8, 8), _views(4)
+    score = _load(folders["epsilon"], scale=4.0, perp_neg=0.5).for_prompt("a red mug")
+    own, texts = [0, 1, 2, 1], [f"a red mug, {words} view" for words in ("front", "side", "back", "overhead")]
+    met = []
+    for time in (500, 501, 502):
+        other = [(row + 1 + time % 3) % 4 for row in own]
+        met.append(other)
+        t, words = torch.full((4,), time), score.model._read(texts)
+        uncond, worded, away = (score.model.predict(noisy, t, said) for said in (score.null.expand(4, -1, -1), words[own], words[other]))
+        torch.testing.assert_close(score.score(noisy, t, views), guide(uncond, worded, 4.0, away, 0.5), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(worded, away, atol=1e-3)
+    assert [sorted({*others, row}) for others, row in zip(zip(*met, strict=True), own, strict=True)] == [[0, 1, 2, 3]] * 4
 
 
-def _turned(cameras, order):
-    """The cameras' places and directions by turns."""
-    moved = {name: getattr(cameras, name)[order] for name in ("to_world", "fov_y", "azimuth", "elevation")}
-    return dataclasses.replace(cameras, **moved)
+def test_perp_neg_keeps_views_seen_together_away_from_one_another(folders):
+    """Away from what the model answers where the same noise stands at another view of the group: its words, its camera."""
+    noisy, t, views = _normal(8, 3, 8, 8), torch.tensor([300] * 4 + [401] * 4), _views(8)
+    views.shading[5] = Shading.TEXTURELESS
+    settings = {"multiview": True, "scale": 4.0}
+    plain, away = (_load(folders["together"], perp_neg=share, **settings).for_prompt("a red mug") for share in (0.0, 0.5))
+    order = [1, 2, 3, 0, 7, 4, 5, 6]
+    rows = view_words(views.cameras.azimuth, views.cameras.elevation, 45.0, 50.0)
+    clay = torch.tensor([0, 0, 0, 0, 0, 4, 0, 0])
+    numbers = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+    uncond = plain.model.predict(noisy, t, plain.null.expand(8, -1, -1), numbers, 4)
+    worded = plain.model.predict(noisy, t, plain.words[rows + clay], numbers, 4)
+    other = plain.model.predict(noisy, t, plain.words[rows[order] + clay], numbers[order], 4)
+    torch.testing.assert_close(away.score(noisy, t, views), guide(uncond, worded, 4.0, other, 0.5), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain.score(noisy, t, views), guide(uncond, worded, 4.0), rtol=1e-4, atol=1e-5)
 
 
 def test_each_view_gets_its_own_words_whatever_the_batch(folders):

@@ -6,15 +6,7 @@ import pytest
 import torch
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.prompts import (
-    LONGEST_PROMPT,
-    OPPOSITE,
-    VIEW_SUFFIXES,
-    check_prompt,
-    subject,
-    textureless_prompt,
-    view_words,
-)
+from dreamfusion_mesh.guidance.prompts import LONGEST_PROMPT, VIEW_SUFFIXES, check_prompt, subject, textureless_prompt, view_words
 
 
 def _words(azimuth_degrees, elevation_degrees=0.0, front=45.0, overhead=50.0):
@@ -42,15 +34,6 @@ def test_overhead_wins_above_its_elevation_alone():
     assert _words(angles, 49.9) == ["front", "side", "back"]
     assert _words(angles, -89.0) == ["front", "side", "back"]
     assert _words(angles, 60.0, overhead=65.0) == ["front", "side", "back"]
-
-
-@pytest.mark.parametrize("elevation", [0.0, 70.0])
-def test_the_opposite_view_is_that_from_half_a_turn_further(elevation):
-    angles = [0.0, 30.0, -60.0, 90.0, 120.0, 150.0, 180.0, -150.0]
-    words = _words(angles, elevation)
-    assert [VIEW_SUFFIXES[OPPOSITE[VIEW_SUFFIXES.index(f", {word} view")]] for word in words] == [
-        f", {word} view" for word in _words([angle + 180 for angle in angles], elevation)
-    ]
 
 
 def test_single_precision_angles_near_pi_are_the_back():

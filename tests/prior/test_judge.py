@@ -64,7 +64,7 @@ def test_views_are_cut_at_the_comma():
 
 def test_views_are_turned_and_kinds_found():
     texts = ["a red mug, side view", "the big car with red parts on a blue box, overhead view"]
-    turned, own = judge.turn_views(tokens.encode(texts))
+    turned, own = tokens.turn_views(tokens.encode(texts))
     assert own.tolist() == [1, 3]
     for row, text in enumerate(texts):
         bare = text.rsplit(",", 1)[0]

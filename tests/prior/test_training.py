@@ -362,14 +362,28 @@ def test_sampling_denoises_to_what_a_perfect_model_knows():
     assert not torch.equal(sample(prior, ["a cake"], seed=3, steps=2), sample(prior, ["a cake"], seed=4, steps=2))
 
 
-def test_perp_neg_changes_samples_of_views_that_have_an_opposite():
+def test_perp_neg_guides_samples_as_score_distillation_is_guided(monkeypatch):
+    """What the network is asked: no words, the words, and those of each other view by turns; of cameras, those of the group's others."""
     prior, texts = Prior(TINY.size), [f"a red mug, {view} view" for view in ("front", "side", "back", "overhead")]
-    plain, away = (sample(prior, texts, seed=3, steps=3, perp_neg=share) for share in (0.0, 1.0))
-    changed = (plain - away).abs().amax((1, 2, 3)) > 1e-3
-    assert changed.tolist() == [True, False, True, False]
+    asked, forward, words = [], Prior.forward, tokens.encode(texts)
+
+    def heard(self, noisy, t, ids, *more):
+        asked.append((int(t[0]), ids, more))
+        return forward(self, noisy, t, ids, *more)
+
+    monkeypatch.setattr(Prior, "forward", heard)
     angles = torch.tensor([[turn * math.pi / 2, 0.2] for turn in range(4)])
-    plain, away = (sample(prior, texts, seed=3, steps=3, angles=angles, perp_neg=share) for share in (0.0, 1.0))
-    assert ((plain - away).abs().amax((1, 2, 3)) > 1e-3).all(), "their cameras differ"
+    for told in (None, angles):
+        plain, away = (sample(prior, texts, seed=3, steps=3, angles=told, perp_neg=share) for share in (0.0, 1.0))
+        assert ((plain - away).abs().amax((1, 2, 3)) > 1e-3).all()
+        without, with_others = asked[-6:-3], asked[-3:]
+        assert all(torch.equal(ids[4:], words) and len(ids) == 8 for _, ids, _ in without)
+        for time, ids, more in with_others:
+            order = [(row + 1 + time % 3) % 4 for row in range(4)]
+            assert torch.equal(ids, torch.cat((tokens.encode([""] * 4), words, words[order])))
+            if told is not None:
+                numbers = camera_numbers(*angles.unbind(1))
+                assert torch.equal(more[0], torch.cat((numbers, numbers, numbers[order])))
 
 
 def test_samples_come_out_as_their_captions_say(tmp_path):

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.guidance.prompts import OPPOSITE, VIEW_SUFFIXES, textureless_prompt
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
 from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw, Rgb
 
@@ -109,14 +109,6 @@ def phrase_of(scene: Scene, draw: Draw | None = None) -> str:
 def caption_of(phrase: str, view: int, clay: bool) -> str:
     """The words an image of `phrase` is trained under, exactly as guidance words them for SDS; `view` is a row of VIEW_SUFFIXES."""
     return (textureless_prompt(GuidanceSettings().textureless_words, phrase) if clay else phrase) + VIEW_SUFFIXES[view]
-
-
-def opposite(caption: str) -> str:
-    """The caption as from half a turn further; one without a view as it is."""
-    for suffix, row in zip(VIEW_SUFFIXES, OPPOSITE, strict=True):
-        if caption.endswith(suffix):
-            return caption.removesuffix(suffix) + VIEW_SUFFIXES[row]
-    return caption
 
 
 def _thing_words(thing: Thing, draw: Draw | None) -> str:

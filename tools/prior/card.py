@@ -161,7 +161,7 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
         "multiview": "samples of these four together",
     }
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
-    guided += f", Perp-Neg {evaluation['perp_neg']:g} away from the opposite view" if "prior" in held and evaluation["perp_neg"] else ""
+    guided += f", Perp-Neg {evaluation['perp_neg']:g} away from other views" if "prior" in held and evaluation["perp_neg"] else ""
     lines = [
         "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "
         f"showed; pictures each: {evaluation['each']}{guided}.\n",

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from tools.prior import tokens
 from tools.prior.captions import kind_words
 from tools.prior.data import Pictures
@@ -122,15 +121,6 @@ def cut_views(ids: Tensor, cut: Tensor) -> Tensor:
     return shorter.masked_fill(ends, tokens.END)
 
 
-def turn_views(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Captions [B, L] that name their views, as from every view: token ids [B, 4, L], and the row [B] of the one that each has."""
-    known = tokens.word_ids()
-    names = torch.tensor([known[suffix.split()[1]] for suffix in VIEW_SUFFIXES], device=ids.device)
-    at = (ids == known[","]).float().argmax(1, keepdim=True) + 1
-    here = torch.arange(ids.shape[1], device=ids.device) == at
-    return torch.where(here[:, None], names[None, :, None], ids[:, None]), (ids.gather(1, at) == names).float().argmax(1)
-
-
 def kind_rows(ids: Tensor) -> Tensor:
     """[B] row in the world's table of kinds of the first kind that captions [B, L] name."""
     known = tokens.word_ids()
@@ -169,7 +159,7 @@ def judging_loss(judge: Judge) -> Loss:
         pictures = judge.project(seen)
         coloured, grey = (scale * pictures @ part.T for part in judge.texts(said_kinds.to(ids.device)).chunk(2))
         kinds = torch.where((ids == clay).any(1, keepdim=True), grey, coloured)
-        turned, own_view = turn_views(ids[::_ASKED_VIEWS])
+        turned, own_view = tokens.turn_views(ids[::_ASKED_VIEWS])
         views = scale * (pictures[::_ASKED_VIEWS, None] * judge.texts(turned.flatten(0, 1)).unflatten(0, turned.shape[:2])).sum(2)
         chosen = functional.cross_entropy(kinds, kind_rows(ids)) + functional.cross_entropy(views, own_view)
         return contrastive(pictures, judge.texts(said), said, scale) + chosen + _NAMING * naming(judge.words(seen), ids)

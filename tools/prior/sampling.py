@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.multiview import another, another_together, camera_numbers
 from dreamfusion_mesh.guidance.sds import guide
 from tools.prior import tokens
-from tools.prior.captions import opposite
 from tools.prior.model import TIMES, Prior, alpha_bar
 from tools.prior.runs import half_pays
 
@@ -31,37 +29,38 @@ def sample(
     """[len(texts), 64, 64, 3] in [0, 1] on the CPU: one image a text, the first noise drawn on the CPU from `seed`.
 
     With angles [len(texts), 2], cameras' azimuths and elevations in radians, each four texts in a row are seen together from there.
-    `batch` is a multiple of four; scale and perp_neg are as in `guide`, away from what is seen from half a turn further.
+    `batch` is a multiple of four; scale and perp_neg are as in `guide`, the latter away from another view, for texts that all name theirs.
     """
     draws, shares = torch.Generator().manual_seed(seed), alpha_bar()
     side, channels = 64 // prior.size.patch, 3 * prior.size.patch**2
     device = next(prior.parameters()).device
     made = []
     for first in range(0, len(texts), batch):
-        words = list(texts[first : first + batch])
-        start = torch.randn(len(words), channels, side, side, generator=draws).to(device)
-        asked = [["" for _ in words], words, [opposite(text) for text in words]][: 3 if perp_neg else 2]
-        told = None
-        if angles is not None:
-            azimuth, elevation = angles[first : first + batch].unbind(1)
-            told = torch.cat([camera_numbers(azimuth + turn, elevation) for turn in (0.0, 0.0, math.pi)[: len(asked)]]).to(device)
-        ids = tokens.encode([text for texts in asked for text in texts]).to(device)
-        made.append(prior.unfold(_denoise(prior, start, ids, told, shares, steps, scale, perp_neg)).cpu())
+        ids = tokens.encode(texts[first : first + batch]).to(device)
+        told = None if angles is None else camera_numbers(*angles[first : first + batch].unbind(1)).to(device)
+        noisy = torch.randn(len(ids), channels, side, side, generator=draws).to(device)
+        times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
+        for t, following in zip(times, [*times[1:], -1], strict=True):
+            clean = _guided(prior, noisy, torch.full((len(ids),), t, device=device), ids, told, scale, perp_neg).clamp(-1, 1)
+            left, next_left = float(shares[t]), float(shares[following]) if following >= 0 else 1.0
+            noise = (noisy - left**0.5 * clean) / (1 - left) ** 0.5
+            noisy = next_left**0.5 * clean + (1 - next_left) ** 0.5 * noise
+        made.append(prior.unfold(noisy).cpu())
     return torch.cat(made)
 
 
-def _denoise(
-    prior: Prior, noisy: Tensor, ids: Tensor, told: Tensor | None, shares: Tensor, steps: int, scale: float, perp_neg: float
-) -> Tensor:
-    """ids [2 B, L] or [3 B, L]: no words, the words, and those from behind; cameras likewise."""
-    many, more = len(ids) // len(noisy), () if told is None else (told, MULTIVIEW)
-    times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
-    for t, following in zip(times, [*times[1:], -1], strict=True):
-        at = torch.full((len(ids),), t, device=noisy.device)
-        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=half_pays(noisy.device)):
-            uncond, worded, *behind = prior(noisy.repeat(many, 1, 1, 1), at, ids, *more).float().chunk(many)
-        left, next_left = float(shares[t]), float(shares[following]) if following >= 0 else 1.0
-        clean = guide(uncond, worded, scale, behind[0] if behind else None, perp_neg).clamp(-1, 1)
-        noise = (noisy - left**0.5 * clean) / (1 - left) ** 0.5
-        noisy = next_left**0.5 * clean + (1 - next_left) ** 0.5 * noise
-    return noisy
+def _guided(prior: Prior, noisy: Tensor, t: Tensor, ids: Tensor, told: Tensor | None, scale: float, perp_neg: float) -> Tensor:
+    """The clean image guessed: without words, with them and, for Perp-Neg, as another view has it."""
+    said, cameras = [tokens.encode([""]).to(ids.device).expand_as(ids), ids], [told, told]
+    if perp_neg and told is not None:
+        order = another_together(t, MULTIVIEW)
+        said.append(ids[order])
+        cameras.append(told[order])
+    elif perp_neg:
+        views, own = tokens.turn_views(ids)
+        said.append(views[torch.arange(len(ids), device=ids.device), another(own, t, views.shape[1])])
+    more = () if told is None else (torch.cat(cameras), MULTIVIEW)
+    with torch.autocast(noisy.device.type, torch.bfloat16, enabled=half_pays(noisy.device)):
+        answers = prior(noisy.repeat(len(said), 1, 1, 1), t.repeat(len(said)), torch.cat(said), *more)
+    uncond, worded, *other = answers.float().chunk(len(said))
+    return guide(uncond, worded, scale, other[0] if other else None, perp_neg)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from tools.prior.captions import vocabulary
 
 LENGTH = 24  # tokens a text is padded to, marks included
@@ -41,6 +42,15 @@ def blank_one(ids: Tensor, chosen: Tensor, draws: torch.Generator) -> Tensor:
     first = torch.where(words, torch.rand(ids.shape, generator=draws, device=ids.device), 0.0).argmax(1, keepdim=True)
     at = torch.arange(ids.shape[1], device=ids.device) == first
     return torch.where(at & words & chosen[:, None], UNKNOWN, ids)
+
+
+def turn_views(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Captions [B, L] that name their views, as from every view: token ids [B, 4, L], and the row [B] of the one that each has."""
+    known = word_ids()
+    names = torch.tensor([known[suffix.split()[1]] for suffix in VIEW_SUFFIXES], device=ids.device)
+    at = (ids == known[","]).float().argmax(1, keepdim=True) + 1
+    here = torch.arange(ids.shape[1], device=ids.device) == at
+    return torch.where(here[:, None], names[None, :, None], ids[:, None]), (ids.gather(1, at) == names).float().argmax(1)
 
 
 def write(folder: Path) -> None:
