@@ -67,7 +67,7 @@ RECIPES = {
     # on a CPU: 16 x 16 patches of 4
     "small": Recipe(
         Size(4, (64, 128), 128, 2, (False, True)),
-        Pace(batch=96, rate=3e-3, steps=20_000, warm=100, cool=0.75, keep=0.998, together=MULTIVIEW),
+        Pace(batch=96, rate=3e-3, steps=18_000, warm=100, cool=0.75, keep=0.998, together=MULTIVIEW),
     ),
     # for tests
     "tiny": Recipe(
