@@ -24,6 +24,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "world": world,
         "prior": SHARES,
         "multiview": world | {"view": 0.678},
+        "multiview apart": world | {"view": 0.789},
         "nearest": {"least": 0.123, "median": 0.234, "renders": 4242},
     }
     asset = {"prompt": "a red mug", "colour": 0.375, "textureless": 0.625, "taken for": "a pink cup", "clay taken for": "bucket"}
@@ -36,7 +37,8 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         assert word in card
     for figure in (
         "on a bench",
-        "guidance 3, Perp-Neg 1.5",
+        "guidance 3.\n",
+        "four together, Perp-Neg 1.5 |",
         "1234 steps",
         "91011 renders",
         "0.5678",
@@ -47,6 +49,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "95.6%",
         "40.1%",
         "67.8%",
+        "78.9%",
         "0.123",
         "4242",
         "39.1%",

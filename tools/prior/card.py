@@ -150,7 +150,8 @@ def _span(span: tuple[float, float]) -> str:
 
 
 def _shares(evaluation: dict[str, Any]) -> list[str]:
-    held = {name: evaluation[name] for name in ("world", "prior", "turned", "multiview") if name in evaluation}
+    order = ("world", "prior", "prior apart", "turned", "multiview", "multiview apart")
+    held = {name: evaluation[name] for name in order if name in evaluation}
     if not held:
         return ["Not measured.\n"]
     rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
@@ -160,13 +161,16 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
         "turned": "real renders from four set cameras",
         "multiview": "samples of these four together",
     }
+    for name in [name for name in names if f"{name} apart" in held]:
+        names[f"{name} apart"] = f"{names[name]}, Perp-Neg {evaluation['perp_neg']:g}"
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
-    guided += f", Perp-Neg {evaluation['perp_neg']:g} away from other views" if "prior" in held and evaluation["perp_neg"] else ""
     lines = [
         "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "
         f"showed; pictures each: {evaluation['each']}{guided}.\n",
         _table(["right", *(names[name] for name in held)], rows),
     ]
+    if "prior apart" in held:
+        lines.append("Perp-Neg guides away from what the words of other views would give (`guidance.perp_neg`).\n")
     if "nearest" in evaluation:
         near = evaluation["nearest"]
         lines.append(

@@ -1,9 +1,11 @@
-"""Measure the judge and the prior: `python -m tools.prior.evaluate OUT [--judge FOLDER] [--prior FOLDER] [--data FOLDER] [--each K]`.
+"""Measure the judge and the prior: `python -m tools.prior.evaluate OUT [--judge FOLDER] [--prior FOLDER] [--data FOLDER] [--each K]
+[--perp-neg SHARE]`.
 
 OUT/evaluation.json holds the shares below for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
 samples ("prior"): each of the 153 held-out prompts `each` times, from the four views by turns. "multiview" is for those that it makes of a
 prompt's four views together, their cameras told, and "turned" for real renders from these cameras: straight from the front, a side, the
-back and high above another side, while "world" has any cameras, those between two views too.
+back and high above another side, while "world" has any cameras, those between two views too. With --perp-neg, "prior apart" and "multiview
+apart" are as "prior" and "multiview", guided away from other views by that share; the sheets show these.
 
     prompt    coloured pictures whose own prompt the judge picks among all 153
     kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
@@ -163,9 +165,12 @@ def main() -> None:
     found["world"], _ = measure(eyes, world_draws(arguments.each, seed=71), prompts)
     found["turned"], _ = measure(eyes, world_draws(MULTIVIEW, 75, turned=True), prompts)
     if arguments.prior is not None:
-        prior, scale, away = model.load(arguments.prior).to(device), arguments.scale, arguments.perp_neg
-        found["prior"], images = measure(eyes, prior_draws(prior, arguments.each, 72, scale, perp_neg=away), prompts)
-        found["multiview"], joint = measure(eyes, prior_draws(prior, MULTIVIEW, 74, scale, together=True, perp_neg=away), prompts)
+        prior, scale = model.load(arguments.prior).to(device), arguments.scale
+        for away in sorted({0.0, arguments.perp_neg}):
+            name = " apart" if away else ""
+            found["prior" + name], images = measure(eyes, prior_draws(prior, arguments.each, 72, scale, perp_neg=away), prompts)
+            joint_draws = prior_draws(prior, MULTIVIEW, 74, scale, together=True, perp_neg=away)
+            found["multiview" + name], joint = measure(eyes, joint_draws, prompts)
         write_png(joint.unflatten(0, (-1, MULTIVIEW))[::MULTIVIEW].flatten(0, 1), 16, out / "multiview.png")
         write_png(images[:: arguments.each], 17, out / "held_out.png")
         write_png(sample(prior, [""] * 64, seed=73, scale=1.0), 16, out / "unconditional.png")
