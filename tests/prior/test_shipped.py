@@ -41,28 +41,29 @@ def test_both_read_the_words_of_the_world():
 def test_the_judge_knows_real_renders(eyes):
     shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
     assert shares["colour"] >= 0.97
-    assert shares["clay"] >= 0.9
-    assert shares["view"] >= 0.8
+    assert shares["clay"] >= 0.93
+    assert shares["view"] >= 0.85
 
 
 def test_samples_of_the_prior_are_told_by_the_judge(eyes):
-    """Fewer samples in fewer steps than the card's figures; a broken swap of files falls to a few percent."""
+    """Guided as in the preset `demo`; fewer samples than the card's figures. A broken swap of files falls to a few percent."""
     assert open_folder(EMBEDDED) == PRIOR
     prompts = held_out.prompts()[::3]
-    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0), prompts)
+    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0, perp_neg=1.0), prompts)
     assert images.shape == (51, 64, 64, 3)
-    assert shares["colour"] >= 0.8
-    assert shares["kind"] >= 0.8
-    assert shares["clay"] >= 0.7
-    assert shares["view"] >= 0.6
+    assert shares["prompt"] >= 0.85
+    assert shares["colour"] >= 0.9
+    assert shares["kind"] >= 0.9
+    assert shares["clay"] >= 0.8
+    assert shares["view"] >= 0.9
 
 
 def test_four_views_seen_together_are_told_by_the_judge(eyes):
     prompts = held_out.prompts()[::16]
     shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 4, 6, 3.0, together=True), prompts)
     assert images.shape == (40, 64, 64, 3)
-    assert shares["colour"] >= 0.8
-    assert shares["kind"] >= 0.7
+    assert shares["colour"] >= 0.9
+    assert shares["kind"] >= 0.9
 
 
 def test_a_perfect_asset_has_the_precision_of_real_renders(eyes, tmp_path):

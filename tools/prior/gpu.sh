@@ -89,7 +89,8 @@ judge() {
 }
 
 evaluate() {
-    "$PYTHON" -m tools.prior.evaluate "$WORK/evaluation" --judge "$WORK/judge-run/judge" --prior "$WORK/run/model" --data "$WORK/data"
+    "$PYTHON" -m tools.prior.evaluate "$WORK/evaluation" --judge "$WORK/judge-run/judge" --prior "$WORK/run/model" --data "$WORK/data" \
+        --perp-neg 1
     "$PYTHON" -m tools.prior.card "$WORK/run/model" --run "$WORK/run" --evaluation "$WORK/evaluation" \
         --trained "on one GPU"
 }
