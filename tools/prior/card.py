@@ -150,19 +150,19 @@ def _span(span: tuple[float, float]) -> str:
 
 
 def _shares(evaluation: dict[str, Any]) -> list[str]:
-    order = ("world", "prior", "prior apart", "turned", "multiview", "multiview apart")
-    held = {name: evaluation[name] for name in order if name in evaluation}
-    if not held:
-        return ["Not measured.\n"]
-    rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
+    apart = f", Perp-Neg {evaluation.get('perp_neg', 0.0):g}"
     names = {
         "world": "real renders from anywhere",
         "prior": "samples, told by words alone",
+        "prior apart": "samples, told by words alone" + apart,
         "turned": "real renders from four set cameras",
         "multiview": "samples of these four together",
+        "multiview apart": "samples of these four together" + apart,
     }
-    for name in [name for name in names if f"{name} apart" in held]:
-        names[f"{name} apart"] = f"{names[name]}, Perp-Neg {evaluation['perp_neg']:g}"
+    held = {name: evaluation[name] for name in names if name in evaluation}
+    if not held:
+        return ["Not measured.\n"]
+    rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
         "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "

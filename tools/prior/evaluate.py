@@ -5,14 +5,15 @@ OUT/evaluation.json holds the shares below for real renders of the world ("world
 samples ("prior"): each of the 153 held-out prompts `each` times, from the four views by turns. "multiview" is for those that it makes of a
 prompt's four views together, their cameras told, and "turned" for real renders from these cameras: straight from the front, a side, the
 back and high above another side, while "world" has any cameras, those between two views too. With --perp-neg, "prior apart" and "multiview
-apart" are as "prior" and "multiview", guided away from other views by that share; the sheets show these.
+apart" are as "prior" and "multiview", guided away from other views by that share; the sheets of samples show these.
 
     prompt    coloured pictures whose own prompt the judge picks among all 153
     kind      those whose upper thing's kind is right in the prompt that it picks; `colour` and `part` likewise
     clay      grey clay pictures whose kind is right in the clay caption that it picks among all 153
     view      pictures whose view the judge picks among the four, the rest of the caption granted; of kinds that have sides alone
 
-With --data, the nearest training render to each of 32 samples, by mean square error: OUT/nearest.png has samples above, renders below.
+With --data, the nearest training render to each of 32 samples of "prior", by mean square error: OUT/nearest.png has samples above, renders
+below.
 """
 
 from __future__ import annotations
@@ -166,18 +167,21 @@ def main() -> None:
     found["turned"], _ = measure(eyes, world_draws(MULTIVIEW, 75, turned=True), prompts)
     if arguments.prior is not None:
         prior, scale = model.load(arguments.prior).to(device), arguments.scale
-        for away in sorted({0.0, arguments.perp_neg}):
-            name = " apart" if away else ""
-            found["prior" + name], images = measure(eyes, prior_draws(prior, arguments.each, 72, scale, perp_neg=away), prompts)
-            joint_draws = prior_draws(prior, MULTIVIEW, 74, scale, together=True, perp_neg=away)
-            found["multiview" + name], joint = measure(eyes, joint_draws, prompts)
+        drawn = {}
+        for away in dict.fromkeys((0.0, arguments.perp_neg)):
+            apart = " apart" if away else ""
+            alone = prior_draws(prior, arguments.each, 72, scale, perp_neg=away)
+            together = prior_draws(prior, MULTIVIEW, 74, scale, together=True, perp_neg=away)
+            found["prior" + apart], drawn[away] = measure(eyes, alone, prompts)
+            found["multiview" + apart], joint = measure(eyes, together, prompts)
         write_png(joint.unflatten(0, (-1, MULTIVIEW))[::MULTIVIEW].flatten(0, 1), 16, out / "multiview.png")
-        write_png(images[:: arguments.each], 17, out / "held_out.png")
+        write_png(drawn[arguments.perp_neg][:: arguments.each], 17, out / "held_out.png")
         write_png(sample(prior, [""] * 64, seed=73, scale=1.0), 16, out / "unconditional.png")
         if arguments.data is not None:
             pictures = Pictures(arguments.data, device)
             pictures.refresh()
-            picks = images[torch.linspace(0, len(images) - 1, 32).long()]
+            plain = drawn[0.0]  # these come closest
+            picks = plain[torch.linspace(0, len(plain) - 1, 32).long()]
             found["nearest"] = show_nearest(picks, pictures, out / "nearest.png")
     (out / "evaluation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
