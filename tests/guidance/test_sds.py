@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.sds import convert, distill, draw_timesteps, guide, rescale, sds_loss, timestep_range, weight
+from dreamfusion_mesh.guidance.losses.sds import convert, distill, draw_timesteps, guide, rescale, sds_loss, timestep_range, weight
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import plain_views, turntable
 

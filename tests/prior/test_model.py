@@ -5,8 +5,8 @@ import torch
 
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.diffusion import load_guidance
-from dreamfusion_mesh.guidance.multiview import ask
+from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.multiview import ask
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from dreamfusion_mesh.render.cameras import random_views
 from tools.prior import tokens

@@ -5,9 +5,10 @@ import stand_ins
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 BACKENDS = ["warp", "warp on cuda", "nvdiffrast", "kaolin", "nvdiffrast stand-in", "kaolin stand-in"]
 

@@ -10,8 +10,8 @@ import torch
 
 from dreamfusion_mesh.config import FieldSettings, ViewSettings
 from dreamfusion_mesh.render.cameras import clip_from_world, random_views
-from dreamfusion_mesh.render.raster import resolve_rasterizer
-from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 

@@ -5,7 +5,7 @@ import torch
 
 from dreamfusion_mesh.records import Lights, Shading, Views
 from dreamfusion_mesh.render.cameras import turntable
-from dreamfusion_mesh.render.shading import needs_normals, shader
+from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 
 
 def _views(*modes, ambient=0.25, diffuse=0.5):

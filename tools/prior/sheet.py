@@ -15,7 +15,7 @@ from torch import Tensor
 from dreamfusion_mesh.config import ViewSettings
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit, plain_views
-from dreamfusion_mesh.render.raster import resolve_rasterizer
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from tools.prior.captions import Scene, Thing
 from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw
