@@ -8,8 +8,8 @@ import torch
 
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.guidance.losses.sds import ScoreModel, distill
-from dreamfusion_mesh.render.cameras import random_views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.fit import Fit, Hooks, State, StepLoss, Stopwatch, module_state

@@ -17,9 +17,10 @@ from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.guidance.losses.sds import ScoreModel, distill
 from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import plain_views, random_views, rays, turntable
+from dreamfusion_mesh.render.cameras import rays, turntable
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views, random_views
 from dreamfusion_mesh.render.volume import render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
