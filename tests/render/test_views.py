@@ -6,7 +6,7 @@ import torch
 
 from dreamfusion_mesh.config import ViewSettings
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, turntable
+from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.views import plain_views, random_views
 
 DEGREES = math.pi / 180
@@ -14,14 +14,6 @@ DEGREES = math.pi / 180
 
 def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def _orbit(azimuth, elevation, height=5, width=8, dtype=torch.float64, **more):
-    azimuth, elevation = torch.tensor(azimuth, dtype=dtype), torch.tensor(elevation, dtype=dtype)
-    return orbit(azimuth, elevation, torch.full_like(azimuth, 2.6), torch.full_like(azimuth, 0.7), height, width, **more)
-
-
-ANGLES = ([0.0, 0.9, -2.7, 3.1, 0.4, 0.4], [0.0, -0.2, 0.8, 1.2, math.pi / 2, -math.pi / 2])
 
 
 def test_random_azimuths_are_evenly_spaced_and_two_views_are_opposite():
