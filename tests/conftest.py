@@ -13,6 +13,8 @@ import pytest
 
 import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait asleep
 
+pytest_plugins = ["folder_costs", "pytester"]
+
 _HOME = Path(__file__).parent / "gltf"
 
 
