@@ -194,13 +194,13 @@ def test_a_written_prior_is_loaded_to_be_evaluated(tmp_path):
     model.export(prior, tmp_path)
     again = model.load(tmp_path)
     assert again.size == prior.size
-    draw = evaluate.prior_draws(again, each=2, seed=1, scale=2.0)
+    draw = evaluate.prior_draws(again, each=2, seed=1, scale=2.0, steps=4)
     images, captions = draw(["a red mug"], True)
     assert images.shape == (2, 64, 64, 3)
     assert captions == ["a grey clay mug, front view", "a grey clay mug, side view"]
-    _, captions = evaluate.prior_draws(again, each=1, seed=1, scale=2.0)(["a red mug", "a cake"], False)
+    _, captions = evaluate.prior_draws(again, each=1, seed=1, scale=2.0, steps=4)(["a red mug", "a cake"], False)
     assert captions == ["a red mug, front view", "a cake, side view"]
-    alone, together = (evaluate.prior_draws(again, 4, 1, 2.0, joint)(["a red mug"], False) for joint in (False, True))
+    alone, together = (evaluate.prior_draws(again, 4, 1, 2.0, joint, steps=4)(["a red mug"], False) for joint in (False, True))
     assert alone[1] == together[1]
     assert not torch.equal(alone[0], together[0])
     with pytest.raises(ValueError, match="multiple of the 4"):
