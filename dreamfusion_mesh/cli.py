@@ -86,7 +86,7 @@ def export(
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset and audit may change."""
     from dreamfusion_mesh.config import change
-    from dreamfusion_mesh.run_folder import RunFolder
+    from dreamfusion_mesh.run.folder import RunFolder
 
     config = change(RunFolder(run).config(), set_ or (), device, groups=("mesh", "texture", "asset", "audit", "raster"))
     if commercial:
@@ -113,7 +113,7 @@ def audit(
     if json_ is not None:
         import json
 
-        from dreamfusion_mesh.run_folder import RunFolder
+        from dreamfusion_mesh.run.folder import RunFolder
 
         RunFolder(json_.parent).write(json_.name, (json.dumps(found.to_json(), indent=2) + "\n").encode())
     raise typer.Exit(0 if found.passed else 1)
@@ -149,7 +149,7 @@ def _run_config(
         if preset or changes or seed is not None or commercial:
             left_out = "leave out --preset, --set, --seed and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
-        from dreamfusion_mesh.run_folder import RunFolder
+        from dreamfusion_mesh.run.folder import RunFolder
 
         return RunFolder(out).config()
     flags = {"prompt": prompt, "seed": seed, "device": device, "commercial": commercial or None}

@@ -71,7 +71,8 @@ def _optional_rasterizers() -> list[Finding]:
     """What is installed and has a device; whether nvdiffrast compiles is told when it is first asked for."""
     import torch
 
-    from dreamfusion_mesh.render import raster_kaolin, raster_nvdiffrast
+    from dreamfusion_mesh.render.raster import kaolin as raster_kaolin
+    from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     findings = []
@@ -95,11 +96,9 @@ def _models() -> list[Finding]:
 
 
 def _validators() -> list[Finding]:
-    from dreamfusion_mesh.asset.audit_gltf import find_validator
+    from dreamfusion_mesh.audit.validity import find_validator
 
     found = find_validator()
     missing = "node or the npm package gltf-validator not found; row 1 of the audit uses its own checks"
     detail = "run by row 1 of the audit" if found else missing
     return [Finding("audit", "Khronos glTF validator", found is not None, False, detail)]
-
-

@@ -15,28 +15,25 @@ from typing import Any, Protocol
 import torch
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.audit import Audit, audit
-from dreamfusion_mesh.asset.audit_gltf import find_validator
-from dreamfusion_mesh.asset.bake import bake_base_color
-from dreamfusion_mesh.asset.glb import glb_bytes
-from dreamfusion_mesh.asset.obj import obj_files
-from dreamfusion_mesh.asset.uv import unwrap
-from dreamfusion_mesh.coarse import Coarse, fit_field, load_coarse
+from dreamfusion_mesh.asset.export.glb import glb_bytes
+from dreamfusion_mesh.asset.export.obj import obj_files
+from dreamfusion_mesh.audit.report import Audit, audit
+from dreamfusion_mesh.audit.validity import find_validator
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config
+from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.deliver import NAME, deliver
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.fine import Surface, fit_surface, load_surface
-from dreamfusion_mesh.fit import Hooks, Report, quiet
-from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.losses.sds import ScoreModel
+from dreamfusion_mesh.guidance.models.diffusion import load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
-from dreamfusion_mesh.guidance.sds import ScoreModel
-from dreamfusion_mesh.records import Asset, Mesh, TextureSet
-from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
-from dreamfusion_mesh.run_folder import METRICS, SETTINGS, RunFolder, open_run
-from dreamfusion_mesh.shape.mesh import place
-from dreamfusion_mesh.shape.tidy import decimate, tidy
-from dreamfusion_mesh.view import preview_png
+from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.render.previews import preview_png
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder, open_run
+from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
+from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface
+from dreamfusion_mesh.stages.fit import Hooks, Report, quiet
 
-NAME = "asset"
 PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "xatlas", "fast-simplification", "manifold3d")
 
 
@@ -173,58 +170,24 @@ def _deliver(
     report: Report,
 ) -> Result:
     """Surface to files: tidy, decimate, unwrap, bake, place, write, audit."""
-    steps = _Steps(report)
-    with torch.no_grad():
-        steps.begin("tidy")
-        refined = tidy(surface.mesh, config.mesh)
-        reduced = decimate(refined, config.mesh.triangles)
-        steps.begin("unwrap")
-        unwrapped = unwrap(reduced, config.texture)
-        steps.begin("bake")
-        base_color = bake_base_color(unwrapped.mesh, surface.field.albedo, rasterizer, config.texture, refined)
-    steps.begin("write")
-    placed, scale, offset = place(unwrapped.mesh, config.asset.longest_side)
-    reference = Mesh(refined.vertices * scale + offset, refined.faces)
+    origin = {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]}
+    delivered = deliver(surface, rasterizer, config, origin, report)
+    started, asset = time.perf_counter(), delivered.asset
+    reference = delivered.reference
     run.save_state("reference", {"vertices": reference.vertices.contiguous(), "faces": reference.faces})
-    textures = TextureSet(base_color, roughness=config.texture.roughness, metallic=config.texture.metallic)
-    asset = Asset(NAME, placed, textures, {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]})
-    preview = preview_png(placed, base_color, rasterizer, config.asset.preview_size)
+    preview = preview_png(asset.mesh, asset.textures.base_color, rasterizer, config.asset.preview_size)
     files = {f"{NAME}.glb": glb_bytes(asset), **obj_files(asset), "preview.png": preview}
     written = {name: run.write(name, content) for name, content in files.items()}
-    steps.begin("audit")
+    seconds = {"write": round(time.perf_counter() - started, 3)}
     found = audit(written[f"{NAME}.glb"], config.audit, config.mesh.triangles, config.asset.longest_side, reference)
     written["audit.json"] = run.write("audit.json", _json(found.to_json()))
-    steps.end()
+    seconds["audit"] = round(time.perf_counter() - started - seconds["write"], 3)
     notes = _provenance(config, rasterizer, known, files)
-    notes["unwrap"] = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-    notes["seconds"] = {**known["seconds"], **steps.seconds}
+    notes["unwrap"] = delivered.unwrap
+    notes["seconds"] = {**known["seconds"], **delivered.seconds, **seconds}
     written["provenance.json"] = run.write("provenance.json", _json(notes))
     written |= {name: run.path / name for name in (SETTINGS, METRICS) if (run.path / name).is_file()}
-    if unwrapped.reason:
-        warnings = (*warnings, f"unwrap: {unwrapped.reason}")
-    return Result(run.path, written, found, warnings)
-
-
-class _Steps:
-    """Names the parts of the delivery as they begin and times them."""
-
-    names = ("tidy", "unwrap", "bake", "write", "audit")
-
-    def __init__(self, report: Report) -> None:
-        self.report, self.seconds, self.started, self.current = report, dict[str, float](), 0.0, ""
-
-    def begin(self, name: str) -> None:
-        self._close()
-        self.current, self.started = name, time.perf_counter()
-        self.report("export", self.names.index(name), len(self.names), {})
-
-    def end(self) -> None:
-        self._close()
-        self.report("export", len(self.names), len(self.names), {})
-
-    def _close(self) -> None:
-        if self.current:
-            self.seconds[self.current] = round(time.perf_counter() - self.started, 3)
+    return Result(run.path, written, found, (*warnings, *delivered.warnings))
 
 
 def _provenance(config: RunConfig, rasterizer: Rasterizer, known: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:

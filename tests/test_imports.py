@@ -8,13 +8,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
     ["errors"],
-    ["records"],
-    ["config"],
+    ["records", "config"],
+    ["contracts"],
     ["kernels"],
-    ["guidance", "shape", "render", "asset"],
-    ["fit"],
-    ["coarse", "view", "run_folder"],
-    ["fine"],
+    ["geometry"],
+    ["guidance", "shape", "render", "asset", "audit"],
+    ["stages"],
+    ["run"],
+    ["deliver"],
     ["pipeline"],
     ["doctor"],
     ["cli"],
@@ -51,7 +52,7 @@ def test_every_room_has_a_level() -> None:
 
 def test_a_backward_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
-    file.write_text("def f():\n    from dreamfusion_mesh.pipeline import generate\n    import dreamfusion_mesh.shape.mesh\n")
+    file.write_text("def f():\n    from dreamfusion_mesh.pipeline import generate\n    import dreamfusion_mesh.shape.field\n")
     assert imported_rooms(file) == {"pipeline", "shape"}
 
 

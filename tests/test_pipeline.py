@@ -18,9 +18,9 @@ from PIL import Image
 
 from dreamfusion_mesh.config import change, load_config
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.guidance.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.diffusion import load_guidance
 from dreamfusion_mesh.pipeline import Result, audit_file, export, generate
-from dreamfusion_mesh.run_folder import RunFolder
+from dreamfusion_mesh.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "a red mushroom with white parts"

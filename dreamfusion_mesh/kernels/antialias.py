@@ -8,7 +8,7 @@ but by walking every silhouette edge over the pairs that it crosses, so faces sm
     choice       the edge must lie before what the uncovered pixel sees; among several the one that covers most
     direction    an edge nearer to vertical blends horizontal pairs, the others vertical ones: each piece of the outline counts once
     share        the pixel whose half of the segment the other's value reaches into takes that part over; a pixel's shares sum to at most 1
-Arguments are taken as checked: see render/raster.py.
+Arguments are taken as checked: see render/raster/backend.py.
 """
 
 import math

@@ -6,7 +6,7 @@ evaluation can change: on the CPU a thread owns bands of rows; on CUDA faces run
 and the minimum is atomic.
 Scatters are deterministic on the CPU (a slot of pixels adds in order into a buffer of its own, buffers are summed in order); CUDA adds
 atomically. Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r + 0.5) / H * 2 of x / w and y / w.
-Arguments are taken as checked: see render/raster.py.
+Arguments are taken as checked: see render/raster/backend.py.
 """
 
 import math

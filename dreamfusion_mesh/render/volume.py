@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool3d
 from dreamfusion_mesh.kernels.march import Samples, accumulate, composite_weights, march
 from dreamfusion_mesh.records import FieldSample, Render, Views
 from dreamfusion_mesh.render.cameras import rays
-from dreamfusion_mesh.render.shading import Shade
+from dreamfusion_mesh.render.shading.lambert import Shade
 
 Field = Callable[[Tensor, bool], FieldSample]
 

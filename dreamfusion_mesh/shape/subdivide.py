@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.geometry.topology import edge_keys
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.soundness import edge_keys
 
 
 def loop_subdivide(mesh: Mesh, times: int = 1) -> Mesh:

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import MeshSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.areas import shell_volumes, signed_volume
+from dreamfusion_mesh.geometry.soundness import degenerate, soundness
+from dreamfusion_mesh.geometry.topology import shells, weld
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.soundness import degenerate, shell_volumes, shells, signed_volume, soundness, weld
 
 _SLIVER = 1e-5  # of the diagonal: edges shorter than this are given up, and faces lower than this relaxed
 _GAP = 1e-5  # of the diagonal: how far vertices at one place are moved apart at first

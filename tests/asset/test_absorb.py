@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from surfaces import torus
 
-from dreamfusion_mesh.asset.absorb import absorb
-from dreamfusion_mesh.asset.box import box_charts
-from dreamfusion_mesh.asset.charts import Charts, cut_out, even, overlapping, separate, signed_areas, surface_areas
+from dreamfusion_mesh.asset.uv.absorb import absorb
+from dreamfusion_mesh.asset.uv.box import box_charts
+from dreamfusion_mesh.asset.uv.charts import Charts, cut_out, even, overlapping, separate, signed_areas, surface_areas
 
 
 def sheet(cells: int) -> tuple[Charts, np.ndarray, np.ndarray]:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from surfaces import SURFACES, sphere, torus
 
-from dreamfusion_mesh.asset import bake
-from dreamfusion_mesh.asset.bake import bake_base_color
-from dreamfusion_mesh.asset.uv import unwrap
+from dreamfusion_mesh.asset.bake import base_color as bake
+from dreamfusion_mesh.asset.bake.base_color import bake_base_color
+from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import Mesh, linear_to_srgb, srgb_to_linear
-from dreamfusion_mesh.render.raster import resolve_rasterizer
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 RASTERIZER = resolve_rasterizer("auto", "cpu")
 SETTINGS = TextureSettings(size=256, padding=2, supersample=2)

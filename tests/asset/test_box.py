@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from surfaces import blob, cube, sphere, torus
 
-from dreamfusion_mesh.asset import box
-from dreamfusion_mesh.asset.box import box_charts
-from dreamfusion_mesh.asset.charts import signed_areas, surface_areas
+from dreamfusion_mesh.asset.uv import box
+from dreamfusion_mesh.asset.uv.box import box_charts
+from dreamfusion_mesh.asset.uv.charts import signed_areas, surface_areas
 from dreamfusion_mesh.records import Mesh
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from surfaces import torus
 
-from dreamfusion_mesh.asset.charts import (
+from dreamfusion_mesh.asset.uv.charts import (
     Charts,
     cut_out,
     even,

@@ -8,7 +8,7 @@ import torch
 from assets import mapped
 from surfaces import SURFACES, sphere
 
-from dreamfusion_mesh.asset.corners import smooth_normals, split_corners, surface
+from dreamfusion_mesh.asset.export.corners import smooth_normals, split_corners, surface
 from dreamfusion_mesh.records import Mesh
 
 FLAT = torch.tensor([[0, 1, 2], [0, 2, 3]])

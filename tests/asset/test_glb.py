@@ -16,7 +16,7 @@ from PIL import Image
 from surfaces import SURFACES, torus
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.glb import glb_bytes, png_bytes
+from dreamfusion_mesh.asset.export.glb import glb_bytes, png_bytes
 from dreamfusion_mesh.records import Asset, Mesh, TextureSet
 
 COMPONENTS = {5126: "<f4", 5123: "<u2", 5125: "<u4"}

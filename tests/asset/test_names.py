@@ -7,7 +7,7 @@ import string
 import numpy as np
 import pytest
 
-from dreamfusion_mesh.asset.names import safe_name
+from dreamfusion_mesh.asset.export.names import safe_name
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from assets import asset, mapped, picture
 from PIL import Image
 from surfaces import SURFACES
 
-from dreamfusion_mesh.asset.obj import obj_files
+from dreamfusion_mesh.asset.export.obj import obj_files
 
 
 def read(text: bytes) -> dict[str, list[list[str]]]:

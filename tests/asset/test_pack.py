@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamfusion_mesh.asset.audit_uv import chart_labels, coverage, gaps
-from dreamfusion_mesh.asset.charts import Charts, regroup, signed_areas
-from dreamfusion_mesh.asset.pack import DoesNotFit, pack, widths
+from dreamfusion_mesh.asset.uv.charts import Charts, regroup, signed_areas
+from dreamfusion_mesh.asset.uv.pack import DoesNotFit, pack, widths
+from dreamfusion_mesh.audit.uvs import chart_labels, coverage, gaps
 
 
 def fans(count: int, seed: int = 0) -> Charts:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
-from dreamfusion_mesh.asset import uv
-from dreamfusion_mesh.asset.audit_uv import chart_labels, coverage, density_ratio, gaps, layout
-from dreamfusion_mesh.asset.uv import Unwrapped, unwrap
+from dreamfusion_mesh.asset.uv import unwrap as uv
+from dreamfusion_mesh.asset.uv.unwrap import Unwrapped, unwrap
+from dreamfusion_mesh.audit.uvs import chart_labels, coverage, density_ratio, gaps, layout
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import Mesh
@@ -126,7 +126,7 @@ def test_values_out_of_range_are_replaced(monkeypatch: pytest.MonkeyPatch) -> No
 HELD = """
 import sys; sys.path[:0] = {path!r}
 import trimesh, torch
-from dreamfusion_mesh.asset.uv import unwrap
+from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.records import Mesh
 ball = trimesh.creation.torus(0.6, 0.25, 160, 80)

@@ -9,12 +9,13 @@ from tiny_folders import edit_json, write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.diffusion import load_guidance
-from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.losses.sds import distill, guide
+from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from dreamfusion_mesh.guidance.prompts import view_words
-from dreamfusion_mesh.guidance.sds import distill, guide
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views, turntable
+from dreamfusion_mesh.render.cameras import orbit, turntable
+from dreamfusion_mesh.render.views import plain_views
 from tools.prior.captions import Scene, Thing
 from tools.prior.parts import Draw
 from tools.prior.sheet import strip

@@ -11,8 +11,8 @@ from tiny_folders import edit_json, write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.diffusion import load_guidance
-from dreamfusion_mesh.guidance.folder import licence_of
+from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.weights.folder import licence_of
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SCHEDULER, MARKS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"

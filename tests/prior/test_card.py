@@ -2,7 +2,7 @@
 
 import hashlib
 
-from dreamfusion_mesh.guidance.folder import licence_of
+from dreamfusion_mesh.guidance.weights.folder import licence_of
 from tools.prior import judge
 from tools.prior.captions import COLOURS, FINISHES
 from tools.prior.card import write_card, write_judge_card

@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views
-from dreamfusion_mesh.render.raster import resolve_rasterizer
+from dreamfusion_mesh.render.cameras import orbit
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.views import plain_views
 from tools.prior import tokens
 from tools.prior.captions import Scene, Thing
 from tools.prior.data import Pictures

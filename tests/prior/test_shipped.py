@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.folder import EMBEDDED, fingerprint, open_folder
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, open_folder
 from tools.prior import evaluate, held_out, judge, model, tokens
 from tools.prior.assets import chosen, precision, read_preview
 from tools.prior.captions import parse

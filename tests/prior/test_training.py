@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.folder import fingerprint
-from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers
+from dreamfusion_mesh.guidance.weights.folder import fingerprint
 from tools.prior import tokens
 from tools.prior.checkpoint import Average
 from tools.prior.data import Pictures

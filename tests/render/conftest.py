@@ -10,8 +10,9 @@ import torch
 from back_ends import resolve_or_skip
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 BACKENDS = ["warp", "warp on cuda", "nvdiffrast", "kaolin", "nvdiffrast stand-in", "kaolin stand-in"]
 

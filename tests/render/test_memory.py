@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from dreamfusion_mesh.config import FieldSettings, ViewSettings
-from dreamfusion_mesh.render.cameras import clip_from_world, random_views
-from dreamfusion_mesh.render.raster import resolve_rasterizer
-from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.render.cameras import clip_from_world
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 

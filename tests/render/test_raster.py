@@ -7,9 +7,9 @@ import torch
 from raster_twin import SQUARE, on_screen, pixel_centres, polygon, random_scene, sphere, twin_rasterize, within
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.cameras import clip_from_world, orbit, rays
-from dreamfusion_mesh.render.raster import Rasterizer
 
 
 def covered(rasterizer: Rasterizer, points: Tensor, faces: Tensor, height: int, width: int) -> Tensor:

@@ -10,9 +10,13 @@ import stand_ins
 import torch
 from raster_twin import on_screen, random_scene
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.render import raster, raster_backend, raster_kaolin, raster_nvdiffrast
-from dreamfusion_mesh.render.raster import Rasterizer, resolve_rasterizer
+from dreamfusion_mesh.render.raster import backend as raster_backend
+from dreamfusion_mesh.render.raster import kaolin as raster_kaolin
+from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
+from dreamfusion_mesh.render.raster import resolve as raster
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 OPTIONAL = {"nvdiffrast": raster_nvdiffrast, "kaolin": raster_kaolin}
 

@@ -5,7 +5,7 @@ import torch
 from raster_twin import on_screen, sphere
 from torch import Tensor
 
-from dreamfusion_mesh.render.raster import Rasterizer
+from dreamfusion_mesh.contracts import Rasterizer
 
 HEIGHT, WIDTH = 21, 26
 CUBE = torch.tensor(

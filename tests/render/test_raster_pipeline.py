@@ -11,7 +11,7 @@ import torch
 from dreamfusion_mesh.config import RunConfig, dump, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import check_commercial_use, export, generate
-from dreamfusion_mesh.run_folder import SETTINGS, RunFolder
+from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
 
 
 def settings(**overrides: Any) -> RunConfig:

@@ -15,9 +15,9 @@ import stand_ins
 from raster_twin import random_scene
 from torch.utils import cpp_extension
 
-from dreamfusion_mesh.render import raster_nvdiffrast
-from dreamfusion_mesh.render.raster import resolve_rasterizer
-from dreamfusion_mesh.render.raster_backend import Absent, Unusable
+from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
+from dreamfusion_mesh.render.raster.backend import Absent, Unusable
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 # Initialised in two phases, as pybind11 3 does; Python's own header alone compiles in a second.
 PLAIN = """

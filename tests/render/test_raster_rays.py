@@ -10,8 +10,8 @@ import torch
 from raster_twin import sphere, within
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.render.cameras import clip_from_world, orbit, rays
-from dreamfusion_mesh.render.raster import Rasterizer
 
 NEAR, FAR = 0.3, 9.0
 ON_EDGE = 5e-4  # pixels; Embree computes in float32

@@ -7,8 +7,8 @@ import torch
 from raster_twin import SQUARE, on_screen, rounded, sphere, within
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.kernels import launch, raster
-from dreamfusion_mesh.render.raster import Rasterizer
 
 
 def sheet(cells: int, side: float, corner: float) -> tuple[Tensor, Tensor]:

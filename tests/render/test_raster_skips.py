@@ -9,8 +9,9 @@ import stand_ins
 import torch
 from back_ends import resolve_or_skip
 
-from dreamfusion_mesh.render import raster_kaolin, raster_nvdiffrast
-from dreamfusion_mesh.render.raster_backend import Absent, Cause, Unusable
+from dreamfusion_mesh.render.raster import kaolin as raster_kaolin
+from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
+from dreamfusion_mesh.render.raster.backend import Absent, Cause, Unusable
 
 OPTIONAL = {"nvdiffrast": (raster_nvdiffrast, "torch"), "kaolin": (raster_kaolin, "render")}
 

@@ -8,10 +8,12 @@ from raster_twin import rounded, sphere, within
 from torch import Tensor
 
 from dreamfusion_mesh.config import ViewSettings
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Mesh, Render, Shading, Views
-from dreamfusion_mesh.render.cameras import orbit, plain_views, random_views, rays
-from dreamfusion_mesh.render.raster import Rasterizer, downsample, render_mesh
-from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.render.cameras import orbit, rays
+from dreamfusion_mesh.render.raster.render import downsample, render_mesh
+from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views, random_views
 
 RADIUS, DISTANCE, FOV, SIZE = 0.6, 2.5, 0.7, 65
 

@@ -7,8 +7,8 @@ import torch
 from raster_twin import SQUARE, jitter, on_screen, polygon, random_scene, rounded, sphere, twin_rasterize, within
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster import Rasterizer
 
 CORNERS = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamfusion_mesh.records import Cameras, FieldSample, Lights, Render, Shading, Views
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import orbit, rays
-from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 
 COLOR = torch.tensor([0.9, 0.5, 0.1])

@@ -10,10 +10,11 @@ from lattices import euler, is_closed
 from torch import Tensor
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.shape.density import density_threshold, occupied_box, sdf_from_density
-from dreamfusion_mesh.shape.grid import tet_lattice
-from dreamfusion_mesh.shape.soundness import signed_volume, soundness
-from dreamfusion_mesh.shape.tets import marching_tets
+from dreamfusion_mesh.geometry.areas import signed_volume
+from dreamfusion_mesh.geometry.soundness import soundness
+from dreamfusion_mesh.shape.start.from_density import density_threshold, occupied_box, sdf_from_density
+from dreamfusion_mesh.shape.tets.grid import tet_lattice
+from dreamfusion_mesh.shape.tets.marching import marching_tets
 
 
 def test_threshold_recovers_the_level_that_made_the_opacity() -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import TetGrid
-from dreamfusion_mesh.shape.grid import Lattice, tet_grid, tet_lattice
-from dreamfusion_mesh.shape.tets import REACH
+from dreamfusion_mesh.shape.tets.grid import Lattice, tet_grid, tet_lattice
+from dreamfusion_mesh.shape.tets.surface import REACH
 
 _PAIRS = torch.tensor([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.normals import face_normals, vertex_normals
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.grid import tet_grid
-from dreamfusion_mesh.shape.mesh import face_normals, laplacian_loss, normal_consistency_loss, place, vertex_normals
-from dreamfusion_mesh.shape.tets import marching_tets
+from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
+from dreamfusion_mesh.shape.tets.grid import tet_grid
+from dreamfusion_mesh.shape.tets.marching import marching_tets
 
 
 def _sphere(size: int, radius: float = 0.7) -> Mesh:
@@ -195,7 +197,7 @@ def test_a_placed_mesh_stands_on_the_ground_at_the_asked_size() -> None:
     uvs = torch.rand(7, 2, generator=draws)
     faces, face_uvs = torch.randint(0, 50, (9, 3), generator=draws), torch.randint(0, 7, (9, 3), generator=draws)
     mesh = Mesh(vertices, faces, uvs, face_uvs)
-    placed, scale, offset = place(mesh, 1.7)
+    placed, scale, offset = stand_on_ground(mesh, 1.7)
     low, high = placed.vertices.amin(dim=0), placed.vertices.amax(dim=0)
     assert float(low[1]) == 0
     assert float((high - low).max()) == pytest.approx(1.7, rel=1e-6)
@@ -208,6 +210,6 @@ def test_a_placed_mesh_stands_on_the_ground_at_the_asked_size() -> None:
 
 def test_a_mesh_without_extent_cannot_be_placed() -> None:
     with pytest.raises(RunFailed, match="longest side is 0"):
-        place(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])), 1.0)
+        stand_on_ground(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])), 1.0)
     with pytest.raises(RunFailed, match="longest side is 0"):
-        place(Mesh(torch.ones(0, 3), torch.zeros(0, 3, dtype=torch.int64)), 1.0)
+        stand_on_ground(Mesh(torch.ones(0, 3), torch.zeros(0, 3, dtype=torch.int64)), 1.0)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.geometry.areas import signed_volume
+from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.grid import tet_grid
-from dreamfusion_mesh.shape.soundness import signed_volume, soundness
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
-from dreamfusion_mesh.shape.tets import marching_tets
+from dreamfusion_mesh.shape.tets.grid import tet_grid
+from dreamfusion_mesh.shape.tets.marching import marching_tets
 
 
 def _octahedron() -> Mesh:

@@ -11,10 +11,11 @@ from safetensors.torch import load, save
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from dreamfusion_mesh.geometry.areas import signed_volume
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.shape.grid import tet_lattice
-from dreamfusion_mesh.shape.soundness import signed_volume
-from dreamfusion_mesh.shape.tets import REACH, TetSurface, marching_tets, sdf_sign_loss
+from dreamfusion_mesh.shape.tets.grid import tet_lattice
+from dreamfusion_mesh.shape.tets.marching import marching_tets, sdf_sign_loss
+from dreamfusion_mesh.shape.tets.surface import REACH, TetSurface
 
 
 @pytest.fixture

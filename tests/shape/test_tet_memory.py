@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dreamfusion_mesh.shape.density import Box, sdf_from_density
-from dreamfusion_mesh.shape.grid import Lattice, tet_lattice
-from dreamfusion_mesh.shape.mesh import laplacian_loss, normal_consistency_loss
-from dreamfusion_mesh.shape.tets import TetSurface
+from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
+from dreamfusion_mesh.shape.start.from_density import Box, sdf_from_density
+from dreamfusion_mesh.shape.tets.grid import Lattice, tet_lattice
+from dreamfusion_mesh.shape.tets.surface import TetSurface
 
 LIMIT = 6e9  # bytes
 

@@ -11,13 +11,10 @@ from lattices import area, ball, cube, cube_lattice, euler, every, is_closed
 from same_surface import match, match_vertices
 from torch import Tensor
 
+from dreamfusion_mesh.geometry.areas import signed_volume
 from dreamfusion_mesh.records import TetGrid
-from dreamfusion_mesh.shape.soundness import signed_volume
-from dreamfusion_mesh.shape.tets import (
-    REACH,
-    marching_tets,
-    sdf_sign_loss,
-)
+from dreamfusion_mesh.shape.tets.marching import marching_tets, sdf_sign_loss
+from dreamfusion_mesh.shape.tets.surface import REACH
 from tools.bench.direct_tets import direct_marching_tets
 
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import MeshSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.areas import signed_volume
+from dreamfusion_mesh.geometry.soundness import soundness
+from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh, TetGrid
-from dreamfusion_mesh.shape.grid import tet_grid
-from dreamfusion_mesh.shape.mesh import normal_consistency_loss
-from dreamfusion_mesh.shape.soundness import signed_volume, soundness, weld
-from dreamfusion_mesh.shape.tets import marching_tets
+from dreamfusion_mesh.shape.regularisers import normal_consistency_loss
+from dreamfusion_mesh.shape.tets.grid import tet_grid
+from dreamfusion_mesh.shape.tets.marching import marching_tets
 from dreamfusion_mesh.shape.tidy import decimate, tidy
 
 _ROUGH = MeshSettings(smooth=0)
@@ -144,9 +146,7 @@ def test_tidy_gives_detached_vertices_on_the_cpu_in_the_same_precision(grid: Tet
 
 @pytest.mark.parametrize(("shape", "shells"), [(_torus, 1), (_two_balls, 2), (_table, 1)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_decimated_noisy_shapes_are_sound_at_every_budget(
-    grid: TetGrid, shape: Callable[[Tensor], Tensor], shells: int, seed: int
-) -> None:
+def test_decimated_noisy_shapes_are_sound_at_every_budget(grid: TetGrid, shape: Callable[[Tensor], Tensor], shells: int, seed: int) -> None:
     mesh = tidy(_surface(grid, shape, noise=0.012, seed=seed), _ROUGH)
     for budget in (5000, 400):
         reduced = decimate(mesh, budget)

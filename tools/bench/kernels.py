@@ -14,13 +14,14 @@ from torch import Tensor
 from dreamfusion_mesh.config import FieldSettings, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.kernels.hashgrid import encode, hash_grid
-from dreamfusion_mesh.render.cameras import clip_from_world, random_views, turntable
-from dreamfusion_mesh.render.raster import resolve_rasterizer
-from dreamfusion_mesh.render.shading import shader
+from dreamfusion_mesh.render.cameras import clip_from_world, turntable
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
-from dreamfusion_mesh.shape.grid import tet_lattice
-from dreamfusion_mesh.shape.tets import REACH, TetSurface
+from dreamfusion_mesh.shape.tets.grid import tet_lattice
+from dreamfusion_mesh.shape.tets.surface import REACH, TetSurface
 from tools.bench.direct_tets import direct_marching_tets
 
 Work = Callable[[], object]

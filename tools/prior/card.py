@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh.config import ViewSettings
-from dreamfusion_mesh.guidance.folder import fingerprint
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
+from dreamfusion_mesh.guidance.weights.folder import fingerprint
 from tools.prior.captions import COLOURS, FINISHES, SIZES
 from tools.prior.files import read_rows
 from tools.prior.kinds import KINDS

@@ -38,7 +38,7 @@ class Shard:
 
 def make_shard(number: int, device: str, everything: bool = False, scenes: int = SCENES, supersample: int = 2) -> Shard:
     """The views of `scenes` scenes, drawn from the shard's number."""
-    from dreamfusion_mesh.render.raster import resolve_rasterizer
+    from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
     from tools.prior.renders import photograph
     from tools.prior.world import build, draw_scene
 

@@ -84,7 +84,7 @@ def turned_angles(views: Sequence[int]) -> Tensor:
 
 def world_draws(each: int, seed: int, turned: bool = False) -> Draws:
     """Real renders of the prompts, unseen in training of either model. `turned`: from `turned_angles`, views by turns."""
-    from dreamfusion_mesh.render.raster import resolve_rasterizer
+    from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
     rasterizer = resolve_rasterizer("auto", "cpu")
 

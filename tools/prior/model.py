@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.multiview import CAMERA_NUMBERS, ask, span_views
+from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS, ask, span_views
 from tools.prior import tokens
 from tools.prior.runs import Pace
 
@@ -174,9 +174,7 @@ def number_weights(images: Tensor, patch: int) -> Tensor:
     return functional.pixel_unshuffle(weights, patch)
 
 
-def loss_of(
-    prior: Callable[[Tensor, Tensor], Tensor], clean: Tensor, weights: Tensor, t: Tensor, noise: Tensor, shares: Tensor
-) -> Tensor:
+def loss_of(prior: Callable[[Tensor, Tensor], Tensor], clean: Tensor, weights: Tensor, t: Tensor, noise: Tensor, shares: Tensor) -> Tensor:
     """Scalar: the weighted mean square error of the clean image [B, C, h, h], which `prior` guesses from what is noisy, and t [B].
 
     weights [B, C, h, h] are the numbers' own, t's come on top; shares is alpha_bar [TIMES].

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.multiview import another, another_together, camera_numbers
-from dreamfusion_mesh.guidance.sds import guide
+from dreamfusion_mesh.guidance.losses.sds import guide
+from dreamfusion_mesh.guidance.models.multiview import another, another_together, camera_numbers
 from tools.prior import tokens
 from tools.prior.model import TIMES, Prior, alpha_bar
 from tools.prior.runs import half_pays

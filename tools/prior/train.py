@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.multiview import camera_numbers
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from tools.prior import held_out, tokens
 from tools.prior.captions import caption_of
 from tools.prior.data import Pictures

@@ -1,0 +1,44 @@
+"""Box projection: every face laid flat along the axis it faces most. Coarser than xatlas, but it always ends, and soon."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, regroup
+
+# +x, -x, +y, -y, +z, -z, each with the right and up of one who looks at it from outside (right x up = side)
+_SIDES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64)
+_RIGHT = np.array([[0, 0, -1], [0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0], [-1, 0, 0]], dtype=np.float64)
+_UP = np.array([[0, 1, 0], [0, 1, 0], [0, 0, -1], [0, 0, 1], [0, 1, 0], [0, 1, 0]], dtype=np.float64)
+_PASSES = 4
+_PULL = 0.15  # of each neighbour that faces a side, on a face's choice of it
+_STEEPEST = 0.45  # least cosine between a face and its side: areas shrink by no more
+
+
+def box_charts(vertices: np.ndarray, faces: np.ndarray) -> Charts:
+    """Charts of vertices [V, 3] and faces [F, 3], projected along six directions; connected faces of one direction are one chart.
+
+    A face goes along with its neighbours where it can, so that noise does not tear the surface into crumbs. Charts may still lie over
+    themselves (a spiral ramp), and faces without area come out without area.
+    """
+    corners = vertices[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    side = _choose(normals @ _SIDES.T, face_neighbours(faces))
+    flat = np.stack([(corners * _RIGHT[side][:, None]).sum(axis=2), (corners * _UP[side][:, None]).sum(axis=2)], axis=2)
+    used, inverse = np.unique(side[:, None] * len(vertices) + faces, return_inverse=True)
+    uvs = np.zeros((len(used), 2))
+    uvs[inverse.reshape(-1)] = flat.reshape(-1, 2)
+    return regroup(uvs, inverse.reshape(-1, 3), side)
+
+
+def _choose(facing: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """[F] side of each face, from the cosines [F, 6] to the sides and pairs of neighbours [P, 2]."""
+    side = facing.argmax(axis=1)
+    for _ in range(_PASSES):
+        votes = np.zeros_like(facing)
+        np.add.at(votes, (neighbours[:, 0], side[neighbours[:, 1]]), 1.0)
+        np.add.at(votes, (neighbours[:, 1], side[neighbours[:, 0]]), 1.0)
+        wanted = np.where(facing >= _STEEPEST, facing + _PULL * votes, -np.inf)
+        side = np.where((facing >= _STEEPEST).any(axis=1), wanted.argmax(axis=1), side)
+    return side

@@ -1,0 +1,36 @@
+"""Settings: frozen models with their allowed ranges; presets (YAML) and `--set a.b=value` share one merge.
+
+A preset holds differences only and may name another as its base (`base: default`). What is resolved is written whole to run.yaml.
+"""
+
+from dreamfusion_mesh.config.audit import AuditSettings
+from dreamfusion_mesh.config.base import Span
+from dreamfusion_mesh.config.coarse import CoarseSettings, FieldSettings
+from dreamfusion_mesh.config.delivery import AssetSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
+from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
+from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, resolve
+from dreamfusion_mesh.config.run import RunConfig
+from dreamfusion_mesh.config.views import ViewSettings
+
+__all__ = [
+    "MULTIVIEW",
+    "AssetSettings",
+    "AuditSettings",
+    "CoarseSettings",
+    "FieldSettings",
+    "FineSettings",
+    "GuidanceSettings",
+    "MeshSettings",
+    "RasterSettings",
+    "RunConfig",
+    "Span",
+    "TextureSettings",
+    "ViewSettings",
+    "change",
+    "dump",
+    "load_config",
+    "merge",
+    "preset_names",
+    "resolve",
+]

@@ -1,0 +1,114 @@
+"""Presets (YAML) and `--set a.b=value` through one merge into a RunConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from dreamfusion_mesh.config.messages import explain, nearest
+from dreamfusion_mesh.config.run import RunConfig
+from dreamfusion_mesh.errors import BadInput
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(preset: str = "default", changes: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Resolve a preset's name or file, then `changes` ("a.b=value"), then `overrides` (nested, from flags).
+
+    Raises BadInput with one line that names the setting, what is allowed and the nearest name.
+    """
+    merged = _read_preset(preset)
+    resolve(merged, origin=f"preset {preset!r}: ")  # so that a bad preset is not blamed on a flag
+    for text in changes:
+        merged = merge(merged, _read_change(text))
+    return resolve(merge(merged, overrides or {}))
+
+
+def change(config: RunConfig, changes: Sequence[str], device: str | None, groups: Sequence[str]) -> RunConfig:
+    """`config` with "a.b=value" changes inside `groups`, and a device. Raises BadInput for a setting outside them."""
+    values = config.model_dump()
+    for text in changes:
+        if text.partition("=")[0].partition(".")[0].strip() not in groups:
+            raise BadInput(f"--set {text!r}: only settings of {', '.join(groups)} may change here")
+        values = merge(values, _read_change(text))
+    return resolve(merge(values, {"device": device} if device else {}))
+
+
+def resolve(values: Mapping[str, Any], origin: str = "") -> RunConfig:
+    """Validate nested values. Raises BadInput naming the first bad setting; `origin` is put before it where a file is to blame."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(f"{origin}{explain(error)}") from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mapping by mapping; neither is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def dump(config: RunConfig) -> str:
+    """Every resolved setting as YAML that `load_config` reads back to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _presets() -> Path:
+    """The folder of presets: inside the package where it is installed, `configs/` beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "presets"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    if preset in seen:
+        raise BadInput(f"preset {preset!r}: is its own base ({' -> '.join((*seen, preset))})")
+    names = preset_names()
+    if preset in names:
+        text = (_presets() / f"{preset}.yaml").read_text(encoding="utf-8")
+    elif preset.endswith((".yaml", ".yml")):
+        try:
+            text = Path(preset).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"preset {preset!r}: cannot be read ({error})") from None
+    else:
+        raise BadInput(f"preset {preset!r}: not known{nearest(preset, names)}; or name a .yaml file")
+    values = _parse(f"preset {preset!r}", text)
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise BadInput(f"preset {preset!r}: expected settings (name: value), found {type(values).__name__}")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    return merge(_read_preset(str(base), (*seen, preset)), values)
+
+
+def _parse(where: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise BadInput(f"{where}: not valid YAML ({problem})") from None
+
+
+def _read_change(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise BadInput(f"--set {text!r}: expected name=value, such as coarse.steps=400")
+    return _nest(key.strip().split("."), _parse(f"--set {key}", value))
+
+
+def _nest(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value

@@ -1,0 +1,42 @@
+"""Every setting of one run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dreamfusion_mesh.config.audit import AuditSettings
+from dreamfusion_mesh.config.base import Settings
+from dreamfusion_mesh.config.coarse import CoarseSettings
+from dreamfusion_mesh.config.delivery import AssetSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
+from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
+from dreamfusion_mesh.config.views import ViewSettings
+
+
+class RunConfig(Settings):
+    """Every setting of one run; the prompt too, so that one file says how to make the asset again."""
+
+    prompt: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    commercial: bool = False  # refuse parts whose licence bars commercial use
+    guidance: GuidanceSettings = GuidanceSettings()
+    views: ViewSettings = ViewSettings()
+    coarse: CoarseSettings = CoarseSettings()
+    fine: FineSettings = FineSettings()
+    raster: RasterSettings = RasterSettings()
+    mesh: MeshSettings = MeshSettings()
+    texture: TextureSettings = TextureSettings()
+    asset: AssetSettings = AssetSettings()
+    audit: AuditSettings = AuditSettings()
+
+    @model_validator(mode="after")
+    def _together(self) -> RunConfig:
+        if self.guidance.multiview and not self.coarse.views == self.fine.views == MULTIVIEW:
+            raise ValueError(
+                f"guidance.multiview: {MULTIVIEW} views are seen together, and a step has coarse.views {self.coarse.views} and fine.views "
+                f"{self.fine.views}: set both to {MULTIVIEW}"
+            )
+        return self

@@ -1,0 +1,81 @@
+"""From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground. Pure: writes nothing, asks no network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dreamfusion_mesh.asset.bake.base_color import bake_base_color
+from dreamfusion_mesh.asset.placement import stand_on_ground
+from dreamfusion_mesh.asset.uv.unwrap import unwrap
+from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.records import Asset, Mesh, TextureSet
+from dreamfusion_mesh.shape.tidy import decimate, tidy
+from dreamfusion_mesh.stages.fine import Surface
+from dreamfusion_mesh.stages.fit import Report, quiet
+
+NAME = "asset"
+STEPS = ("tidy", "unwrap", "bake")
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """An asset, and what its audit and provenance need of how it was made.
+
+    reference  the refined surface before decimation, placed and scaled as the asset is
+    unwrap     how the UVs came about: method, reason, charts, padding, utilisation
+    seconds    of each of STEPS
+    warnings   lines for the user
+    """
+
+    asset: Asset
+    reference: Mesh
+    unwrap: dict[str, Any]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@torch.no_grad()
+def deliver(surface: Surface, rasterizer: Rasterizer, config: RunConfig, provenance: dict[str, Any], report: Report = quiet) -> Delivered:
+    """The asset of `surface`, on the surface's device.
+
+    provenance  what the asset's files say of where it came from
+    Raises RunFailed where the surface cannot be made sound, or cannot be unwrapped or baked.
+    """
+    steps, device = _Steps(report), surface.mesh.vertices.device
+    with steps.step("tidy"):
+        refined = tidy(surface.mesh, config.mesh)
+        reduced = decimate(refined, config.mesh.triangles).to(device)
+        refined = refined.to(device)
+    with steps.step("unwrap"):
+        unwrapped = unwrap(reduced, config.texture)
+    with steps.step("bake"):
+        base_color = bake_base_color(unwrapped.mesh, surface.field.albedo, rasterizer, config.texture, refined)
+    placed, scale, offset = stand_on_ground(unwrapped.mesh, config.asset.longest_side)
+    reference = Mesh(refined.vertices * scale + offset, refined.faces)
+    textures = TextureSet(base_color, roughness=config.texture.roughness, metallic=config.texture.metallic)
+    notes = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
+    warnings = (f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()
+    return Delivered(Asset(NAME, placed, textures, provenance), reference, notes, steps.seconds, warnings)
+
+
+@dataclass
+class _Steps:
+    """Names the parts of the delivery as they begin and times them."""
+
+    report: Report
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.report("deliver", STEPS.index(name), len(STEPS), {})
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.report("deliver", STEPS.index(name) + 1, len(STEPS), {})

@@ -1,0 +1,43 @@
+"""How faces hang together: edges, neighbours, shells, and vertices at one place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.records import Mesh
+
+
+def edge_keys(faces: Tensor, span: int) -> tuple[Tensor, Tensor]:
+    """[F, 3] a number for each corner's undirected edge to the next corner, and whether it runs from the smaller row to the larger.
+
+    The number is smaller * span + larger; `span` is above every row.
+    """
+    start, end = faces, faces.roll(-1, dims=1)
+    return torch.minimum(start, end) * span + torch.maximum(start, end), start < end
+
+
+def face_adjacency(faces: Tensor) -> Tensor:
+    """[A, 2] rows of faces that share an edge; on a closed manifold 3 F / 2 of them, in the order of their edges."""
+    span = int(faces.max()) + 1 if len(faces) else 1
+    key, order = edge_keys(faces, span)[0].reshape(-1).sort(stable=True)
+    first = (key[1:] == key[:-1]).nonzero()[:, 0]
+    return torch.stack([order[first], order[first + 1]], dim=1) // 3
+
+
+def shells(faces: Tensor) -> Tensor:
+    """[F] number of the shell each face belongs to, from 0; faces hang together through shared edges."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    a, b = face_adjacency(faces.cpu()).T.numpy()
+    graph = coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(len(faces), len(faces)))
+    return torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(faces.device)
+
+
+def weld(mesh: Mesh) -> Mesh:
+    """Vertices at exactly the same place become one; unused ones go. The surface's own uvs stay as they are."""
+    used, faces = mesh.faces.unique(return_inverse=True)
+    vertices, place = (mesh.vertices[used] + 0.0).unique(dim=0, return_inverse=True)  # adding zero turns -0 into 0
+    return Mesh(vertices, place[faces], mesh.uvs, mesh.face_uvs)

@@ -1,0 +1,129 @@
+"""Pictures of a finished asset: what the exported file shows, from all sides, with and without its texture."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, normalize
+
+from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.geometry.normals import vertex_normals
+from dreamfusion_mesh.records import Cameras, Fragments, Mesh, linear_to_srgb, srgb_to_linear
+from dreamfusion_mesh.render.cameras import clip_from_world, turntable
+from dreamfusion_mesh.render.raster.render import downsample
+
+VIEWS = 8
+COLUMNS = 4
+BACKGROUND = 0.27  # grey, display-referred: white and dark objects both stand out
+
+_ELEVATION = math.radians(18)
+_FOV_Y = math.radians(30)
+_MARGIN = 1.08  # of the bounding sphere's radius
+_SUPERSAMPLE = 2
+_CLAY = 0.6  # the textureless grey, linear
+_KEY = 0.85  # light above the camera's left shoulder, linear
+_SKY, _GROUND = 0.38, 0.18  # hemispheric ambient, linear: from above, from below
+
+Texture = np.ndarray | Callable[[Tensor], Tensor]
+ColorOf = Callable[[Fragments, Tensor], Tensor]
+
+
+def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int) -> np.ndarray:
+    """uint8 [4 size, 4 size, 3] sRGB: eight views every 45 degrees from the front on, lit with the texture in the two rows above and
+    without it in the two below.
+
+    texture  uint8 [S, S, 3] sRGB looked up at the mesh's UVs, row 0 at v = 1; or a function of points [N, 3] in the mesh's own
+             space to display-referred colour [N, 3]
+    Bounds of any size and place are framed. Lit and averaged in linear light. Raises ValueError for an empty mesh, a size under 1, or
+    an image without UVs to look it up at.
+    """
+    if size < 1 or len(mesh.faces) == 0:
+        raise ValueError(f"preview: {len(mesh.faces)} faces at {size} pixels, expected at least one of each")
+    mesh = Mesh(mesh.vertices.detach().float(), mesh.faces, mesh.uvs, mesh.face_uvs)
+    color_of = _colors(mesh, texture, rasterizer)
+    cameras = turntable(
+        VIEWS, _ELEVATION, _MARGIN / math.sin(_FOV_Y / 2), _FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device
+    )
+    with torch.no_grad():
+        pictures = torch.cat([_picture(mesh, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
+    sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)
+    return (linear_to_srgb(sheet.clamp(0, 1)) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def preview_png(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int) -> bytes:
+    """`preview_sheet` as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(preview_sheet(mesh, texture, rasterizer, size)).save(file, "PNG", optimize=False)
+    return file.getvalue()
+
+
+def _picture(mesh: Mesh, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras) -> Tensor:
+    """[2, 1, size, size, 3] linear light of one view: textured, and clay."""
+    center, radius = _sphere(mesh.vertices[mesh.faces].reshape(-1, 3))
+    framed = (mesh.vertices - center) / radius
+    project = clip_from_world(camera, _distance(camera) - 1.1, _distance(camera) + 1.1)
+    clip = torch.cat((framed, torch.ones_like(framed[:, :1])), dim=1) @ project.transpose(1, 2)
+    fragments = rasterizer.rasterize(clip, mesh.faces, (camera.height, camera.width))
+    seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
+    normals = rasterizer.interpolate(vertex_normals(framed, mesh.faces), fragments, mesh.faces).reshape(-1, 3)[seen]
+    light = _light(normalize(normals, dim=1), camera)
+    empty = srgb_to_linear(torch.full((camera.height * camera.width, 6), BACKGROUND, device=framed.device))
+    filled = empty.index_copy(0, seen, torch.cat((color_of(fragments, seen) * light, (_CLAY * light).expand(-1, 3)), dim=1))
+    smooth = rasterizer.antialias(filled.reshape(1, camera.height, camera.width, 6), fragments, clip, mesh.faces)
+    return torch.stack(downsample(smooth, _SUPERSAMPLE).split(3, dim=3))
+
+
+def _light(normals: Tensor, camera: Cameras) -> Tensor:
+    """[N, 1] linear: a key light that goes with the camera, above it and a little to its left, and a hemisphere around."""
+    right, up, back = camera.to_world[0, :3, :3].unbind(dim=1)
+    key = normalize(back + 0.8 * up - 0.45 * right, dim=0)
+    sky = 0.5 + 0.5 * normals[:, 1:2]
+    return _KEY * (normals @ key).clamp_min(0)[:, None] + _GROUND + (_SKY - _GROUND) * sky
+
+
+def _colors(mesh: Mesh, texture: Texture, rasterizer: Rasterizer) -> ColorOf:
+    """A function from fragments and the pixels [N] that see the surface to its linear colour [N, 3] there."""
+    if callable(texture):
+        return lambda fragments, seen: _ask(texture, rasterizer.interpolate(mesh.vertices, fragments, mesh.faces).reshape(-1, 3)[seen])
+    if mesh.uvs is None or mesh.face_uvs is None:
+        raise ValueError("preview: the mesh has no uvs to look the texture up at")
+    uvs, face_uvs = mesh.uvs.detach().float(), mesh.face_uvs
+    image = torch.from_numpy(np.ascontiguousarray(texture)).to(uvs.device)
+    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[2] != 3:
+        raise ValueError(f"texture: {image.dtype} {list(image.shape)}, expected uint8 [S, S, 3]")
+    linear = srgb_to_linear(image.permute(2, 0, 1)[None].float() / 255)
+
+    def look_up(fragments: Fragments, seen: Tensor) -> Tensor:
+        place = rasterizer.interpolate(uvs, fragments, face_uvs).reshape(-1, 2)[seen] * 2 - 1
+        place = torch.stack((place[:, 0], -place[:, 1]), dim=1)[None, None]  # from origin bottom-left to row 0 on top
+        return grid_sample(linear, place, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
+
+    return look_up
+
+
+def _ask(texture: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    return srgb_to_linear(texture(points).detach().float().clamp(0, 1))
+
+
+def _sphere(vertices: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre [3] of the bounding box and the radius [] around it that holds every vertex."""
+    center = (vertices.amin(dim=0) + vertices.amax(dim=0)) / 2
+    return center, (vertices - center).norm(dim=1).max().clamp_min(1e-12)
+
+
+def _distance(camera: Cameras) -> float:
+    return float(camera.positions[0].norm())
+
+
+def _one(cameras: Cameras, view: int) -> Cameras:
+    part = slice(view, view + 1)
+    return Cameras(
+        cameras.to_world[part], cameras.fov_y[part], cameras.azimuth[part], cameras.elevation[part], cameras.height, cameras.width
+    )

@@ -1,0 +1,45 @@
+"""How smooth a mesh is: losses that keep an optimised surface from creasing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.geometry.areas import area_vectors
+from dreamfusion_mesh.geometry.normals import unit_vectors
+from dreamfusion_mesh.geometry.topology import face_adjacency
+
+
+def normal_consistency_loss(vertices: Tensor, faces: Tensor, adjacency: Tensor | None = None) -> Tensor:
+    """Mean of 1 - cos(angle between neighbouring faces): 0 where flat, at most 2.
+
+    adjacency  [A, 2]  as `face_adjacency` gives it, where the caller already has it
+    Each pair counts by its smaller area (a constant to the gradient): a sliver's normal says little, and its gradient grows
+    as one over its height.
+    """
+    pairs = face_adjacency(faces) if adjacency is None else adjacency
+    if len(pairs) == 0:
+        return (vertices * 0).sum()
+    areas = area_vectors(vertices, faces)
+    normals = unit_vectors(areas)
+    a, b = pairs.unbind(1)
+    sizes = areas.detach().norm(dim=1)
+    weight = torch.minimum(sizes[a], sizes[b])
+    bend = 1 - (normals.index_select(0, a) * normals.index_select(0, b)).sum(dim=1)
+    return (weight * bend).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+def laplacian_loss(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Mean squared distance of each vertex from the mean of its neighbours, over the mean squared edge (a constant to the gradient).
+
+    Without a unit, so that one weight serves every resolution. An edge with one face, on a rim, counts half.
+    """
+    start, end = faces.reshape(-1), faces.roll(-1, dims=1).reshape(-1)
+    if len(start) == 0:
+        return (vertices * 0).sum()
+    along = vertices.index_select(0, end) - vertices.index_select(0, start)
+    total = torch.zeros_like(vertices).index_add(0, start, along).index_add(0, end, -along)
+    degree = start.bincount(minlength=len(vertices)) + end.bincount(minlength=len(vertices))
+    offset = total / degree.clamp_min(1)[:, None]
+    unit = along.detach().square().sum(dim=1).mean().clamp_min(torch.finfo(vertices.dtype).tiny)
+    return offset.square().sum(dim=1).mean() / unit

@@ -1,0 +1,145 @@
+"""Every row must be able to fail: a sound file passes them all, and one thing broken at a time turns exactly the rows that are about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from broken_files import BROKEN, measure, shift_side, shrink_side, with_all_maps, without
+from written_files import SIZE, box, png
+
+from dreamfusion_mesh.audit import report as audit_module
+from dreamfusion_mesh.audit.report import Audit, audit
+from dreamfusion_mesh.config import AuditSettings
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.records import Mesh
+
+ROWS = {1, 2, 3, 4, 5, 6, 7, 13}
+
+
+def failing(found: Audit) -> set[int]:
+    return {row.number for row in found.rows if row.status == "fail"}
+
+
+@pytest.fixture(autouse=True)
+def _own_checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_module, "find_validator", lambda: None)
+
+
+def test_a_sound_file_passes_every_row(tmp_path: Path) -> None:
+    found = measure(box().write(tmp_path))
+    assert {row.number: row.status for row in found.rows} == dict.fromkeys(ROWS, "pass"), found.table()
+    assert found.passed
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_broken_thing_turns_the_rows_about_it(name: str, tmp_path: Path) -> None:
+    draft, wanted = BROKEN[name]
+    found = measure(draft.write(tmp_path))
+    assert failing(found) == wanted, found.table()
+    assert not found.passed
+    assert all(row.detail for row in found.rows if row.status == "fail")
+
+
+def test_the_figures_are_those_of_the_box(tmp_path: Path) -> None:
+    measured = {row.number: row.measured for row in measure(box().write(tmp_path)).rows}
+    assert measured[2]["smallest volume"] == pytest.approx(1.0, abs=1e-6)
+    assert (measured[3]["triangles"], measured[2]["shells"]) == (1200, 1)
+    assert (measured[5]["charts"], measured[5]["smallest gap"]) == (6, 8)
+    assert measured[6]["utilisation"] == 6 * 77**2 / SIZE**2
+    assert measured[6]["p95/p5"] == pytest.approx(1.0, abs=1e-4)
+    assert measured[7] == {"base color": "256 x 256"}
+
+
+def test_a_full_set_of_maps_passes(tmp_path: Path) -> None:
+    found = measure(with_all_maps().write(tmp_path))
+    assert failing(found) == set(), found.table()
+    assert set(next(row for row in found.rows if row.number == 7).measured) == {"base color", "metallic-roughness", "occlusion", "normal"}
+
+
+def test_thresholds_are_settings(tmp_path: Path) -> None:
+    path = box().write(tmp_path)
+    assert failing(measure(path, mip=2)) == set()
+    assert failing(measure(path, mip=3)) == {5}
+    assert failing(measure(path, utilisation=0.55)) == {6}
+    assert failing(measure(path, narrow_texels=78.0)) == {5}
+    assert failing(audit(path, AuditSettings(), 1200, 0.999)) == {13}
+    assert failing(audit(path, AuditSettings(), 1200)) == set()
+
+
+def test_the_distance_to_the_refined_mesh_is_measured(tmp_path: Path) -> None:
+    draft = box()
+    path = draft.write(tmp_path)
+    diagonal = 3**0.5 * 1.02
+    for scale, wanted in ((1.0, set()), (1.02, {3})):
+        reference = Mesh(torch.from_numpy(draft.positions * scale), torch.from_numpy(draft.faces))
+        found = audit(path, AuditSettings(), 1200, 1.0, reference)
+        assert failing(found) == wanted
+        figure = next(row for row in found.rows if row.number == 3).measured["hausdorff"]
+        # the far corners are (0.01, 0.02, 0.01) apart
+        assert figure == pytest.approx((scale > 1) * 6**0.5 * 0.01 / diagonal, abs=1e-6)
+
+
+def test_a_gltf_with_files_beside_it_is_measured_alike(tmp_path: Path) -> None:
+    document, binary = box().document_and_binary()
+    document["buffers"][0]["uri"] = "the data.bin"
+    (tmp_path / "the data.bin").write_bytes(binary)
+    path = tmp_path / "asset.gltf"
+    path.write_text(json.dumps(document).replace("the data", "the%20data"))
+    assert {row.status for row in measure(path).rows} == {"pass"}
+
+
+def test_an_obj_is_measured_where_it_can_be(tmp_path: Path) -> None:
+    statuses = {row.number: row.status for row in measure(box().write_obj(tmp_path)).rows}
+    assert statuses == dict.fromkeys(ROWS, "pass") | {1: "not measured"}
+    (tmp_path / "rough.png").write_bytes(png(mode="L"))
+    path = box().write_obj(tmp_path)
+    library = tmp_path / "asset.mtl"
+    library.write_text(library.read_text() + "map_Pr rough.png\n")
+    assert failing(measure(path)) == set()
+    library.write_text(library.read_text() + "norm rough.png\n")
+    assert failing(measure(path)) == {7}
+    assert failing(measure(without(box(), 7).write_obj(tmp_path))) == {2}
+    assert failing(measure(shift_side(0, 5.0, 0.0).write_obj(tmp_path))) == {5}
+    assert failing(measure(replace(box(), image=png(255)).write_obj(tmp_path))) == {7}
+
+
+@pytest.mark.parametrize("line", ["f 1 2", "f 1 2 99999", "f 1 2 0", "f 1 2 x", "v 0 0", "v a b c", "vt"])
+def test_an_obj_line_that_cannot_be_read_is_named(line: str, tmp_path: Path) -> None:
+    path = box(1).write_obj(tmp_path)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(BadInput, match=rf"asset.obj, line \d+: '{line}'"):
+        measure(path)
+
+
+def test_an_obj_reads_no_file_elsewhere(tmp_path: Path) -> None:
+    path = box(1).write_obj(tmp_path)
+    path.write_text(path.read_text().replace("mtllib asset.mtl", "mtllib ../asset.mtl"))
+    with pytest.raises(BadInput, match="not a file beside"):
+        measure(path)
+
+
+def test_a_missing_or_foreign_file_is_bad_input(tmp_path: Path) -> None:
+    for name, words in (("none.glb", "cannot be read"), ("picture.png", "expected a .glb"), ("", "expected a .glb")):
+        with pytest.raises(BadInput, match=words):
+            measure(tmp_path / name)
+
+
+def test_the_report_is_plain_json_and_names_the_file(tmp_path: Path) -> None:
+    path = box().write(tmp_path)
+    found = measure(path)
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert (told["file"], told["passed"]) == ("asset.glb", True)
+    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert {row["number"] for row in told["rows"]} == ROWS
+    assert len(found.table().splitlines()) == len(ROWS)
+
+
+def test_a_density_without_bounds_is_still_json(tmp_path: Path) -> None:
+    found = measure(shrink_side(0, 0.0, 0.0).write(tmp_path))
+    assert json.dumps(found.to_json(), allow_nan=False)
+    assert 6 in failing(found)

@@ -1,0 +1,30 @@
+"""What the tests ask of every back end: when its absence is a skip, and how closely it repeats itself."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.render.raster.backend import Limits, Unusable
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+
+
+def resolve_or_skip(name: str, device: str) -> Rasterizer:
+    """The back end; skips where the machine lacks what it needs, and fails where it is there and cannot be used."""
+    try:
+        return resolve_rasterizer(name, device)
+    except Unusable as error:
+        if error.is_broken:
+            raise
+        pytest.skip(str(error))
+
+
+def assert_repeats(first: Sequence[Tensor], second: Sequence[Tensor], limits: Limits) -> None:
+    """Gradients of two runs over the same input agree as closely as the back end promises."""
+    for one, other in zip(first, second, strict=True):
+        spread = (one - other).abs().max().item() if one.numel() else 0.0
+        largest = one.abs().max().item() if one.numel() else 0.0
+        assert spread <= limits.gradient_spread * largest, f"gradients differ by {spread:.1e}, the largest is {largest:.1e}"
+        assert limits.gradient_spread > 0 or torch.equal(one, other)

@@ -1,0 +1,199 @@
+"""A sound file with one thing broken at a time, and the rows of the audit that are about it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from written_files import SIZE, Draft, box, png, png_with
+
+from dreamfusion_mesh.audit.report import Audit, audit
+from dreamfusion_mesh.config import AuditSettings
+
+ROOT_2 = 2**-0.5
+
+
+def measure(path: Path, **changes: Any) -> Audit:
+    return audit(path, AuditSettings(**changes), budget=1200, longest_side=1.0)
+
+
+def moved(draft: Draft, shift: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0) -> Draft:
+    return replace(draft, positions=draft.positions * scale + np.array(shift))
+
+
+def document(change: Callable[[dict[str, Any]], None]) -> Draft:
+    return replace(box(), change=change)
+
+
+def without(draft: Draft, face: int) -> Draft:
+    return replace(draft, faces=np.delete(draft.faces, face, axis=0))
+
+
+def turned(draft: Draft, face: int) -> Draft:
+    faces = draft.faces.copy()
+    faces[face] = faces[face, ::-1]
+    return replace(draft, faces=faces)
+
+
+def with_small_part(draft: Draft) -> Draft:
+    """A tetrahedron inside the box, 4 of 1204 faces; each face has a chart of its own in the free third of the square."""
+    corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]]) + np.array([0, 0.5, 0])
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    count = len(draft.positions)
+    texels = np.array([[0, 20], [20, 0], [0, 0]])
+    uvs = np.concatenate([texels + np.array([20 + 40 * i, 200]) for i in range(4)]) / SIZE
+    return replace(
+        draft,
+        positions=np.concatenate([draft.positions, corners[faces.ravel()]]),
+        normals=np.concatenate([draft.normals, np.tile([0.0, 0, 1], (12, 1))]),
+        uvs=np.concatenate([draft.uvs, uvs]),
+        faces=np.concatenate([draft.faces, np.arange(12).reshape(4, 3) + count]),
+    )
+
+
+def with_uvs(change: Callable[[np.ndarray], None]) -> Draft:
+    """The box with its UVs, in texels with the origin top-left, edited; 121 rows a side of the box."""
+    draft = box()
+    texels = draft.uvs * SIZE
+    change(texels)
+    return replace(draft, uvs=texels / SIZE)
+
+
+def shift_side(side: int, right: float, down: float) -> Draft:
+    def change(texels: np.ndarray) -> None:
+        texels[121 * side : 121 * (side + 1)] += [right, down]
+
+    return with_uvs(change)
+
+
+def shrink_side(side: int, right: float, down: float) -> Draft:
+    def change(texels: np.ndarray) -> None:
+        part = texels[121 * side : 121 * (side + 1)]
+        part[:] = part.min(axis=0) + (part - part.min(axis=0)) * [right, down]
+
+    return with_uvs(change)
+
+
+def mirror_side(texels: np.ndarray) -> None:
+    texels[:121, 0] = 93 - texels[:121, 0]
+
+
+def pbr(change: Callable[[dict[str, Any]], Any]) -> Draft:
+    return document(lambda whole: change(whole["materials"][0]["pbrMetallicRoughness"]) and None)
+
+
+def with_orm(image: bytes, source: int = 1) -> Draft:
+    def change(whole: dict[str, Any]) -> None:
+        whole["materials"][0]["pbrMetallicRoughness"]["metallicRoughnessTexture"] = {"index": source}
+
+    return replace(box(), extra_images=[image], change=change)
+
+
+def with_all_maps() -> Draft:
+    """One ORM image in both of its roles, and a normal map that says it is linear."""
+
+    def change(whole: dict[str, Any]) -> None:
+        material = whole["materials"][0]
+        material["pbrMetallicRoughness"]["metallicRoughnessTexture"] = material["occlusionTexture"] = {"index": 1}
+        material["normalTexture"] = {"index": 2}
+
+    return replace(box(), extra_images=[png(), png_with(b"gAMA", struct.pack(">I", 100_000))], change=change)
+
+
+def root(**transform: list[float]) -> Draft:
+    return document(lambda whole: whole["nodes"][0].update(transform))
+
+
+def accessor(index: int, **values: Any) -> Draft:
+    return document(lambda whole: whole["accessors"][index].update(values))
+
+
+def spoil(values: str, row: int, number: float) -> Draft:
+    draft = box()
+    spoilt = getattr(draft, values).copy()
+    spoilt[row, 0] = number
+    return replace(draft, **{values: spoilt})
+
+
+def finite_bounds(whole: dict[str, Any]) -> None:
+    whole["accessors"][0].update(min=[-0.5, 0, -0.5], max=[0.5, 1, 0.5])
+
+
+def two_boxes() -> Draft:
+    one, count = box(), len(box().positions)
+    return replace(
+        one,
+        positions=np.concatenate([one.positions, one.positions * 0.5 + [0, 0.25, 0]]),
+        normals=np.tile(one.normals, (2, 1)),
+        uvs=np.tile(one.uvs, (2, 1)),
+        faces=np.concatenate([one.faces, one.faces[:, ::-1] + count]),
+    )
+
+
+BROKEN: dict[str, tuple[Draft, set[int]]] = {
+    # 1: valid glTF
+    "bounds that the positions do not have": (accessor(0, max=[0.5, 1.0, 0.6]), {1}),
+    "no bounds on the positions": (document(lambda whole: whole["accessors"][0].pop("min") and None), {1}),
+    "an index past the vertices": (replace(box(), faces=np.maximum(box().faces, (np.arange(1200) == 9)[:, None] * 726)), {1}),
+    "an accessor past its bytes": (accessor(2, count=10**12), {1}),
+    "an accessor off its boundary": (accessor(1, byteOffset=2), {1}),
+    "normals that are not unit": (spoil("normals", 5, 2.0), {1}),
+    "a normal that is not a number": (spoil("normals", 5, float("nan")), {1}),
+    "an infinite position": (replace(spoil("positions", 5, float("inf")), change=finite_bounds), {1}),
+    "an image that does not decode": (replace(box(), image=png()[:200]), {1, 7}),
+    "a JPEG said to be PNG": (replace(box(), image=b"\xff\xd8\xff" + bytes(50)), {1, 7}),
+    "an image type that is not there": (document(lambda whole: whole["images"][0].update(mimeType="image/jpeg")), {1}),
+    "a texture of no image": (document(lambda whole: whole["textures"][0].update(source=4)), {1}),
+    "another version": (document(lambda whole: whole["asset"].update(version="1.0")), {1}),
+    "no version": (document(lambda whole: whole.pop("asset") and None), {1}),
+    "a required extension": (document(lambda whole: whole.update(extensionsRequired=["KHR_draco_mesh_compression"])), {1}),
+    "a node that is its own child": (root(children=[0]), {1}),
+    "lines for triangles": (document(lambda whole: whole["meshes"][0]["primitives"][0].update(mode=1)), {1}),
+    # 2: sound surface
+    "a missing face": (without(box(), 7), {2}),
+    "a face inside out": (turned(box(), 7), {2, 4}),
+    "a face twice": (replace(box(), faces=np.concatenate([box().faces[:-1], box().faces[:1]])), {2, 4}),
+    "a face without area": (replace(box(), faces=np.concatenate([box().faces[:-1], [[0, 1, 1]]])), {2, 4}),
+    "everything inside out": (replace(box(), faces=box().faces[:, ::-1]), {2, 4}),
+    "a small part": (with_small_part(box()), {2, 3}),
+    "a cavity": (two_boxes(), {2, 3, 4, 5, 6}),
+    # 3: budget
+    "a triangle too many": (box(11), {3}),
+    # 4: UVs
+    "a chart on another": (shift_side(0, 5.0, 84.0), {4, 5, 6}),
+    "a chart outside": (shift_side(0, -20.0, 0.0), {4}),
+    "a mirrored chart": (with_uvs(mirror_side), {4}),
+    "a chart without area": (shrink_side(0, 0.0, 1.0), {4, 5, 6}),
+    # 5: mip-safe gaps
+    "charts too near": (shift_side(0, 5.0, 0.0), {5}),
+    "a narrow chart": (shrink_side(0, 7 / 77, 1.0), {5, 6}),
+    # 6: texel density
+    "a chart drawn finer than the others": (shrink_side(0, 0.4, 0.9), {6}),
+    "a square left empty": (replace(box(), uvs=box().uvs * 0.9, image=png()), {6}),
+    # 7: PBR
+    "no roughness": (pbr(lambda factors: factors.pop("roughnessFactor")), {7}),
+    "no metalness": (document(lambda whole: whole["materials"][0]["pbrMetallicRoughness"].pop("metallicFactor") and None), {7}),
+    "no base colour factor": (pbr(lambda factors: factors.pop("baseColorFactor")), {7}),
+    "no base colour texture": (pbr(lambda factors: factors.pop("baseColorTexture")), {7}),
+    "a size that is no power of two": (replace(box(), image=png(255)), {7}),
+    "a map that is not square": (replace(box(), image=png((256, 128))), {7}),
+    "a palette": (replace(box(), image=png(mode="P")), {7}),
+    "sixteen bits": (replace(box(), image=png(mode="I;16")), {7}),
+    "a linear base colour": (replace(box(), image=png_with(b"gAMA", struct.pack(">I", 100_000))), {7}),
+    "a foreign profile": (replace(box(), image=png_with(b"iCCP", b"Display P3\0\0x")), {7}),
+    "an sRGB data map": (with_orm(png_with(b"sRGB", b"\0")), {7}),
+    "maps of two sizes": (with_orm(png(128)), {7}),
+    "colour read as data": (with_orm(png(), source=0), {7}),
+    "no material": (document(lambda whole: whole["meshes"][0]["primitives"][0].pop("material") and None), {7}),
+    # 13: placement
+    "a pivot in the middle": (moved(box(), (0, -0.5, 0)), {13}),
+    "a pivot at the side": (moved(box(), (0.01, 0, 0)), {13}),
+    "another size": (moved(box(), scale=1.001), {13}),
+    "a root that turns": (root(rotation=[0, ROOT_2, 0, ROOT_2]), {13}),
+    "a root that scales": (root(scale=[1, 1, 1.00001]), {13}),
+    "a root with a matrix": (root(matrix=[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1]), {13}),
+}
