@@ -41,10 +41,10 @@ class Fitted:
         return Fragments(fragments.face.to(self.device), self._to(fragments.bary), self._to(fragments.depth))
 
 
-@pytest.fixture(params=BACKENDS, scope="session")
-def rasterizer(request: pytest.FixtureRequest) -> Fitted:
-    name, _, kind = request.param.partition(" ")
-    device = "cpu" if kind == "stand-in" or request.param == "warp" else "cuda"
+def fitted(back_end: str) -> Fitted:
+    """The back end of one of BACKENDS; skips where it is absent, fails where it is there and cannot be used."""
+    name, _, kind = back_end.partition(" ")
+    device = "cpu" if kind == "stand-in" or back_end == "warp" else "cuda"
     if kind == "on cuda" and not torch.cuda.is_available():
         pytest.skip("no card: torch found no CUDA device")
     with pytest.MonkeyPatch.context() as patch:
@@ -52,3 +52,14 @@ def rasterizer(request: pytest.FixtureRequest) -> Fitted:
             stand_ins.install(patch, name)
             return Fitted(resolve_rasterizer(name, device), device, stand_in=True)
         return Fitted(resolve_or_skip(name, device), device)
+
+
+@pytest.fixture(params=BACKENDS, scope="session")
+def rasterizer(request: pytest.FixtureRequest) -> Fitted:
+    return fitted(request.param)
+
+
+@pytest.fixture(params=[name for name in BACKENDS if not name.startswith("nvdiffrast")], scope="session")
+def precise_rasterizer(request: pytest.FixtureRequest) -> Fitted:
+    """Those that draw in float64, which finite differences need."""
+    return fitted(request.param)

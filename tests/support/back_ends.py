@@ -17,7 +17,7 @@ def resolve_or_skip(name: str, device: str) -> Rasterizer:
     except Unusable as error:
         if error.is_broken:
             raise
-        pytest.skip(str(error))
+        pytest.skip(f"{name}: {', '.join(cause.absent.value for cause in error.causes if cause.absent)}")
 
 
 def assert_repeats(first: Sequence[Tensor], second: Sequence[Tensor], limits: Limits) -> None:
