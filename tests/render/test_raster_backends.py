@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import stand_ins
 import torch
+import warp as wp
 from raster_twin import on_screen, random_scene
 
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.kernels import launch
 from dreamfusion_mesh.render.raster import backend as raster_backend
 from dreamfusion_mesh.render.raster import kaolin as raster_kaolin
 from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
@@ -57,6 +59,13 @@ def test_wrong_device_is_the_only_cause_named(name: str, monkeypatch: pytest.Mon
         with pytest.raises(BadInput, match="this run is on cpu: use --device cuda") as refused:
             resolve_rasterizer(name, "cpu")
     assert "import" not in str(refused.value)
+
+
+def test_card_that_warp_lacks_is_refused_with_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wp, "get_cuda_devices", lambda: [])
+    monkeypatch.setattr(launch, "_MESSAGE", "Warp CUDA warning: driver too old")
+    with pytest.raises(BadInput, match=r"raster.backend 'warp': Warp .* cannot run on cuda:0; .*driver too old.*use --device cpu"):
+        resolve_rasterizer("auto", "cuda:0")
 
 
 def test_kaolin_placeholder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
