@@ -1,4 +1,4 @@
-"""The rasterizer's contract: coverage, order, interpolation, gradients, bad input."""
+"""The rasterizer's contract: coverage, order, interpolated points, bad input."""
 
 import math
 
@@ -20,7 +20,7 @@ def covered(rasterizer: Rasterizer, points: Tensor, faces: Tensor, height: int, 
 
 @pytest.mark.parametrize("size", [(17, 23), (32, 8), (1, 1), (5, 64), (16, 16)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_every_clear_pixel_agrees_with_brute_force(rasterizer: Rasterizer, size: tuple[int, int], seed: int) -> None:
+def test_pixels_off_edges_match_brute_force(rasterizer: Rasterizer, size: tuple[int, int], seed: int) -> None:
     clip, faces = random_scene(seed)
     found = rasterizer.rasterize(clip, faces, size)
     expected, clear = twin_rasterize(clip, faces, *size, rasterizer.limits.edge)
@@ -32,13 +32,13 @@ def test_every_clear_pixel_agrees_with_brute_force(rasterizer: Rasterizer, size:
     torch.testing.assert_close(found.depth[clear], expected.depth[clear], rtol=0, atol=tolerance)
 
 
-def test_scenes_reach_through_the_near_plane_and_behind_the_camera() -> None:
+def test_random_scenes_cross_the_near_plane_and_reach_behind_the_camera() -> None:
     w = torch.cat([clip[:, faces, 3] for clip, faces in map(random_scene, range(3))])
     assert ((w.amin(dim=-1) < 0) & (w.amax(dim=-1) > 0)).sum() > 4
     assert (w.amax(dim=-1) < 0).any()
 
 
-def test_what_lies_behind_the_camera_is_not_mirrored_into_view(rasterizer: Rasterizer) -> None:
+def test_faces_behind_the_camera_are_not_drawn(rasterizer: Rasterizer) -> None:
     """Without a near plane to hide it: here z / w is small on both sides."""
     for seed in range(4):
         clip, faces = random_scene(seed)
@@ -51,7 +51,7 @@ def test_what_lies_behind_the_camera_is_not_mirrored_into_view(rasterizer: Raste
     assert (rasterizer.rasterize(behind, torch.tensor([[0, 1, 2]]), (9, 9)).face == -1).all()
 
 
-def test_single_precision_sees_the_same(rasterizer: Rasterizer) -> None:
+def test_float32_matches_brute_force(rasterizer: Rasterizer) -> None:
     clip, faces = random_scene(3)
     single = rasterizer.rasterize(clip.float(), faces, (31, 33))
     expected, clear = twin_rasterize(clip.float(), faces, 31, 33, rasterizer.limits.edge)
@@ -60,7 +60,7 @@ def test_single_precision_sees_the_same(rasterizer: Rasterizer) -> None:
     torch.testing.assert_close(single.bary[clear].double(), expected.bary[clear], rtol=0, atol=within(rasterizer, 1e-6, 1e-5))
 
 
-def test_points_lie_where_exact_rays_meet_the_triangles(rasterizer: Rasterizer) -> None:
+def test_interpolated_points_match_exact_ray_intersections(rasterizer: Rasterizer) -> None:
     cameras = orbit(*(torch.tensor([a, b], dtype=torch.float64) for a, b in ((0.4, 2.0), (0.3, -0.2), (2.2, 1.9), (0.8, 0.9))), 24, 31)
     vertices, faces = sphere(2)
     homogeneous = torch.cat((vertices, torch.ones_like(vertices[:, :1])), dim=1)
@@ -80,7 +80,7 @@ def test_points_lie_where_exact_rays_meet_the_triangles(rasterizer: Rasterizer) 
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
-def test_the_nearer_face_wins_and_equals_go_to_the_first(rasterizer: Rasterizer, order: list[int]) -> None:
+def test_nearest_face_wins_and_ties_go_to_the_first(rasterizer: Rasterizer, order: list[int]) -> None:
     corners = torch.tensor([[-3.0, -3], [30, -3], [-3, 30]])
     clip = torch.cat((on_screen(corners, 8, 8, 0.5), on_screen(corners, 8, 8, 0.5 - 1e-5)))[None]
     faces = torch.tensor([[0, 1, 2], [3, 4, 5]])[order]
@@ -90,7 +90,7 @@ def test_the_nearer_face_wins_and_equals_go_to_the_first(rasterizer: Rasterizer,
     assert (rasterizer.rasterize(clip, same, (8, 8)).face >= 0).all()
 
 
-def test_near_and_far_cut(rasterizer: Rasterizer) -> None:
+def test_near_and_far_planes_clip(rasterizer: Rasterizer) -> None:
     corners = torch.tensor([[0.0, 0], [16, 0], [16, 1], [0, 1]], dtype=torch.float64)
     across = on_screen(corners, 1, 16, torch.tensor([-2.0, 2, 2, -2], dtype=torch.float64))[None]
     face = rasterizer.rasterize(across, SQUARE, (1, 16)).face[0, 0] >= 0
@@ -98,7 +98,7 @@ def test_near_and_far_cut(rasterizer: Rasterizer) -> None:
 
 
 @pytest.mark.parametrize(("shift", "size"), [(0.5, (16, 16)), (0.0, (16, 16)), (0.5, (16, 32)), (0.25, (13, 19)), (1 / 3, (19, 13))])
-def test_a_tessellated_sheet_covers_each_centre_once(rasterizer: Rasterizer, shift: float, size: tuple[int, int]) -> None:
+def test_tessellated_sheet_covers_each_centre_once(rasterizer: Rasterizer, shift: float, size: tuple[int, int]) -> None:
     draws = torch.Generator().manual_seed(5)
     cells = 6
     step = torch.arange(cells + 1).double()
@@ -121,13 +121,13 @@ def test_a_tessellated_sheet_covers_each_centre_once(rasterizer: Rasterizer, shi
     assert torch.equal(count, expected)
 
 
-def test_a_fan_through_a_centre_covers_it_once(rasterizer: Rasterizer) -> None:
+def test_triangle_fan_covers_its_centre_once(rasterizer: Rasterizer) -> None:
     for sides in (3, 4, 7, 12):
         points, faces, _ = polygon(sides, 0.0)
         assert (covered(rasterizer, points * 40 + 4.5, faces, 9, 9) == 1).all()
 
 
-def test_a_sheet_that_reaches_behind_the_camera_has_no_cracks(rasterizer: Rasterizer) -> None:
+def test_sheet_reaching_behind_the_camera_has_no_cracks(rasterizer: Rasterizer) -> None:
     """The plane y = -1 from far behind the camera to far before it fills the lower half of the picture."""
     step = torch.linspace(-40, 40, 9, dtype=torch.float64)
     x, z = (part.reshape(-1) for part in torch.meshgrid(step, step + 0.3, indexing="xy"))
@@ -141,7 +141,7 @@ def test_a_sheet_that_reaches_behind_the_camera_has_no_cracks(rasterizer: Raster
     assert total.max() == 1
 
 
-def test_faces_without_area_cover_nothing_and_turned_faces_do(rasterizer: Rasterizer) -> None:
+def test_degenerate_faces_cover_nothing_and_back_faces_are_drawn(rasterizer: Rasterizer) -> None:
     points = torch.tensor([[0.5, 0.5], [4.5, 4.5], [8.5, 8.5], [8.5, 0.5]], dtype=torch.float64)
     clip = on_screen(points, 16, 16)[None]
     empty = torch.tensor([[0, 1, 2], [2, 1, 0], [1, 1, 3], [0, 3, 0], [2, 2, 2]])
@@ -152,7 +152,7 @@ def test_faces_without_area_cover_nothing_and_turned_faces_do(rasterizer: Raster
     assert (there == 0).sum() == 36 or (rasterizer.limits.edge > 0 and 28 <= (there == 0).sum() <= 45)
 
 
-def test_specks_are_seen_exactly_where_they_hold_a_centre(rasterizer: Rasterizer) -> None:
+def test_tiny_faces_cover_exactly_the_centres_they_contain(rasterizer: Rasterizer) -> None:
     reach = max(1e-4, 2 * rasterizer.limits.edge)
     speck = torch.tensor([[-1.0, -1], [1, -1], [0, 1]], dtype=torch.float64) * reach
     seen = rasterizer.rasterize(on_screen(speck + 4.5, 9, 9)[None], torch.tensor([[0, 1, 2]]), (9, 9)).face[0] >= 0
@@ -178,7 +178,7 @@ def test_edges_are_placed_to_a_ten_millionth_of_a_pixel(rasterizer: Rasterizer) 
 @pytest.mark.parametrize(
     ("views", "vertices", "count", "size"), [(1, 3, 1, (1, 5)), (2, 3, 1, (4, 1)), (1, 4, 0, (3, 3)), (2, 0, 0, (2, 2)), (0, 3, 1, (2, 2))]
 )
-def test_nothing_to_draw_is_drawn_with_zero_gradients(
+def test_empty_input_gives_empty_images_with_zero_gradients(
     rasterizer: Rasterizer, views: int, vertices: int, count: int, size: tuple[int, int]
 ) -> None:
     clip = torch.ones(views, vertices, 4, requires_grad=True)
@@ -196,7 +196,7 @@ def test_nothing_to_draw_is_drawn_with_zero_gradients(
     assert not attributes.grad.any()
 
 
-def test_bad_input_is_named(rasterizer: Rasterizer) -> None:
+def test_bad_input_is_refused_by_name(rasterizer: Rasterizer) -> None:
     raw, device = rasterizer.inner, rasterizer.device
     square, ones = SQUARE.to(device), torch.ones(1, 4, 4, 1, device=device)
     clip = on_screen(torch.tensor([[0.0, 0], [4, 0], [4, 4], [0, 4]]), 4, 4)[None].to(device)

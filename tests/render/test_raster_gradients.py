@@ -14,7 +14,7 @@ from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.raster.backend import Limits
 
 
-def test_gradients_of_bary_and_depth_are_those_of_brute_force(rasterizer: Rasterizer) -> None:
+def test_gradients_of_bary_and_depth_match_brute_force(rasterizer: Rasterizer) -> None:
     """The pixels' weights and depths as autograd has them from the inverse of each face's matrix."""
     draws = torch.Generator().manual_seed(1)
     for seed in range(4):
@@ -30,7 +30,7 @@ def test_gradients_of_bary_and_depth_are_those_of_brute_force(rasterizer: Raster
         torch.testing.assert_close(*gradients, rtol=0, atol=largest * within(rasterizer, 1e-9, 1e-5))
 
 
-def test_gradients_of_bary_and_depth_are_those_of_finite_differences(precise_rasterizer: Rasterizer) -> None:
+def test_gradients_of_bary_and_depth_match_finite_differences(precise_rasterizer: Rasterizer) -> None:
     rasterizer = precise_rasterizer
     for seed in (4,) if rasterizer.stand_in else (4, 5):
         clip, faces = random_scene(seed, count=5)
@@ -44,7 +44,7 @@ def test_gradients_of_bary_and_depth_are_those_of_finite_differences(precise_ras
 
 
 @pytest.mark.parametrize("per_view", [False, True])
-def test_interpolation_and_its_gradients_are_those_of_the_weighted_corners(rasterizer: Rasterizer, per_view: bool) -> None:
+def test_interpolation_and_its_gradients_match_weighted_corners(rasterizer: Rasterizer, per_view: bool) -> None:
     """In the weights only along their sum of 1, which is all that a back end need know of them."""
     clip, faces = random_scene(6)
     fragments = rasterizer.rasterize(clip, faces, (11, 12))
@@ -82,11 +82,11 @@ def test_fragments_and_images_repeat_bit_for_bit_and_gradients_as_promised(raste
     assert_repeats(gradients, repeated, rasterizer.limits)
 
 
-def test_gradients_repeat_bit_for_bit_on_the_cpu_and_to_a_hundred_thousandth_on_cuda(rasterizer: Rasterizer) -> None:
+def test_promised_gradient_spread_is_zero_on_the_cpu_and_1e5_on_cuda(rasterizer: Rasterizer) -> None:
     assert rasterizer.limits.gradient_spread == (1e-5 if rasterizer.device == "cuda" else 0)
 
 
-def test_check_of_repeated_gradients_can_fail() -> None:
+def test_repeated_gradients_check_can_fail() -> None:
     """Judged on gradients whose largest value is 2: at a bit on the CPU, and on CUDA just within and just beyond what is promised."""
     exact, loose = Limits(), Limits(gradient_spread=1e-5)
     first = torch.tensor([2.0, 0.5, 0.0])

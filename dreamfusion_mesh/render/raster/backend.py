@@ -72,7 +72,7 @@ class Limits:
 
 
 class BackEnd(ABC):
-    """The contract's three operations (see contracts.Rasterizer), checked and split into meshes; a back end draws one mesh in many views."""
+    """The three operations of contracts.Rasterizer, checked and split into meshes; a back end draws one mesh in many views."""
 
     name: str
     licence: str
