@@ -13,7 +13,9 @@ class Rasterizer(Protocol):
     """The contract of every back end. Clip space: x right, y up, -w <= z <= w, w the depth along the view; row 0 on top; no culling.
 
     faces [F, 3] int64 are one mesh seen in all views, [B, F, 3] a mesh for each view; rows of three equal vertices draw nothing, so that
-    meshes of different lengths can be padded. What a back end cannot give of the contract is said in `limits`.
+    meshes of different lengths can be padded. What a back end cannot give of the contract is stated in `limits`.
+    The same input gives the same fragments and images, bit for bit. Gradients repeat bit for bit on the CPU; on CUDA, where backward adds
+    atomically in no fixed order, to `limits.gradient_spread` (1e-5) of the largest.
     All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range or a position not finite.
 
     licence         of the part that draws
