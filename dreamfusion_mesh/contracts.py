@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import Fragments
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
+
+    precisions       of clip, attributes and images
+    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
+    first_of_equals  of faces at equal depth the first wins, always
+    gradient_spread  how far the gradients of two runs over the same input may lie apart, in float32 and as a share of the largest;
+                     0: they have the same bits
+    """
+
+    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    edge: float = 0.0
+    first_of_equals: bool = True
+    gradient_spread: float = 0.0
 
 
 class Rasterizer(Protocol):
@@ -27,7 +46,7 @@ class Rasterizer(Protocol):
     licence: str
     terms: str | None
     commercial_use: bool
-    limits: Any
+    limits: Limits
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
         """What the pixels' centres see of clip [B, V, 4] and `faces` at (H, W), 1 or more each; bary and depth carry gradients to `clip`.

@@ -21,7 +21,7 @@ def test_each_folder_is_summed_with_what_its_fixtures_take(pytester: pytest.Pyte
         "def test_one(wait):\n    time.sleep(0.2)\n\n" + skipped.replace("import pytest\n", "")
     )
     (slow.parent / "test_fast.py").write_text("def test_it():\n    pass\n")
-    result = pytester.runpytest_inprocess("-p", "folder_costs", "-q")
+    result = pytester.runpytest_inprocess("-p", "folder_costs", "--import-mode=importlib", "-q")
     rows = [re.fullmatch(r" *([\d.]+) s +(\d+) tests  (.+)", line) for line in result.outlines]
     found = {row[3]: (float(row[1]), int(row[2])) for row in rows if row}
     assert list(found) == ["tests/slow", "tests", "in all"]
@@ -31,5 +31,5 @@ def test_each_folder_is_summed_with_what_its_fixtures_take(pytester: pytest.Pyte
 
 def test_nothing_is_said_where_nothing_ran(pytester: pytest.Pytester):
     pytester.makepyfile("")
-    result = pytester.runpytest_inprocess("-p", "folder_costs")
+    result = pytester.runpytest_inprocess("-p", "folder_costs", "--import-mode=importlib")
     result.stdout.no_fnmatch_line("*seconds by folder*")

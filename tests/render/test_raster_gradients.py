@@ -9,9 +9,8 @@ from back_ends import assert_repeats
 from raster_twin import random_scene, sphere, twin_rasterize, within
 from torch import Tensor
 
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import Limits, Rasterizer
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster.backend import Limits
 
 
 def test_gradients_of_bary_and_depth_match_brute_force(rasterizer: Rasterizer) -> None:

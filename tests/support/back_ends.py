@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from torch import Tensor
 
-from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.render.raster.backend import Limits, Unusable
+from dreamfusion_mesh.contracts import Limits, Rasterizer
+from dreamfusion_mesh.render.raster.backend import Unusable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 

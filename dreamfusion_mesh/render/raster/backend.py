@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Limits
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments
 
@@ -52,23 +53,6 @@ class Unusable(BadInput):
     def is_broken(self) -> bool:
         """Whether any cause is a failure of a part that is there."""
         return any(cause.absent is None for cause in self.causes)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
-
-    precisions       of clip, attributes and images
-    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
-    first_of_equals  of faces at equal depth the first wins, always
-    gradient_spread  how far the gradients of two runs over the same input may lie apart, in float32 and as a share of the largest;
-                     0: they have the same bits
-    """
-
-    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
-    edge: float = 0.0
-    first_of_equals: bool = True
-    gradient_spread: float = 0.0
 
 
 class BackEnd(ABC):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.render.raster.backend import Cause, Limits, Unusable, cuda_missing, load_module, nothing_drawn
+from dreamfusion_mesh.contracts import Limits
+from dreamfusion_mesh.render.raster.backend import Cause, Unusable, cuda_missing, load_module, nothing_drawn
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
 
 _MODULE = "kaolin.render.mesh"

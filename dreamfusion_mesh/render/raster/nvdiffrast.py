@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Limits
 from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.raster.backend import (
     Absent,
     Cause,
     LastValueCache,
-    Limits,
     Unusable,
     cuda_missing,
     first_line,
