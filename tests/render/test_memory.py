@@ -62,7 +62,7 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-@pytest.mark.parametrize(("settled", "steps"), [(100, 300), pytest.param(200, 1000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(("settled", "steps"), [(60, 200), pytest.param(200, 1000, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("make", [volume_step, raster_step])
 def test_memory_does_not_grow_with_the_steps(make: Callable[[], Callable[[int], None]], settled: int, steps: int) -> None:
     """After `settled` steps caches and the allocator hold what they keep."""

@@ -90,7 +90,7 @@ def test_back_end_that_imports_and_fails_to_draw_fails(monkeypatch: pytest.Monke
 
     stand_ins.install(monkeypatch, "nvdiffrast")
     monkeypatch.setattr(sys.modules["nvdiffrast.torch"], "rasterize", rasterize)
-    with pytest.raises(Unusable, match=r"it is compiled, but drawing with it failed on cpu \(no kernel image"):
+    with pytest.raises(Unusable, match=r"drawing with it failed on cpu \(no kernel image"):
         resolve_or_skip("nvdiffrast", "cpu")
 
 

@@ -146,7 +146,7 @@ def _failed_step(error: Exception, device: torch.device) -> Cause:
     if isinstance(error, ImportError):
         return Cause(f"it is compiled, but its plugin does not import ({first_line(error)})")
     if not any(frame.f_code.co_filename == cpp_extension.__file__ for frame, _ in walk_tb(error.__traceback__)):
-        return Cause(f"it is compiled, but drawing with it failed on {device} ({first_line(error)})")
+        return Cause(f"drawing with it failed on {device} ({first_line(error)})")
     tool = _missing_tool()
     if tool is not None:
         return Cause(f"it is not compiled yet and {tool} was not found ({first_line(error)})", Absent.COMPILER)
