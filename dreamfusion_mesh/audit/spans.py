@@ -1,6 +1,6 @@
 """Which grid cells a UV face covers, as spans of columns in rows: exact by centres, or every cell the face touches.
 
-A span is one row of one face, so overlaps and coverage are counted by sorting spans; no picture of the grid is ever made. Rows come in
+A span is one row of one face, so overlaps and coverage are counted by sorting spans; no image of the grid is ever made. Rows come in
 bands of bounded size.
 """
 
@@ -73,18 +73,18 @@ def touched_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
         yield Spans(face, row, start, np.clip(np.ceil(right - 1e-6), start + 1, grid).astype(np.int64))
 
 
-def paint(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
-    """Picture [grid, grid] int32 of the label + 1 of the face in each cell, 0 where none, and how many cells hold two labels."""
-    picture = np.zeros(grid * grid, np.int32)
+def label_image(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
+    """Image [grid, grid] int32 of the label + 1 of the face in each cell, 0 where none, and how many cells hold two labels."""
+    image = np.zeros(grid * grid, np.int32)
     shared = 0
     for band in spans:
         lengths = band.stop - band.start
         first = np.cumsum(lengths) - lengths
         cells = np.arange(lengths.sum()) - np.repeat(first - band.start - band.row * grid, lengths)
         values = np.repeat(labels[band.face] + 1, lengths).astype(np.int32)
-        picture[cells] = values
-        shared += len(np.unique(cells[picture[cells] != values]))
-    return picture.reshape(grid, grid), shared
+        image[cells] = values
+        shared += len(np.unique(cells[image[cells] != values]))
+    return image.reshape(grid, grid), shared
 
 
 def _bands(low: np.ndarray, high: np.ndarray, grid: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
