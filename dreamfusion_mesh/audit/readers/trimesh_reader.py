@@ -72,7 +72,7 @@ def _part(mesh: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def _check_ply_rows(elements: dict[str, Any]) -> None:
-    """Every declared row was read, and every list is as long as the first, which is what trimesh reads binary lists by."""
+    """Every declared row was read, and the lists of a binary file are as long as the first, which is what trimesh reads them by."""
     for name in ("vertex", "face"):
         declared, rows = elements.get(name, {}).get("length", 0), elements.get(name, {}).get("data")
         columns = rows.values() if isinstance(rows, dict) else () if rows is None else (rows,)
@@ -85,14 +85,40 @@ def _check_ply_rows(elements: dict[str, Any]) -> None:
 
 
 def _check_ply(data: bytes, name: str) -> bytes:
-    """The file, where its header ends and declares no more than can be there."""
+    """The file, where its header ends, declares no more than can be there, and text has what each row declares."""
     header, end, _ = data[:_MAX_HEADER].partition(b"end_header")
     if not data.startswith(b"ply") or not end:
         raise BadInput(f"{name}: not a PLY: it does not begin with 'ply' and a header of at most {_MAX_HEADER} bytes")
-    counts = [int(count) for count in re.findall(rb"^\s*element\s+\S+\s+(\d{1,18})\s*$", header, re.MULTILINE)]
-    if sum(counts) > len(data):
-        raise BadInput(f"{name}: declares {sum(counts)} rows, and has {len(data)} bytes")
-    return _limited_text(data, name) if re.search(rb"^\s*format\s+ascii", header, re.MULTILINE) else data
+    elements: list[tuple[str, int, list[bool]]] = []
+    for line in header.decode("utf-8", "replace").splitlines():
+        match line.split():
+            case ["element", element, count] if re.fullmatch(r"\d{1,18}", count):
+                elements.append((element, int(count), []))
+            case ["property", kind, *_] if elements:
+                elements[-1][2].append(kind == "list")
+    rows = sum(count for _, count, _ in elements)
+    if rows > len(data):
+        raise BadInput(f"{name}: declares {rows} rows, and has {len(data)} bytes")
+    if not re.search(rb"^\s*format\s+ascii", header, re.MULTILINE):
+        return data
+    data = _limited_text(data, name)
+    _check_text_rows(data.partition(b"end_header")[2].decode().splitlines()[1:], elements, name)
+    return data
+
+
+def _check_text_rows(lines: list[str], elements: list[tuple[str, int, list[bool]]], name: str) -> None:
+    """Each row of a text PLY has the numbers of its properties, of which True is a list that begins with its own length."""
+    start = 0
+    for element, count, properties in elements:
+        for row in range(count if properties else 0):
+            words = lines[start + row].split() if start + row < len(lines) else []
+            needed = 0
+            for is_list in properties:
+                length = words[needed] if is_list and needed < len(words) else "0"
+                needed += 1 + (int(length) if re.fullmatch(r"\d{1,9}", length) else len(words))
+            if needed != len(words):
+                raise BadInput(f"{name}: row {row} of {element!r} has {len(words)} numbers, which is not what its {count} rows declare")
+        start += count
 
 
 def _check_stl(data: bytes, name: str) -> bytes:
