@@ -32,8 +32,8 @@ def find_validator() -> Path | None:
     """The folder of the package gltf-validator, None where it, or node, is not installed.
 
     Looked for in node_modules of the folder that DREAMFUSION_MESH_GLTF_VALIDATOR names, and nowhere else where that is set; otherwise in
-    node's own places, never in the working folder, which may be anybody's: absolute folders of NODE_PATH, then the global packages
-    beside node (where `npm install -g` puts them unless npm has another prefix).
+    node's own places, never in the working folder, which is not trusted: absolute folders of NODE_PATH, then the global packages of
+    node's prefix (where `npm install -g` puts them unless npm has another prefix).
     Sources: https://nodejs.org/api/modules.html (NODE_PATH), https://docs.npmjs.com/cli/configuring-npm/folders (prefix).
     Raises BadInput where the environment names a folder without it.
     """

@@ -11,7 +11,7 @@ from dreamfusion_mesh.geometry.areas import area_vectors, shell_volumes
 from dreamfusion_mesh.geometry.topology import edge_keys, shells
 from dreamfusion_mesh.records import Mesh
 
-DEGENERATE_HEIGHT = 1e-6  # of the diagonal: a face that is lower than this has no normal worth the name in float32
+DEGENERATE_HEIGHT = 1e-6  # of the diagonal: a face lower than this has no usable normal in float32
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Soundness:
     inconsistent_edges  edges whose two faces run along it in the same direction
     degenerate_faces    faces with a corner twice, or lower than DEGENERATE_HEIGHT of the mesh's diagonal
     duplicate_faces     faces with the same three corners as an earlier one
-    shells              parts that hang together through edges
-    inverted_shells     those of them without positive volume: inside out, or the wall of a cavity
+    shells              parts connected through edges
+    inverted_shells     those without positive volume: inside out, or the wall of a cavity
     smallest_shell      share of the faces that the smallest shell has
     """
 

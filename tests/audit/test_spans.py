@@ -68,7 +68,7 @@ def test_an_overlap_is_counted_to_the_cell() -> None:
 def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     uvs = sheet(np.random.default_rng(3).random((50, 2)))
     whole = [coverage(uvs[::2], 128), label_image(touched_spans(uvs[::2], 128), np.arange(len(uvs)), 128)]
-    monkeypatch.setattr(audit_spans, "_BAND", 50)
+    monkeypatch.setattr(audit_spans, "_SPANS_PER_BAND", 50)
     assert len(list(centre_spans(uvs, 128))) > 50
     again = [coverage(uvs[::2], 128), label_image(touched_spans(uvs[::2], 128), np.zeros(len(uvs), np.int64), 128)]
     assert whole[0] == again[0]

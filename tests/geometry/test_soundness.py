@@ -54,7 +54,7 @@ def test_cubes_that_touch_along_an_edge_are_not_manifold_once_welded() -> None:
     assert soundness(weld(pair)).nonmanifold_edges == 1
 
 
-def test_shells_have_volumes_of_their_own() -> None:
+def test_a_cavity_is_an_inverted_shell() -> None:
     cavity = cube(0.25, 0.5)
     hollow = joined(cube(), Mesh(cavity.vertices, cavity.faces.flip(1)))
     number = shells(hollow.faces)

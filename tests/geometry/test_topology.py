@@ -10,12 +10,12 @@ from dreamfusion_mesh.geometry.topology import edge_keys, face_adjacency, shells
 from dreamfusion_mesh.records import Mesh
 
 
-def test_an_edge_has_one_number_and_two_directions() -> None:
+def test_an_edge_has_one_key_and_two_directions() -> None:
     solid = cube()
     keys, forward = edge_keys(solid.faces, len(solid.vertices))
-    numbers, place, uses = keys.unique(return_inverse=True, return_counts=True)
-    assert (len(numbers), uses.unique().tolist()) == (18, [2])
-    ahead = torch.zeros(18, dtype=torch.int64).index_add_(0, place.reshape(-1), forward.reshape(-1).long())
+    edges, row, uses = keys.unique(return_inverse=True, return_counts=True)
+    assert (len(edges), uses.unique().tolist()) == (18, [2])
+    ahead = torch.zeros(18, dtype=torch.int64).index_add_(0, row.reshape(-1), forward.reshape(-1).long())
     assert ahead.unique().tolist() == [1]
 
 
@@ -26,7 +26,7 @@ def test_adjacent_faces_share_two_corners() -> None:
     assert all(len(set(faces[a].tolist()) & set(faces[b].tolist())) == 2 for a, b in pairs.tolist())
 
 
-def test_shells_hang_together_over_edges_and_not_over_corners() -> None:
+def test_shells_are_connected_over_edges_and_not_over_corners() -> None:
     """Two tetrahedra at one corner are two shells, at one edge a single one, whatever the order of their faces."""
     tetrahedron = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     at_corner = torch.cat([tetrahedron, torch.where(tetrahedron == 0, 0, tetrahedron + 3)])

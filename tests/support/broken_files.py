@@ -117,11 +117,11 @@ def accessor(index: int, **values: Any) -> Draft:
     return document(lambda whole: whole["accessors"][index].update(values))
 
 
-def spoil(values: str, row: int, number: float) -> Draft:
+def corrupt(values: str, row: int, number: float) -> Draft:
     draft = box()
-    spoilt = getattr(draft, values).copy()
-    spoilt[row, 0] = number
-    return replace(draft, **{values: spoilt})
+    corrupted = getattr(draft, values).copy()
+    corrupted[row, 0] = number
+    return replace(draft, **{values: corrupted})
 
 
 def finite_bounds(whole: dict[str, Any]) -> None:
@@ -146,11 +146,11 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "an index past the vertices": (replace(box(), faces=np.maximum(box().faces, (np.arange(1200) == 9)[:, None] * 726)), {1}),
     "an accessor past its bytes": (accessor(2, count=10**12), {1}),
     "an accessor off its boundary": (accessor(1, byteOffset=2), {1}),
-    "normals that are not unit": (spoil("normals", 5, 2.0), {1}),
-    "a normal that is not a number": (spoil("normals", 5, float("nan")), {1}),
-    "an infinite position": (replace(spoil("positions", 5, float("inf")), change=finite_bounds), {1}),
+    "normals that are not unit": (corrupt("normals", 5, 2.0), {1}),
+    "a normal that is not a number": (corrupt("normals", 5, float("nan")), {1}),
+    "an infinite position": (replace(corrupt("positions", 5, float("inf")), change=finite_bounds), {1}),
     "an image that does not decode": (replace(box(), image=png()[:200]), {1, 7}),
-    "a JPEG said to be PNG": (replace(box(), image=b"\xff\xd8\xff" + bytes(50)), {1, 7}),
+    "a JPEG declared as PNG": (replace(box(), image=b"\xff\xd8\xff" + bytes(50)), {1, 7}),
     "an image type that is not there": (document(lambda whole: whole["images"][0].update(mimeType="image/jpeg")), {1}),
     "a texture of no image": (document(lambda whole: whole["textures"][0].update(source=4)), {1}),
     "another version": (document(lambda whole: whole["asset"].update(version="1.0")), {1}),

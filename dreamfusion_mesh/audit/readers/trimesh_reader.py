@@ -1,7 +1,7 @@
 """PLY, STL and OFF read by trimesh for the audit. The files are not trusted.
 
-Of trimesh's loaders only these three are asked: they read bytes that are in memory already, follow no reference and unpack no archive.
-What they take in silence is checked here, before (sizes that the file declares against its bytes) and after (nothing got lost).
+Only these three of trimesh's loaders are used: they read bytes that are in memory already, follow no reference and unpack no archive.
+What they accept without an error is checked here, before (what the file declares against its bytes) and after (nothing got lost).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _check_stl(data: bytes, name: str) -> bytes:
 
 
 def _is_text_stl(data: bytes) -> bool:
-    """Whether it is text: 'solid' at its beginning does not tell, since binary headers may have it too."""
+    """Whether it is text: 'solid' at its beginning is not enough, since binary headers may have it too."""
     binary = len(data) >= _STL_HEADER and len(data) == _STL_HEADER + _STL_TRIANGLE * int.from_bytes(data[80:84], "little")
     return not binary and data.lstrip()[:5].lower() == b"solid"
 

@@ -62,7 +62,7 @@ def from_corners(
 ) -> Written:
     """A record from a soup of face corners [F, 3, 3] float64 and their UVs [F, 3, 2]: corners at bit-equal positions become one vertex.
 
-    The audit indexes what is in the file by itself; `geometry.topology.weld`, which it holds to account, is not asked.
+    Not geometry.topology.weld: the audit does not share the code whose result it checks.
     """
     flat = corners.reshape(-1, 3) + 0.0  # adding zero turns -0 into 0
     vertices, faces = np.unique(flat, axis=0, return_inverse=True)

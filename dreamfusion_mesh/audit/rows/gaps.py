@@ -61,7 +61,7 @@ def measure_gaps(corner_uvs: np.ndarray, charts: np.ndarray, size: int, narrow_t
 def smallest_gap(labels: np.ndarray) -> int:
     """Free texels between the nearest two labels of a label image [S, S] (0: none there); its side where fewer than two labels are there.
 
-    On a shortest way between two labels the nearest label changes once; the way's length is both distances and the step between.
+    On a shortest path between two labels the nearest label changes once; its length is both distances and the step between.
     """
     from scipy.ndimage import distance_transform_cdt
 

@@ -21,7 +21,7 @@ DEGENERATE_HEIGHT = 1e-7  # of the diagonal: a face lower than this has no area 
 class Soundness:
     """What is wrong with a surface; all zero where nothing is, but for the three figures at the end.
 
-    shells           parts that hang together over edges, however many faces an edge has
+    shells           parts connected over edges, however many faces an edge has
     smallest_share   faces of the smallest shell over all faces
     smallest_volume  of all shells, signed: positive where a shell's faces look outwards
     """

@@ -116,9 +116,9 @@ def test_every_truncation_and_flipped_byte_is_read_or_refused(tmp_path: Path) ->
         with pytest.raises(BadInput):
             read_all(whole[:cut], tmp_path)
     for _ in range(200):
-        spoilt = bytearray(whole)
-        spoilt[draws.integers(len(whole))] = draws.integers(256)
-        refused += _refused(bytes(spoilt), tmp_path)
+        flipped = bytearray(whole)
+        flipped[draws.integers(len(whole))] = draws.integers(256)
+        refused += _refused(bytes(flipped), tmp_path)
     assert 0 < refused < 200
 
 

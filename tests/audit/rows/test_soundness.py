@@ -1,4 +1,4 @@
-"""Soundness of surfaces whose answers are known, and of damaged ones that our own count is held against."""
+"""Soundness of surfaces whose answers are known, and of damaged ones, on which geometry.soundness must agree."""
 
 from __future__ import annotations
 
