@@ -48,12 +48,11 @@ def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhea
     between. Source: DreamFusion, arXiv:2209.14988, section 3.2.
     """
     turned = torch.remainder(azimuth.double() + math.pi, 2 * math.pi) - math.pi
-    aside = torch.rad2deg(turned).abs()
-    words = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
-    words[aside <= front_degrees] = _FRONT
-    words[aside >= 180 - front_degrees] = _BACK
-    words[torch.rad2deg(elevation.double()) > overhead_degrees] = _OVERHEAD
-    return words
+    off_front = torch.rad2deg(turned).abs()
+    rows = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
+    rows = torch.where(off_front <= front_degrees, _FRONT, rows)
+    rows = torch.where(off_front >= 180 - front_degrees, _BACK, rows)
+    return torch.where(torch.rad2deg(elevation.double()) > overhead_degrees, _OVERHEAD, rows)
 
 
 def subject(prompt: str) -> str:

@@ -1,4 +1,4 @@
-"""Images drawn from a prior: DDIM (Song et al., arXiv:2010.02502), guided as score distillation is (guidance/sds.py)."""
+"""Images drawn from a prior: DDIM (Song et al., arXiv:2010.02502), guided as score distillation is (guidance/answers.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.losses.sds import guide
-from dreamfusion_mesh.guidance.models.multiview import another, another_together, camera_numbers
+from dreamfusion_mesh.guidance.answers import guide
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers, contrast_view, contrast_view_in_group
 from tools.prior import tokens
 from tools.prior.model import TIMES, Prior, alpha_bar
 from tools.prior.runs import half_pays
@@ -53,14 +53,14 @@ def _guided(prior: Prior, noisy: Tensor, t: Tensor, ids: Tensor, told: Tensor | 
     """The clean image guessed: without words, with them and, for Perp-Neg, as another view has it."""
     said, cameras = [tokens.encode([""]).to(ids.device).expand_as(ids), ids], [told, told]
     if perp_neg and told is not None:
-        order = another_together(t, MULTIVIEW)
+        order = contrast_view_in_group(t, MULTIVIEW)
         said.append(ids[order])
         cameras.append(told[order])
     elif perp_neg:
         views, own = tokens.turn_views(ids)
-        said.append(views[torch.arange(len(ids), device=ids.device), another(own, t, views.shape[1])])
+        said.append(views[torch.arange(len(ids), device=ids.device), contrast_view(own, t, views.shape[1])])
     more = () if told is None else (torch.cat(cameras), MULTIVIEW)
     with torch.autocast(noisy.device.type, torch.bfloat16, enabled=half_pays(noisy.device)):
         answers = prior(noisy.repeat(len(said), 1, 1, 1), t.repeat(len(said)), torch.cat(said), *more)
-    uncond, worded, *other = answers.float().chunk(len(said))
-    return guide(uncond, worded, scale, other[0] if other else None, perp_neg)
+    uncond, worded, *others = answers.float().chunk(len(said))
+    return guide(uncond, worded, scale, others, perp_neg)
