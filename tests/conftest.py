@@ -15,6 +15,8 @@ import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait as
 
 import torch  # isort: skip
 
+pytest_plugins = ["folder_costs", "pytester"]
+
 _HOME = Path(__file__).parent / "gltf"
 
 

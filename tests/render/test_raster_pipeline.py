@@ -33,7 +33,7 @@ class Licensed:
 
 
 @pytest.mark.parametrize("name", ["nvdiffrast", "kaolin"])
-def test_a_run_goes_through_another_back_end_and_records_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_run_with_another_back_end_passes_the_audit_and_records_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with monkeypatch.context() as patch:
         stand_ins.install(patch, name)
         result = generate(settings(raster={"backend": name}), tmp_path / "run")
