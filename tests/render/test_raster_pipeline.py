@@ -56,6 +56,8 @@ def test_commercial_runs_refuse_the_model_before_anything_is_written(tmp_path: P
         generate(settings(commercial=True), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
     with pytest.raises(AssertionError, match="asked for a score"):
         generate(settings(commercial=False), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
+    with pytest.raises(AssertionError, match="asked for a score"):
+        generate(settings(commercial=True, guidance={"licence_checked": True}), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
     assert not (tmp_path / "run").exists()
 
 

@@ -58,16 +58,16 @@ class UNetModel:
     takes_cameras: bool
 
     def for_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptedUNet:
-        """The model bound to `prompt` and `settings`, its texts encoded once for all views, coloured and as grey clay.
+        """The model bound to `prompt` and `settings`, its texts encoded once for all views, coloured and textureless.
 
         Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
         no word that it knows.
         """
         self._check_settings(settings)
         clean = check_prompt(prompt)
-        clay = textureless_prompt(settings.textureless_words, clean)
+        textureless = textureless_prompt(settings.textureless_words, clean)
         warnings = self._unknown_words(clean)
-        texts = [words + suffix for words in (clean, clay) for suffix in VIEW_SUFFIXES]
+        texts = [words + suffix for words in (clean, textureless) for suffix in VIEW_SUFFIXES]
         rows = self.encode_text([*texts, settings.negative_prompt])
         return PromptedUNet(self, settings, rows[:-1], rows[-1:], warnings)
 
@@ -153,7 +153,7 @@ class UNetModel:
 class PromptedUNet:
     """A ScoreModel: a U-Net model bound to one prompt and its settings.
 
-    text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the clay model's words likewise
+    text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
     negative   [1, L, D]   the negative prompt, or no words
     warnings               lines for the user: words that the model does not know
     """
@@ -187,12 +187,12 @@ class PromptedUNet:
         """
         settings, cameras = self.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
-        clay = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
-        text, camera = self.text[rows + clay], camera_numbers(cameras.azimuth, cameras.elevation)
+        textureless = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
+        text, camera = self.text[rows + textureless], camera_numbers(cameras.azimuth, cameras.elevation)
         text_conditions, camera_conditions = [self.negative.expand_as(text), text], [camera, camera]
         if settings.perp_neg:
             rows, camera = _contrast_conditions(rows, camera, t, self.together)
-            text_conditions.append(self.text[rows + clay])
+            text_conditions.append(self.text[rows + textureless])
             camera_conditions.append(camera)
         branches = len(text_conditions)
         given_cameras = torch.cat(camera_conditions) if self.together > 1 else None

@@ -139,9 +139,9 @@ def _check_kinds(model: str, configs: dict[str, dict[str, Any]]) -> None:
     if found != "clip_text_model":
         raise BadInput(f"guidance {model!r}: text_encoder/ is a {found}; only CLIP text encoders (clip_text_model) are read")
     for key, readable in _CONDITIONS.items():
-        asked = configs["unet"].get(key)
-        if asked not in readable:
-            raise BadInput(f"guidance {model!r}: unet/config.json has {key} {asked!r}: it needs more than the prompt; not supported")
+        value = configs["unet"].get(key)
+        if value not in readable:
+            raise BadInput(f"guidance {model!r}: unet/config.json has {key} {value!r}: it needs more than the prompt; not supported")
 
 
 def _load(model: str, folder: Path, part: str, kind: Any, dtype: torch.dtype, **more: Any) -> Any:
