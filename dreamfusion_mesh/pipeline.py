@@ -17,8 +17,8 @@ import torch
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.asset.export.glb import glb_bytes
 from dreamfusion_mesh.asset.export.obj import obj_files
+from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.audit.report import Audit, audit
-from dreamfusion_mesh.audit.validity import find_validator
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config
 from dreamfusion_mesh.contracts import GuidanceModel, Rasterizer, ScoreModel
 from dreamfusion_mesh.deliver import NAME, deliver
