@@ -67,9 +67,7 @@ class Pace:
 class Run(Generic[N]):
     """`loss` takes a batch and the step's draws to a scalar. dtype is that of matrix products; None takes the device's fastest."""
 
-    def __init__(
-        self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device, dtype: torch.dtype | None = None) -> None:
         self.folder, self.loss, self.pace, self.device = folder, loss, pace, device
         self.dtype = fastest_dtype(device) if dtype is None else dtype
         self.network = network.to(device)
