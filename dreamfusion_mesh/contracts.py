@@ -42,3 +42,11 @@ class Rasterizer(Protocol):
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """`image` [B, H, W, C] with smooth silhouettes; gradients in the image and, through where the silhouettes lie, in `clip`."""
         ...
+
+
+class Probe(Protocol):
+    """What is asked of a surface, point by point, for one of its maps: albedo, roughness, occlusion."""
+
+    def __call__(self, points: Tensor, /) -> Tensor:
+        """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; asked without gradients."""
+        ...

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from assets import asset, mapped, picture
+from assets import asset, mapped, material, picture
 from PIL import Image
 from surfaces import SURFACES, torus
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.export.glb import glb_bytes, png_bytes
-from dreamfusion_mesh.records import Asset, Mesh, TextureSet
+from dreamfusion_mesh.asset.export.glb import glb_bytes
+from dreamfusion_mesh.records import Asset, Mesh
 
 COMPONENTS = {5126: "<f4", 5123: "<u2", 5125: "<u4"}
 
@@ -116,7 +116,7 @@ def test_large_meshes_get_wide_indices() -> None:
     corners = torch.arange(grid.faces.numel())
     uvs = torch.stack([corners / len(corners), corners % 7 / 7], dim=1)
     for face_uvs, component, count in ((grid.faces, 5123, len(grid.vertices)), (corners.view(-1, 3), 5125, len(corners))):
-        document, _ = parse(glb_bytes(Asset("x", Mesh(grid.vertices, grid.faces, uvs, face_uvs), TextureSet(picture(0)))))
+        document, _ = parse(glb_bytes(Asset("x", Mesh(grid.vertices, grid.faces, uvs, face_uvs), material())))
         (primitive,) = document["meshes"][0]["primitives"]
         assert document["accessors"][primitive["indices"]]["componentType"] == component
         assert document["accessors"][primitive["attributes"]["POSITION"]]["count"] == count
@@ -139,10 +139,3 @@ def test_the_file_says_where_it_comes_from_in_few_words() -> None:
 def test_names_in_the_file_are_plain() -> None:
     document, _ = parse(glb_bytes(asset("cube", title="../a b\n")))
     assert document["nodes"][0]["name"] == "a_b"
-
-
-def test_png_keeps_every_value() -> None:
-    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    color = np.stack([values, values.T, values[::-1]], axis=2)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png_bytes(color)))), color)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png_bytes(values)))), values)
