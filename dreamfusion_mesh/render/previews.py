@@ -93,9 +93,7 @@ def _light(normals: Tensor, camera: Cameras) -> Tensor:
 def _colors(mesh: Mesh, texture: Texture, rasterizer: Rasterizer) -> ColorOf:
     """A function from fragments and the pixels [N] that see the surface to its linear colour [N, 3] there."""
     if callable(texture):
-        return lambda fragments, seen: _colors_at(
-            texture, rasterizer.interpolate(mesh.vertices, fragments, mesh.faces).reshape(-1, 3)[seen]
-        )
+        return _probed(mesh.vertices, mesh.faces, texture, rasterizer)
     if mesh.uvs is None or mesh.face_uvs is None:
         raise ValueError("preview: the mesh has no uvs to look the texture up at")
     uvs, face_uvs = mesh.uvs.detach().float(), mesh.face_uvs
