@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, regroup
+from dreamfusion_mesh.geometry.normals import face_normals
 
 # +x, -x, +y, -y, +z, -z, each with the right and up of one who looks at it from outside (right x up = side)
 _SIDES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64)
@@ -22,8 +24,7 @@ def box_charts(vertices: np.ndarray, faces: np.ndarray) -> Charts:
     themselves (a spiral ramp), and faces without area come out without area.
     """
     corners = vertices[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    normals = face_normals(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
     side = _choose(normals @ _SIDES.T, face_neighbours(faces))
     flat = np.stack([(corners * _RIGHT[side][:, None]).sum(axis=2), (corners * _UP[side][:, None]).sum(axis=2)], axis=2)
     used, inverse = np.unique(side[:, None] * len(vertices) + faces, return_inverse=True)

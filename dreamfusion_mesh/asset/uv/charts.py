@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from dreamfusion_mesh.geometry.areas import face_areas
+from dreamfusion_mesh.geometry.topology import face_adjacency
 
 _THINNEST = 0.02  # a face that has to be nudged is given at least this height for its length
 _SAME_DIRECTION = 1e-7  # radians that rounding may make of nothing
@@ -44,8 +48,7 @@ def signed_areas(uvs: np.ndarray, face_uvs: np.ndarray) -> np.ndarray:
 
 def surface_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """[F] areas in space."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return face_areas(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
 
 
 def regroup(uvs: np.ndarray, face_uvs: np.ndarray, labels: np.ndarray) -> Charts:
@@ -65,11 +68,7 @@ def regroup(uvs: np.ndarray, face_uvs: np.ndarray, labels: np.ndarray) -> Charts
 
 def face_neighbours(faces: np.ndarray) -> np.ndarray:
     """[P, 2] pairs of faces that share an edge; an edge of more than two faces joins them in a row."""
-    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key = edges[:, 0] * (int(faces.max()) + 1) + edges[:, 1]
-    order = np.argsort(key, kind="stable")
-    same = key[order][1:] == key[order][:-1]
-    return np.stack([order[:-1][same] // 3, order[1:][same] // 3], axis=1)
+    return face_adjacency(torch.from_numpy(faces)).numpy()
 
 
 def upright(charts: Charts) -> Charts:

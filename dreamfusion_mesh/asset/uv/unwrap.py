@@ -21,6 +21,7 @@ from dreamfusion_mesh.asset.uv.pack import NARROWEST, DoesNotFit, pack, widths
 from dreamfusion_mesh.asset.uv.xatlas_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
 
 _log = logging.getLogger(__name__)
@@ -89,14 +90,13 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
 
 
 def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float64 and faces, with vertices at one place made one."""
-    vertices, faces = mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy()
-    if len(faces) == 0:
+    """Vertices float64 and faces, with vertices at bit-equal positions made one."""
+    if len(mesh.faces) == 0:
         raise ValueError("unwrap: mesh has no faces")
-    if not np.isfinite(vertices).all():
+    if not bool(mesh.vertices.isfinite().all()):
         raise ValueError("unwrap: mesh.vertices holds values that are not finite")
-    places, row = np.unique(vertices, axis=0, return_inverse=True)
-    return places, row.reshape(-1)[faces]
+    welded = weld(Mesh(mesh.vertices.detach().cpu().double(), mesh.faces.cpu()))
+    return welded.vertices.numpy(), welded.faces.numpy()
 
 
 def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
