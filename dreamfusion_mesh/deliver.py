@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dreamfusion_mesh.asset.bake.base_color import bake_base_color
-from dreamfusion_mesh.asset.bake.texels import lay_texels
+from dreamfusion_mesh.asset.bake.texels import sample_texels
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import MeshSettings, TextureSettings
@@ -66,7 +66,7 @@ def deliver(
     with steps.step("unwrap"):
         unwrapped = unwrap(reduced, texture)
     with steps.step("bake"):
-        base_color = bake_base_color(lay_texels(unwrapped.mesh, rasterizer, texture, refined), surface.field.albedo)
+        base_color = bake_base_color(sample_texels(unwrapped.mesh, rasterizer, texture, refined), surface.field.albedo)
     placed, scale, offset = stand_on_ground(unwrapped.mesh, longest_side)
     reference = Mesh(refined.vertices * scale + offset, refined.faces)
     material = Material({"base_color": base_color}, texture.roughness, texture.metallic)
@@ -77,7 +77,7 @@ def deliver(
 
 @dataclass
 class _Steps:
-    """Names the parts of the delivery as they begin and times them."""
+    """Reports the parts of the delivery as they begin and end, and times them."""
 
     report: Report
     seconds: dict[str, float] = field(default_factory=dict)

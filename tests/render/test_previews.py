@@ -108,7 +108,7 @@ def test_a_texture_looked_up_equals_the_colour_it_was_made_from(rasterizer: Rast
     assert np.abs(preview_sheet(box(), flat, rasterizer, SIZE).astype(int) - asked).max() <= 1
 
 
-def test_size_and_place_do_not_change_the_picture(rasterizer: Rasterizer) -> None:
+def test_size_and_position_do_not_change_the_picture(rasterizer: Rasterizer) -> None:
     plain = preview_sheet(box(), white, rasterizer, SIZE).astype(int)
     large = preview_sheet(box((99.5, 100, -50.5), (100.5, 101, -49.5)), white, rasterizer, SIZE)
     small = preview_sheet(box((-5e-4, 0, -5e-4), (5e-4, 1e-3, 5e-4)), white, rasterizer, SIZE)
@@ -144,7 +144,7 @@ def test_the_sheet_comes_out_the_same(rasterizer: Rasterizer) -> None:
 
 
 def test_it_is_shaded_with_the_normals_that_are_exported() -> None:
-    """Vertices doubled at one place, as this box has them, are one in the file."""
+    """Duplicate vertices, as this box has them, are one in the file."""
     mesh = box((-0.3, 0, -0.7), (0.5, 1, 0.4))
     shown, normals = smooth_surface(mesh)
     exported = surface(mesh)
@@ -162,7 +162,7 @@ def test_the_preview_stays_on_one_device(rasterizer: Rasterizer, texture: Textur
         assert np.array_equal(preview_sheet(mesh.to(one.device), texture, rasterizer, SIZE), expected)
 
 
-def test_what_cannot_be_shown_is_said(rasterizer: Rasterizer) -> None:
+def test_unusable_input_is_refused(rasterizer: Rasterizer) -> None:
     bare = Mesh(box().vertices, box().faces)
     with pytest.raises(ValueError, match="no uvs"):
         preview_sheet(bare, np.zeros((4, 4, 3), np.uint8), rasterizer, SIZE)

@@ -1,4 +1,4 @@
-"""What lies between the charts: texels at a chart's edge, and the rest, which repeats its nearest texel."""
+"""Texels between the charts: the gutter round each chart, and the rest, which repeats its nearest texel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def edge_texels(known: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+def gutter_texels(known: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Rows and columns [N, 2] of the texels that are not `known` [S, S] bool but at most `reach` texels from one, and the nearest such
     [N, 2].
     """

@@ -1,4 +1,4 @@
-"""From a probe's answers to a map: what is asked at the surface points of a texture, averaged texel by texel."""
+"""Bake a map: a probe evaluated at the surface points of a texture, averaged texel by texel."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from dreamfusion_mesh.contracts import Probe
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import ColorSpace, TextureMap, linear_to_srgb, srgb_to_linear
 
-_POINTS = 1 << 20  # asked at once
+_POINTS = 1 << 20  # evaluated at once
 
 
 @torch.no_grad()
 def bake_map(texels: Texels, probe: Probe, channels: int, color_space: ColorSpace) -> TextureMap:
-    """The map [S, S, channels] of what `probe` answers, in `color_space`, at the surface points of `texels`.
+    """The map [S, S, channels] of the values of `probe`, which are in `color_space`, at the surface points of `texels`.
 
     The samples of a texel are averaged over those that the mesh covers, sRGB in linear light. The gutter's texels have one sample each;
-    farther ones repeat the nearest. Answers outside [0, 1] are clamped.
-    Raises ValueError where the probe answers in another shape, RunFailed where it answers with NaN or infinity.
+    farther ones repeat the nearest. Values outside [0, 1] are clamped.
+    Raises ValueError where the probe gives another shape, RunFailed where it gives NaN or infinity.
     """
     size, side = texels.size, texels.supersample
     values = torch.zeros(size, size, channels, device=texels.covered.device)
     for band in texels.bands():
         samples = torch.zeros(*band.covered.shape, channels, device=values.device)
-        samples[band.covered] = _ask(probe, band.points, channels, color_space)
+        samples[band.covered] = _evaluate(probe, band.points, channels, color_space)
         rows = band.covered.shape[0] // side
         count = band.covered.view(rows, side, size, side).sum(dim=(1, 3))
         total = samples.view(rows, side, size, side, channels).sum(dim=(1, 3))
         values[band.top : band.top + rows] = total / count.clamp_min(1)[..., None]
     known = texels.covered.clone()
-    if len(texels.edge):
-        row, column = texels.edge.unbind(1)
-        values[row, column] = _ask(probe, texels.edge_points, channels, color_space)
+    if len(texels.gutter):
+        row, column = texels.gutter.unbind(1)
+        values[row, column] = _evaluate(probe, texels.gutter_points, channels, color_space)
         known[row, column] = True
     return to_image(linear_to_srgb(values) if color_space == "srgb" else values, known, color_space)
 
 
-def _ask(probe: Probe, points: Tensor, channels: int, color_space: ColorSpace) -> Tensor:
-    """[N, channels] answers in [0, 1], asked in chunks; linear light where they are colours."""
+def _evaluate(probe: Probe, points: Tensor, channels: int, color_space: ColorSpace) -> Tensor:
+    """[N, channels] values in [0, 1], in chunks; linear light where they are sRGB."""
     values = torch.cat([probe(part).float() for part in points.split(_POINTS)])
     if values.shape != (len(points), channels):
-        raise ValueError(f"bake: the probe answered in shape {list(values.shape)}, expected {[len(points), channels]}")
+        raise ValueError(f"bake: the probe gave shape {list(values.shape)} for {len(points)} points, expected {[len(points), channels]}")
     bad = int((~torch.isfinite(values)).any(dim=1).sum())
     if bad:
         raise RunFailed(f"bake: the field is not finite at {bad} of {len(points)} points of the surface")

@@ -1,4 +1,4 @@
-"""From texels to surface points: where on the surface the samples of a texture lie. What is asked there is a probe's affair."""
+"""From texels to surface points: where on the surface the samples of a texture lie. A probe says what is baked there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.asset.bake.gutter import edge_texels
+from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.kernels.trace import SurfaceTree
@@ -33,31 +33,32 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class Texels:
-    """A square texture laid over a surface, to be asked for any number of maps; see `lay_texels`.
+    """The surface points of a square texture, from which any number of maps can be baked; see `sample_texels`.
 
-    size         texels a side
-    supersample  samples a texel, each way
-    covered      [S, S] bool, texels with a sample on the mesh
-    edge         [G, 2] int64, rows and columns of the gutter's texels, which lie round the charts
-    edge_points  [G, 3] float32, points on the surface for the gutter's texels
-    bands        a new pass over all samples that are covered, from the top
+    size           texels a side
+    supersample    samples a texel, each way
+    covered        [S, S] bool, texels with a sample on the mesh
+    gutter         [G, 2] int64, rows and columns of the texels round the charts
+    gutter_points  [G, 3] float32, points on the surface for the gutter's texels
+    bands          a new pass over all samples that are covered, from the top
     """
 
     size: int
     supersample: int
     covered: Tensor
-    edge: Tensor
-    edge_points: Tensor
+    gutter: Tensor
+    gutter_points: Tensor
     bands: Callable[[], Iterator[Band]]
 
 
 @torch.no_grad()
-def lay_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings, reference: Mesh | None) -> Texels:
+def sample_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings, reference: Mesh | None) -> Texels:
     """Where the texels of a mesh with UVs lie in its space, on the mesh's device.
 
     reference  the surface before decimation, which the points are moved onto; None leaves covered ones on the mesh itself
 
-    Texels at most `settings.padding` from a chart go on along its surface, to the nearest point: so both sides of a seam see the same.
+    The gutter, texels at most `settings.padding` from a chart, extends the chart's surface: each takes the nearest point of the surface,
+    so that both sides of a seam see the same.
     Raises ValueError where the mesh has no UVs or covers no texel.
     """
     if mesh.uvs is None or mesh.face_uvs is None:
@@ -73,8 +74,8 @@ def lay_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings, re
         raise ValueError(f"bake: the mesh covers no texel of {size} x {size}")
     surface = mesh if reference is None else reference
     tree = SurfaceTree(surface.vertices, surface.faces)
-    edge, nearest = edge_texels(covered, max(1, settings.padding))
-    edge_points = tree.closest(_continued(mesh, face, edge, nearest))[0]
+    gutter, nearest = gutter_texels(covered, max(1, settings.padding))
+    gutter_points = tree.closest(_extrapolated(mesh, face, gutter, nearest))[0]
 
     def bands() -> Iterator[Band]:
         for top, found, fragments, faces in _rasterized(mesh, rasterizer, size, side):
@@ -82,7 +83,7 @@ def lay_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings, re
             if len(points):
                 yield Band(top, found >= 0, points if reference is None else tree.closest(points)[0])
 
-    return Texels(size, side, covered, edge, edge_points, bands)
+    return Texels(size, side, covered, gutter, gutter_points, bands)
 
 
 def _rasterized(mesh: Mesh, rasterizer: Rasterizer, size: int, side: int) -> Iterator[tuple[int, Tensor, Fragments, Tensor]]:
@@ -106,8 +107,8 @@ def _rasterized(mesh: Mesh, rasterizer: Rasterizer, size: int, side: int) -> Ite
         yield top, torch.where(face >= 0, inside[face.clamp_min(0)], face), fragments, mesh.faces[inside]
 
 
-def _continued(mesh: Mesh, face: Tensor, edge: Tensor, nearest: Tensor) -> Tensor:
-    """[N, 3] where the texels `edge` [N, 2] lie if the face [S, S] at the `nearest` covered texel [N, 2] goes on as a plane."""
+def _extrapolated(mesh: Mesh, face: Tensor, gutter: Tensor, nearest: Tensor) -> Tensor:
+    """[N, 3] where the texels `gutter` [N, 2] lie if the face [S, S] at the `nearest` covered texel [N, 2] is extended as a plane."""
     assert mesh.uvs is not None
     assert mesh.face_uvs is not None
     rows = face[nearest[:, 0], nearest[:, 1]]
@@ -115,12 +116,12 @@ def _continued(mesh: Mesh, face: Tensor, edge: Tensor, nearest: Tensor) -> Tenso
     origin, run = flat[:, 0], flat[:, 1:] - flat[:, :1]
     edges = corners[:, 1:] - corners[:, :1]
     inside = _centres(nearest, len(face))
-    step = _centres(edge, len(face)) - inside
-    ahead = _lifted(step, run, edges)
+    step = _centres(gutter, len(face)) - inside
+    ahead = _uv_to_space(step, run, edges)
     texel = edges.norm(dim=2).sum(dim=1) / run.norm(dim=2).sum(dim=1).clamp_min(1e-12)  # length in space for one in UV
     longest = 2 * texel * step.norm(dim=1)  # a sliver's plane may point anywhere
     ahead = ahead * (longest / ahead.norm(dim=1).clamp_min(1e-30)).clamp_max(1)[:, None]
-    return (corners[:, 0] + _lifted(inside - origin, run, edges) + ahead).float()
+    return (corners[:, 0] + _uv_to_space(inside - origin, run, edges) + ahead).float()
 
 
 def _centres(texels: Tensor, size: int) -> Tensor:
@@ -129,7 +130,7 @@ def _centres(texels: Tensor, size: int) -> Tensor:
     return torch.stack([(column + 0.5) / size, 1 - (row + 0.5) / size], dim=1).double()
 
 
-def _lifted(offset: Tensor, run: Tensor, edges: Tensor) -> Tensor:
+def _uv_to_space(offset: Tensor, run: Tensor, edges: Tensor) -> Tensor:
     """[N, 3] the step in space that faces with UV edges `run` [N, 2, 2] and edges [N, 2, 3] make for a step `offset` [N, 2] in UV."""
     determinant = run[:, 0, 0] * run[:, 1, 1] - run[:, 0, 1] * run[:, 1, 0]
     determinant = torch.where(determinant == 0, torch.ones_like(determinant), determinant)

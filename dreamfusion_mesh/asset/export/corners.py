@@ -81,8 +81,8 @@ def split_corners(found: Surface, tangents: bool) -> Corners:
     uvs = found.uvs[found.face_uvs.reshape(-1)[first]]
     vectors = None
     if tangents:
-        attributes = (torch.from_numpy(values).double() for values in (positions, uvs, normals))
-        vectors = vertex_tangents(*attributes, torch.from_numpy(indices)).numpy().astype(np.float32)
+        points, coordinates, directions = (torch.from_numpy(values).double() for values in (positions, uvs, normals))
+        vectors = vertex_tangents(points, coordinates, directions, torch.from_numpy(indices)).numpy().astype(np.float32)
     return Corners(positions, normals, uvs, vectors, indices)
 
 

@@ -20,7 +20,7 @@ from dreamfusion_mesh.records import Asset, Material, TextureMap
 _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _VERTICES, _INDICES = 34962, 34963  # buffer targets
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP = 9729, 9987, 33071
-_LONGEST_NOTE = 2000  # characters of one provenance entry that go into the file
+_MAX_NOTE_LENGTH = 2000  # characters of one provenance entry that go into the file
 
 
 def glb_bytes(asset: Asset) -> bytes:
@@ -136,7 +136,7 @@ def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> bool:
     if isinstance(value, float):
         return bool(np.isfinite(value))
-    return isinstance(value, bool | int) or value is None or (isinstance(value, str) and len(value) <= _LONGEST_NOTE)
+    return isinstance(value, bool | int) or value is None or (isinstance(value, str) and len(value) <= _MAX_NOTE_LENGTH)
 
 
 def _container(document: dict[str, Any], binary: bytes) -> bytes:

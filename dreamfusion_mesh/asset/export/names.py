@@ -16,9 +16,9 @@ def safe_name(name: str) -> str:
     Anything else becomes `_`; dots, dashes and underscores at either end go, so nothing is hidden, an option or a folder. A name that
     Windows reserves for a device gets an underscore behind it, and where nothing is left the name is "asset".
     """
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-    kept = re.sub(r"\.{2,}", ".", kept).lstrip("._-")[:_LONGEST].rstrip("._-")
-    stem, dot, rest = kept.partition(".")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    plain = re.sub(r"\.{2,}", ".", plain).lstrip("._-")[:_LONGEST].rstrip("._-")
+    stem, dot, rest = plain.partition(".")
     if stem.lower() in _WINDOWS:
-        kept = f"{stem}_{dot}{rest}"
-    return kept or "asset"
+        plain = f"{stem}_{dot}{rest}"
+    return plain or "asset"

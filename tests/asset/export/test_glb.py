@@ -68,12 +68,12 @@ def test_trimesh_reads_the_same_surface_and_picture(name: str) -> None:
     assert np.array_equal(scene.graph.get("thing")[0], np.eye(4))
     (read,) = scene.geometry.values()
     assert np.array_equal(read.vertices[read.faces], mesh.vertices[mesh.faces].numpy())
-    assert np.abs(read.visual.uv[read.faces] - mesh.uvs[mesh.face_uvs].numpy()).max() <= 2**-23  # v was turned over and back
+    assert np.abs(read.visual.uv[read.faces] - mesh.uvs[mesh.face_uvs].numpy()).max() <= 2**-23  # v was flipped and flipped back
     assert np.array_equal(np.asarray(read.visual.material.baseColorTexture.convert("RGB")), picture(0))
 
 
 @pytest.mark.parametrize("maps", [False, True])
-def test_the_document_leaves_nothing_to_defaults(maps: bool) -> None:
+def test_every_factor_is_written_out(maps: bool) -> None:
     document, binary = parse(glb_bytes(asset("torus", maps)))
     (material,) = document["materials"]
     surface = material["pbrMetallicRoughness"]
@@ -104,11 +104,11 @@ def test_bounds_normals_and_v_are_as_gltf_has_them() -> None:
     given = mesh.uvs[mesh.face_uvs].numpy()
     assert np.array_equal(uvs[indices][:, :, 0], given[:, :, 0])
     assert np.array_equal(uvs[indices][:, :, 1], 1 - given[:, :, 1])
-    places, place = np.unique(positions, axis=0, return_inverse=True)
-    shared = np.zeros_like(places)
-    shared[place.reshape(-1)] = normals
-    assert len(places) < len(positions)
-    assert np.array_equal(shared[place.reshape(-1)], normals)
+    distinct, row = np.unique(positions, axis=0, return_inverse=True)
+    shared = np.zeros_like(distinct)
+    shared[row.reshape(-1)] = normals
+    assert len(distinct) < len(positions)
+    assert np.array_equal(shared[row.reshape(-1)], normals)
 
 
 def test_large_meshes_get_wide_indices() -> None:
@@ -126,7 +126,7 @@ def test_the_same_asset_gives_the_same_bytes() -> None:
     assert glb_bytes(asset("sphere", True)) == glb_bytes(asset("sphere", True))
 
 
-def test_the_file_says_where_it_comes_from_in_few_words() -> None:
+def test_extras_hold_the_plain_part_of_the_provenance() -> None:
     document, _ = parse(glb_bytes(asset("cube")))
     assert document["asset"]["generator"] == f"dreamfusion_mesh {__version__}"
     assert document["asset"]["extras"] == {

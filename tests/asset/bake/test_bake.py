@@ -13,9 +13,9 @@ from surfaces import SURFACES, sphere, torus
 from dreamfusion_mesh.asset.bake import maps as maps_module
 from dreamfusion_mesh.asset.bake import texels as texels_module
 from dreamfusion_mesh.asset.bake.base_color import bake_base_color
-from dreamfusion_mesh.asset.bake.gutter import edge_texels
+from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import bake_map
-from dreamfusion_mesh.asset.bake.texels import lay_texels
+from dreamfusion_mesh.asset.bake.texels import sample_texels
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Probe, Rasterizer
@@ -40,7 +40,7 @@ def panel() -> Mesh:
 
 
 def base_color(mesh: Mesh, albedo: Probe, rasterizer: Rasterizer, settings: TextureSettings, reference: Mesh | None) -> np.ndarray:
-    return bake_base_color(lay_texels(mesh, rasterizer, settings, reference), albedo).pixels
+    return bake_base_color(sample_texels(mesh, rasterizer, settings, reference), albedo).pixels
 
 
 def position(points: torch.Tensor) -> torch.Tensor:
@@ -185,7 +185,7 @@ def test_bands_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (banded != whole).mean() < 1e-3
 
 
-def test_the_field_is_asked_without_gradients() -> None:
+def test_the_field_is_evaluated_without_gradients() -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     image = base_color(mapped("cube"), lambda points: position(points) * weight, RASTERIZER, SETTINGS, None)
     assert weight.grad is None
@@ -202,21 +202,21 @@ def test_what_cannot_be_baked_is_refused() -> None:
         base_color(torus(8, 4), position, RASTERIZER, SETTINGS, None)
     with pytest.raises(RunFailed, match="not finite at"):
         base_color(mapped("cube"), lambda points: points / 0, RASTERIZER, SETTINGS, None)
-    with pytest.raises(ValueError, match=r"shape \[\d+, 1\], expected \[\d+, 3\]"):
+    with pytest.raises(ValueError, match=r"shape \[\d+, 1\] for \d+ points, expected \[\d+, 3\]"):
         base_color(mapped("cube"), lambda points: points[:, :1], RASTERIZER, SETTINGS, None)
     dot = panel()
     with pytest.raises(ValueError, match="covers no texel"):
         base_color(Mesh(dot.vertices, FLAT, dot.uvs * 1e-4 + 0.5, FLAT), position, RASTERIZER, SETTINGS, None)
 
 
-def test_a_map_of_data_is_averaged_as_it_is() -> None:
+def test_linear_maps_are_averaged_without_conversion() -> None:
     """Half of each texel's samples are 0, half 1: in plain data that is 128, where light would be 188."""
 
     def stripes(points: torch.Tensor) -> torch.Tensor:
         sample = torch.floor((points[:, :1] + 1) * 128).long()
         return torch.cat([sample % 2, points[:, 1:2] > 0], dim=1).float()
 
-    baked = bake_map(lay_texels(panel(), RASTERIZER, SETTINGS, None), stripes, 2, "linear")
+    baked = bake_map(sample_texels(panel(), RASTERIZER, SETTINGS, None), stripes, 2, "linear")
     assert baked.color_space == "linear"
     assert baked.pixels.shape == (256, 256, 2)
     assert (baked.pixels[64:192, 64:192, 0] == 128).all()
@@ -224,16 +224,16 @@ def test_a_map_of_data_is_averaged_as_it_is() -> None:
     assert (baked.pixels[128:, :, 1] == 0).all()
 
 
-def test_texels_laid_once_serve_any_number_of_maps() -> None:
-    texels = lay_texels(mapped("torus"), RASTERIZER, SETTINGS, None)
+def test_one_set_of_texels_serves_any_number_of_maps() -> None:
+    texels = sample_texels(mapped("torus"), RASTERIZER, SETTINGS, None)
     first = bake_base_color(texels, position).pixels
     bake_map(texels, lambda points: points[:, :1], 1, "linear")
     assert np.array_equal(bake_base_color(texels, position).pixels, first)
 
 
-def test_every_covered_sample_lies_on_the_surface_that_is_asked() -> None:
-    texels = lay_texels(mapped("torus"), RASTERIZER, SETTINGS, torus(192, 96))
-    points = torch.cat([band.points for band in texels.bands()] + [texels.edge_points])
+def test_every_covered_sample_lies_on_the_reference_surface() -> None:
+    texels = sample_texels(mapped("torus"), RASTERIZER, SETTINGS, torus(192, 96))
+    points = torch.cat([band.points for band in texels.bands()] + [texels.gutter_points])
     ring = points[:, :2].norm(dim=1) - 0.6
     assert float((torch.stack([ring, points[:, 2]], dim=1).norm(dim=1) - 0.25).abs().max()) < 1e-3
 
@@ -242,8 +242,8 @@ def test_the_bake_stays_on_one_device() -> None:
     """numpy is given the texels at the charts' edges, and the finished image; nothing else leaves the device."""
     mesh, reference = mapped("torus"), torus(64, 32)
     expected = base_color(mesh, position, RASTERIZER, SETTINGS, reference)
-    with OneDevice(edges=[edge_texels, maps_module.to_image]) as one:
-        texels = lay_texels(mesh.to(one.device), RASTERIZER, SETTINGS, reference.to(one.device))
+    with OneDevice(edges=[gutter_texels, maps_module.to_image]) as one:
+        texels = sample_texels(mesh.to(one.device), RASTERIZER, SETTINGS, reference.to(one.device))
         image = bake_base_color(texels, position).pixels
-    assert_on(PRETENDED, texels.covered, texels.edge, texels.edge_points)
+    assert_on(PRETENDED, texels.covered, texels.gutter, texels.gutter_points)
     assert np.array_equal(image, expected)

@@ -47,13 +47,13 @@ def test_seams_split_corners_and_nothing_else_does(name: str) -> None:
     pairs = np.unique(torch.stack([mesh.faces, mesh.face_uvs], dim=2).view(-1, 2).numpy(), axis=0)
     assert len(found.positions) == len(pairs)
     assert np.array_equal(np.unique(found.indices), np.arange(len(pairs)))
-    _, place = np.unique(found.positions, axis=0, return_inverse=True)
-    first = np.zeros((place.max() + 1, 3), dtype=np.float32)
-    first[place.reshape(-1)] = found.normals
-    assert np.array_equal(first[place.reshape(-1)], found.normals)  # bit-equal on both sides of every seam
+    _, row = np.unique(found.positions, axis=0, return_inverse=True)
+    first = np.zeros((row.max() + 1, 3), dtype=np.float32)
+    first[row.reshape(-1)] = found.normals
+    assert np.array_equal(first[row.reshape(-1)], found.normals)  # bit-equal on both sides of every seam
 
 
-def test_vertices_doubled_at_one_place_share_a_normal() -> None:
+def test_duplicate_vertices_share_a_normal() -> None:
     mesh = mapped("sphere")
     loose = Mesh(mesh.vertices[mesh.faces].reshape(-1, 3), torch.arange(mesh.faces.numel()).view(-1, 3), mesh.uvs, mesh.face_uvs)
     one, other = split_corners(surface(mesh), False), split_corners(surface(loose), False)
