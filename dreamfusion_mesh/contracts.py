@@ -117,3 +117,11 @@ class GuidanceModel(Protocol):
     def provenance(self) -> dict[str, Any]:
         """The model's name, the licence of each component (see guidance/weights/licences.py), SHA-256 of each weight file."""
         ...
+
+
+class Probe(Protocol):
+    """What is asked of a surface, point by point, for one of its maps: albedo, roughness, occlusion."""
+
+    def __call__(self, points: Tensor, /) -> Tensor:
+        """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; asked without gradients."""
+        ...

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.export.glb import glb_bytes
-from dreamfusion_mesh.asset.export.obj import obj_files
+from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.audit.report import Audit, audit
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config
@@ -27,7 +27,7 @@ from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.render.previews import preview_png
+from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder, open_run
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
@@ -152,12 +152,12 @@ def _deliver(
 ) -> Result:
     """Surface to files: tidy, decimate, unwrap, bake, place, write, audit."""
     origin = {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]}
-    delivered = deliver(surface, rasterizer, config, origin, report)
+    delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, report)
     started, asset = time.perf_counter(), delivered.asset
     reference = delivered.reference
     run.save_state("reference", {"vertices": reference.vertices.contiguous(), "faces": reference.faces})
-    preview = preview_png(asset.mesh, asset.textures.base_color, rasterizer, config.asset.preview_size)
-    files = {f"{NAME}.glb": glb_bytes(asset), **obj_files(asset), "preview.png": preview}
+    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, config.asset.preview_size)
+    files = {**asset_files(asset), "preview.png": png_bytes(preview)}
     written = {name: run.write(name, content) for name, content in files.items()}
     seconds = {"write": round(time.perf_counter() - started, 3)}
     found = audit(written[f"{NAME}.glb"], config.audit, config.mesh.triangles, config.asset.longest_side, reference)

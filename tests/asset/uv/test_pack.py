@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamfusion_mesh.asset.uv.charts import Charts, regroup, signed_areas
-from dreamfusion_mesh.asset.uv.pack import DoesNotFit, pack, widths
+from dreamfusion_mesh.asset.uv.pack import DoesNotFit, inscribed_diameters, pack
 from dreamfusion_mesh.audit.atlas import coverage
 from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
 
@@ -57,12 +57,12 @@ def test_charts_fill_more_than_half_of_the_square() -> None:
 
 def test_width_of_a_square_and_of_a_disc() -> None:
     square = Charts(np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]]), np.array([[0, 1, 2], [0, 2, 3]]), np.zeros(2, dtype=int))
-    assert widths(square) == pytest.approx([2], rel=0.05)
+    assert inscribed_diameters(square) == pytest.approx([2], rel=0.05)
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     rim = np.concatenate([[[0, 0]], 3 * np.stack([np.cos(angle), np.sin(angle)], 1)])
     row = np.arange(64)
     disc = Charts(rim, np.stack([np.zeros(64, dtype=int), 1 + row, 1 + (row + 1) % 64], 1), np.zeros(64, dtype=int))
-    assert widths(disc) == pytest.approx([6], rel=0.05)
+    assert inscribed_diameters(disc) == pytest.approx([6], rel=0.05)
 
 
 @pytest.mark.parametrize(("count", "size", "padding"), [(200, 64, 8), (1, 64, 32)])

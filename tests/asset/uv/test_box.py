@@ -36,7 +36,7 @@ def test_every_face_lies_upright_and_keeps_most_of_its_area(mesh) -> None:
     assert np.array_equal(np.unique(charts.chart), np.arange(charts.count))
 
 
-def test_noise_does_not_tear_the_surface_to_crumbs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_does_not_shatter_the_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = sphere(4)
     draws = np.random.default_rng(0)
     rough = mesh.vertices.double().numpy() * (1 + 0.01 * draws.normal(size=(len(mesh.vertices), 1)))

@@ -8,15 +8,15 @@ from surfaces import torus
 
 from dreamfusion_mesh.asset.uv.charts import (
     Charts,
-    cut_out,
-    even,
+    equalize_density,
     face_neighbours,
+    isolate_faces,
     overlapping,
     regroup,
-    separate,
     signed_areas,
+    split_overlaps,
     surface_areas,
-    upright,
+    unflip_charts,
 )
 
 SQUARE = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
@@ -55,16 +55,16 @@ def test_regroup_parts_faces_that_touch_in_a_point_alone() -> None:
     assert np.array_equal(np.sort(charts.owner), [0, 0, 0, 1, 1, 1])
 
 
-def test_mirrored_charts_are_turned_over_without_changing_shape() -> None:
+def test_flipped_charts_are_mirrored_without_changing_shape() -> None:
     charts = regroup(np.concatenate([SQUARE, SQUARE * [-1, 1] + 3]), np.concatenate([TWO, TWO + 4]), np.zeros(4, dtype=int))
-    turned = upright(charts)
+    turned = unflip_charts(charts)
     assert signed_areas(turned.uvs, turned.face_uvs).tolist() == [0.5] * 4
     assert np.array_equal(np.abs(turned.uvs), np.abs(charts.uvs))
 
 
 def test_a_cut_face_keeps_its_true_shape() -> None:
     vertices = np.array([[0.0, 0, 0], [3, 0, 0], [3, 4, 0], [0, 4, 5]])
-    charts = cut_out(Charts(SQUARE, TWO, np.zeros(2, dtype=int)), np.array([False, True]), vertices, TWO)
+    charts = isolate_faces(Charts(SQUARE, TWO, np.zeros(2, dtype=int)), np.array([False, True]), vertices, TWO)
     assert charts.count == 2
     flat, solid = charts.uvs[charts.face_uvs[1]], vertices[TWO[1]]
     lengths = [np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1) for corners in (flat, solid)]
@@ -72,19 +72,19 @@ def test_a_cut_face_keeps_its_true_shape() -> None:
     assert signed_areas(charts.uvs, charts.face_uvs)[1] > 0
 
 
-def test_even_charts_have_the_area_they_have_in_space() -> None:
+def test_equal_density_means_equal_area_in_uv_and_space() -> None:
     vertices = np.concatenate([SQUARE * 7, np.zeros((4, 1))], axis=1)
-    charts = even(Charts(SQUARE * 0.1, TWO, np.zeros(2, dtype=int)), vertices, TWO)
+    charts = equalize_density(Charts(SQUARE * 0.1, TWO, np.zeros(2, dtype=int)), vertices, TWO)
     assert signed_areas(charts.uvs, charts.face_uvs).sum() == pytest.approx(49, rel=1e-12)
 
 
 @pytest.mark.parametrize(("turns", "over"), [(0.9, False), (1.1, True), (2.7, True)])
-def test_a_ramp_crosses_itself_once_it_has_gone_round(turns: float, over: bool) -> None:
+def test_a_spiral_ramp_overlaps_after_a_full_turn(turns: float, over: bool) -> None:
     uvs, vertices, faces = ribbon(turns)
     inward = np.linspace(1, 0.8, len(uvs) // 2)  # the second round lies across the first, not edge on edge
     charts = Charts(uvs * np.tile(inward, 2)[:, None], faces, np.zeros(len(faces), dtype=int))
     assert overlapping(charts).any() == over
-    parted = separate(charts, vertices, faces)
+    parted = split_overlaps(charts, vertices, faces)
     assert (parted.count > 1) == over
     assert not overlapping(parted).any()
     assert len(parted.chart) == len(faces)
@@ -111,11 +111,11 @@ def fan(*sectors: tuple[float, float]) -> Charts:
         ([(-170, -60), (150, 190)], False),
     ],
 )
-def test_faces_round_one_corner_may_not_share_directions(sectors: list[tuple[float, float]], over: bool) -> None:
+def test_overlapping_faces_round_a_vertex_are_found(sectors: list[tuple[float, float]], over: bool) -> None:
     assert overlapping(fan(*sectors)).any() == over
 
 
-def test_only_the_charts_that_are_asked_for_are_looked_at() -> None:
+def test_overlaps_are_searched_in_the_selected_charts_only() -> None:
     both = Charts(SQUARE[[0, 1, 2, 3, 0, 1, 2, 3]] * 1.0, np.array([[0, 1, 2], [4, 5, 6]]), np.array([0, 1]))
     assert not overlapping(both).any()  # two charts may lie over one another until they are packed
     folded = fan((0, 100), (50, 140))

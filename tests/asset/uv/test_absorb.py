@@ -8,7 +8,15 @@ from surfaces import torus
 
 from dreamfusion_mesh.asset.uv.absorb import absorb
 from dreamfusion_mesh.asset.uv.box import box_charts
-from dreamfusion_mesh.asset.uv.charts import Charts, cut_out, even, overlapping, separate, signed_areas, surface_areas
+from dreamfusion_mesh.asset.uv.charts import (
+    Charts,
+    equalize_density,
+    isolate_faces,
+    overlapping,
+    signed_areas,
+    split_overlaps,
+    surface_areas,
+)
 
 
 def sheet(cells: int) -> tuple[Charts, np.ndarray, np.ndarray]:
@@ -26,7 +34,7 @@ def test_pieces_cut_from_a_flat_sheet_go_back_exactly_where_they_were() -> None:
     whole, vertices, faces = sheet(6)
     out = np.zeros(len(faces), dtype=bool)
     out[[3, 14, 15, 40, 70]] = True
-    cut = cut_out(whole, out, vertices, faces)
+    cut = isolate_faces(whole, out, vertices, faces)
     assert cut.count == 6
     narrow = np.bincount(cut.chart) < 5
     healed = absorb(cut, vertices, faces, narrow)
@@ -34,13 +42,13 @@ def test_pieces_cut_from_a_flat_sheet_go_back_exactly_where_they_were() -> None:
     assert healed.uvs[healed.face_uvs] == pytest.approx(whole.uvs[whole.face_uvs], abs=1e-12)
 
 
-def test_a_rough_surface_keeps_every_promise_with_fewer_charts() -> None:
+def test_a_rough_surface_stays_valid_with_fewer_charts() -> None:
     mesh = torus(30, 15)
     draws = np.random.default_rng(2)
     vertices, faces = mesh.vertices.double().numpy(), mesh.faces.numpy()
     vertices = vertices + 0.02 * draws.normal(size=vertices.shape)
-    torn = cut_out(box_charts(vertices, faces), draws.random(len(faces)) < 0.05, vertices, faces)
-    before = even(separate(torn, vertices, faces), vertices, faces)
+    torn = isolate_faces(box_charts(vertices, faces), draws.random(len(faces)) < 0.05, vertices, faces)
+    before = equalize_density(split_overlaps(torn, vertices, faces), vertices, faces)
     after = absorb(before, vertices, faces, np.bincount(before.chart) < 6)
     assert (np.bincount(after.chart) < 6).sum() < 0.2 * (np.bincount(before.chart) < 6).sum()
     share = signed_areas(after.uvs, after.face_uvs) / surface_areas(vertices, faces)

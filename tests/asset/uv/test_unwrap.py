@@ -52,7 +52,7 @@ def assert_holds(found: Unwrapped, given: Mesh, size: int, padding: int) -> None
 
 
 @pytest.mark.parametrize(("name", "size", "padding"), [("cube", 256, 2), ("sphere", 512, 4), ("torus", 256, 2), ("blob", 1024, 4)])
-def test_xatlas_charts_hold_in_their_texture(name: str, size: int, padding: int) -> None:
+def test_xatlas_charts_are_valid(name: str, size: int, padding: int) -> None:
     given = SURFACES[name]()
     found = unwrap(given, TextureSettings(size=size, padding=padding))
     assert (found.method, found.reason, found.padding) == ("xatlas", "", padding)
@@ -60,7 +60,7 @@ def test_xatlas_charts_hold_in_their_texture(name: str, size: int, padding: int)
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_box_projection_holds_as_well(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_box_projected_charts_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uv, "_WORKER", CRASH)
     given = SURFACES[name]()
     found = unwrap(given, TextureSettings(size=512, padding=4))
@@ -94,13 +94,13 @@ def test_size_of_the_object_does_not_matter() -> None:
     assert_holds(found, tiny, 256, 2)
 
 
-def test_vertices_doubled_along_a_seam_change_nothing() -> None:
+def test_duplicate_vertices_change_nothing() -> None:
     given = torus(16, 8)
     loose = Mesh(given.vertices[given.faces].reshape(-1, 3), torch.arange(given.faces.numel()).view(-1, 3))
     assert unwrap(loose, TextureSettings(size=256, padding=2)).charts == unwrap(given, TextureSettings(size=256, padding=2)).charts
 
 
-def test_a_slow_unwrap_is_killed_and_replaced() -> None:
+def test_a_timeout_kills_xatlas_and_falls_back_to_box_projection() -> None:
     given = torus(160, 80)  # 26k triangles: many times the limit
     before = {child.pid for child in psutil.Process().children()}
     found = unwrap(given, TextureSettings(size=1024, unwrap_seconds=0.5))
@@ -110,16 +110,16 @@ def test_a_slow_unwrap_is_killed_and_replaced() -> None:
     assert layout(corner_uvs(found.mesh)).flipped == 0
 
 
-def test_an_answer_that_is_no_answer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_output_falls_back_to_box_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uv, "_WORKER", NONSENSE)
     found = unwrap(cube(), TextureSettings(size=64, padding=1))
     assert (found.method, found.charts) == ("box", 6)
-    assert "no format known" in found.reason
+    assert "unknown format" in found.reason
 
 
-def test_values_out_of_range_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = uv.encode(np.zeros((4, 2)), np.full((12, 3), 9, dtype=np.int64), np.zeros(12, dtype=np.int64))
-    monkeypatch.setattr(uv, "_ask", lambda question, seconds: answer)
+def test_out_of_range_output_falls_back_to_box_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = uv.encode(np.zeros((4, 2)), np.full((12, 3), 9, dtype=np.int64), np.zeros(12, dtype=np.int64))
+    monkeypatch.setattr(uv, "_run_worker", lambda request, seconds: response)
     found = unwrap(cube(), TextureSettings(size=64, padding=1))
     assert found.method == "box"
     assert "out of range" in found.reason
@@ -160,12 +160,12 @@ def _lives(process: psutil.Process) -> bool:
 
 def _wait(ask, seconds: float = 20):
     end = time.monotonic() + seconds
-    while not (answer := ask()) and time.monotonic() < end:
+    while not (found := ask()) and time.monotonic() < end:
         time.sleep(0.02)
-    return answer
+    return found
 
 
-def test_too_many_charts_get_less_padding_and_say_so() -> None:
+def test_too_many_charts_get_less_padding_and_a_reason() -> None:
     """200 loose triangles in 128 texels: the gaps asked for alone would fill the square."""
     draws = np.random.default_rng(1)
     corners = draws.normal(size=(200, 1, 3)) + 0.1 * draws.normal(size=(200, 3, 3))
@@ -180,7 +180,7 @@ def test_too_many_charts_get_less_padding_and_say_so() -> None:
         unwrap(as_mesh(shrunk, np.arange(3600).reshape(-1, 3)), TextureSettings(size=64, padding=4))
 
 
-def test_faces_without_area_get_some() -> None:
+def test_degenerate_faces_get_uv_area() -> None:
     given = cube()
     vertices = torch.cat([given.vertices, (given.vertices[:1] + given.vertices[1:2]) / 2])
     flat = torch.tensor([[0, 1, 8]])
