@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from dreamfusion_mesh.records import Fragments
+from dreamfusion_mesh.records import FieldSample, Fragments
 
 
 class Rasterizer(Protocol):
@@ -41,4 +41,20 @@ class Rasterizer(Protocol):
 
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """`image` [B, H, W, C] with smooth silhouettes; gradients in the image and, through where the silhouettes lie, in `clip`."""
+        ...
+
+
+class Field(Protocol):
+    """What is at points [N, 3] in scene units; differentiable in whatever parameters it has. Outside its box the density is 0."""
+
+    def __call__(self, points: Tensor, normals: bool) -> FieldSample:
+        """Density, albedo and, if asked for, normals."""
+        ...
+
+    def density(self, points: Tensor) -> Tensor:
+        """[N] >= 0, per scene unit of length."""
+        ...
+
+    def head(self, name: str, points: Tensor) -> Tensor:
+        """[N, C] in [0, 1]: the output of that name, such as "albedo". Raises ValueError for a name that the field has not."""
         ...

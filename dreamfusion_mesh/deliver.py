@@ -16,9 +16,10 @@ from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Asset, Mesh, TextureSet
-from dreamfusion_mesh.shape.tidy import decimate, tidy
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
-from dreamfusion_mesh.stages.fit import Report, quiet
+from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake")
@@ -42,7 +43,9 @@ class Delivered:
 
 
 @torch.no_grad()
-def deliver(surface: Surface, rasterizer: Rasterizer, config: RunConfig, provenance: dict[str, Any], report: Report = quiet) -> Delivered:
+def deliver(
+    surface: Surface, rasterizer: Rasterizer, config: RunConfig, provenance: dict[str, Any], report: Report = no_progress
+) -> Delivered:
     """The asset of `surface`, on the surface's device.
 
     provenance  what the asset's files say of where it came from

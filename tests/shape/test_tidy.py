@@ -19,7 +19,8 @@ from dreamfusion_mesh.records import Mesh, TetGrid
 from dreamfusion_mesh.shape.regularisers import normal_consistency_loss
 from dreamfusion_mesh.shape.tets.grid import tet_grid
 from dreamfusion_mesh.shape.tets.marching import marching_tets
-from dreamfusion_mesh.shape.tidy import decimate, tidy
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
 
 _ROUGH = MeshSettings(smooth=0)
 
