@@ -41,7 +41,7 @@ def fog(points: Tensor, normals: bool) -> FieldSample:
     return FieldSample(torch.full_like(points[:, 0], SIGMA), COLOR.expand_as(points), torch.zeros_like(points) if normals else None)
 
 
-def draw(field: volume.Field, seen: Views, samples: int = 64, normals: bool = False, grid: OccupancyGrid | None = None) -> Render:
+def draw(field: volume.FieldQuery, seen: Views, samples: int = 64, normals: bool = False, grid: OccupancyGrid | None = None) -> Render:
     occupancy = OccupancyGrid(16) if grid is None else grid
     return render_volume(field, occupancy, seen, shader(seen), samples, draws(), normals)
 
@@ -120,7 +120,7 @@ def test_depth_is_the_opacity_weighted_distance() -> None:
     torch.testing.assert_close(render.depth[..., 0].double(), wanted, rtol=0, atol=2e-3)
 
 
-def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.Field:
+def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.FieldQuery:
     def field(points: Tensor, normals: bool) -> FieldSample:
         return FieldSample(sigma.expand(len(points)), COLOR.expand_as(points), along(points) if normals else None)
 
@@ -153,7 +153,7 @@ def test_lit_views_need_normals() -> None:
         draw(ball, views(shading=Shading.LAMBERTIAN))
 
 
-def learnt(logit: Tensor) -> volume.Field:
+def learnt(logit: Tensor) -> volume.FieldQuery:
     """A ball whose density depends on a parameter."""
 
     def field(points: Tensor, normals: bool) -> FieldSample:
@@ -188,7 +188,7 @@ def test_skipping_empty_cells_changes_nothing_but_the_cost() -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
 
 
-def counting(field: volume.Field, asked: list[int]) -> volume.Field:
+def counting(field: volume.FieldQuery, asked: list[int]) -> volume.FieldQuery:
     def counted(points: Tensor, normals: bool) -> FieldSample:
         asked.append(len(points))
         return field(points, normals)
