@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import FieldSample, Fragments
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
+
+    precisions       of clip, attributes and images
+    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
+    first_of_equals  of faces at equal depth the first wins, always
+    gradient_spread  how far the gradients of two runs over the same input may lie apart, in float32 and as a share of the largest;
+                     0: they have the same bits
+    """
+
+    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    edge: float = 0.0
+    first_of_equals: bool = True
+    gradient_spread: float = 0.0
 
 
 class Rasterizer(Protocol):
     """The contract of every back end. Clip space: x right, y up, -w <= z <= w, w the depth along the view; row 0 on top; no culling.
 
     faces [F, 3] int64 are one mesh seen in all views, [B, F, 3] a mesh for each view; rows of three equal vertices draw nothing, so that
-    meshes of different lengths can be padded. What a back end cannot give of the contract is said in `limits`.
+    meshes of different lengths can be padded. What a back end cannot give of the contract is stated in `limits`.
+    The same input gives the same fragments and images, bit for bit. Gradients repeat bit for bit on the CPU; on CUDA, where backward adds
+    atomically in no fixed order, to `limits.gradient_spread` (1e-5) of the largest.
     All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range or a position not finite.
 
     licence         of the part that draws
@@ -25,7 +46,7 @@ class Rasterizer(Protocol):
     licence: str
     terms: str | None
     commercial_use: bool
-    limits: Any
+    limits: Limits
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
         """What the pixels' centres see of clip [B, V, 4] and `faces` at (H, W), 1 or more each; bary and depth carry gradients to `clip`.

@@ -82,7 +82,7 @@ def _optional_rasterizers() -> list[Finding]:
     ):
         causes = missing(device)
         found = f"{kind.licence}; " + (kind.terms or "commercial use allowed")
-        findings.append(Finding("rasterizer", kind.name, not causes, False, "; ".join(causes) or found))
+        findings.append(Finding("rasterizer", kind.name, not causes, False, "; ".join(map(str, causes)) or found))
     return findings
 
 

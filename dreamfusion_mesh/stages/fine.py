@@ -15,9 +15,9 @@ from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.guidance.losses.sds import ScoreModel
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.render.cameras import random_views
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface

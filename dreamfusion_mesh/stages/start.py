@@ -10,8 +10,9 @@ from torch import Tensor
 from dreamfusion_mesh.config import FineSettings, ViewSettings
 from dreamfusion_mesh.contracts import Field
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import plain_views, rays, turntable
+from dreamfusion_mesh.render.cameras import rays, turntable
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.start.from_density import density_threshold, start_from_density
 from dreamfusion_mesh.shape.tets.surface import TetSurface

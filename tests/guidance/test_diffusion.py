@@ -14,7 +14,8 @@ from dreamfusion_mesh.guidance.models.diffusion import load_guidance
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from dreamfusion_mesh.guidance.prompts import view_words
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views, turntable
+from dreamfusion_mesh.render.cameras import orbit, turntable
+from dreamfusion_mesh.render.views import plain_views
 from tools.prior.captions import Scene, Thing
 from tools.prior.parts import Draw
 from tools.prior.sheet import strip

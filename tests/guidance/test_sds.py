@@ -7,7 +7,8 @@ import torch
 
 from dreamfusion_mesh.guidance.losses.sds import convert, distill, draw_timesteps, guide, rescale, sds_loss, timestep_range, weight
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import plain_views, turntable
+from dreamfusion_mesh.render.cameras import turntable
+from dreamfusion_mesh.render.views import plain_views
 
 ALPHA_BAR = torch.cos(torch.linspace(0.02, 1.55, 50, dtype=torch.float64)).square()
 KINDS = ("epsilon", "sample", "v_prediction")

@@ -8,7 +8,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.diffusion import load_guidance
 from dreamfusion_mesh.guidance.models.multiview import ask
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
-from dreamfusion_mesh.render.cameras import random_views
+from dreamfusion_mesh.render.views import random_views
 from tools.prior import tokens
 from tools.prior.data import read_shard
 from tools.prior.model import RECIPES, TIMES, Prior, alpha_bar, export, loss_of, number_weights, read_weights, times_of, weight_of

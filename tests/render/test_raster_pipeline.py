@@ -33,7 +33,7 @@ class Licensed:
 
 
 @pytest.mark.parametrize("name", ["nvdiffrast", "kaolin"])
-def test_a_run_goes_through_another_back_end_and_records_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_run_with_another_back_end_passes_the_audit_and_records_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with monkeypatch.context() as patch:
         stand_ins.install(patch, name)
         result = generate(settings(raster={"backend": name}), tmp_path / "run")
@@ -88,7 +88,7 @@ def test_commercial_export_refuses_before_anything_is_written(refused: str, tmp_
         ("deepfloyd-if-license", False),
     ],
 )
-def test_licences_that_bar_commercial_use_are_known_by_their_names(licence: str, allowed: bool) -> None:
+def test_licences_that_bar_commercial_use_are_refused(licence: str, allowed: bool) -> None:
     if allowed:
         check_commercial_use({"model": "m", "licence": licence})
     else:

@@ -275,3 +275,16 @@ def test_heads_that_do_not_fit_are_named() -> None:
     for name in ("roughness", "density"):
         with pytest.raises(ValueError, match=f"head '{name}': expected one of albedo"):
             fresh().head(name, scattered(4))
+
+
+def test_the_field_is_the_same_on_every_device(device: torch.device) -> None:
+    """Parameters are drawn on the CPU, so that a seed means one field; values and gradients agree to float32's rounding."""
+    for normals in ("analytic", "finite_differences"):
+        here, there = fresh(rough=0.3, normals=normals, normal_step=0.02), fresh(rough=0.3, normals=normals, normal_step=0.02).to(device)
+        points = scattered(200)
+        ours, theirs = here(points, True), there(points.to(device), True)
+        for one, other in zip((ours.density, ours.albedo, ours.normals), (theirs.density, theirs.albedo, theirs.normals), strict=True):
+            torch.testing.assert_close(other.cpu(), one, rtol=1e-4, atol=1e-4)
+        (ours.density.sum() + ours.normals[:, 0].sum()).backward()
+        (theirs.density.sum() + theirs.normals[:, 0].sum()).backward()
+        torch.testing.assert_close(there.table.grad.cpu(), here.table.grad, rtol=1e-3, atol=1e-3 * float(here.table.grad.abs().max()))

@@ -6,19 +6,21 @@ import math
 
 import pytest
 import torch
-from lattices import ball, cube_lattice, every
+from lattices import cube_lattice, every
 from stub_score import StubScore
 from torch import Tensor
 
 from dreamfusion_mesh.config import CoarseSettings, FieldSettings, FineSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.guidance.losses.sds import Distilled
 from dreamfusion_mesh.records import Render, Shading
-from dreamfusion_mesh.render.cameras import plain_views, turntable
+from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.render.volume import render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
+from dreamfusion_mesh.shape.tets.grid import Lattice
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, new_coarse
 from dreamfusion_mesh.stages.distillation import distill
@@ -47,18 +49,17 @@ def flat_render(alpha: float, orientation: float) -> Render:
     return Render(image(0.5, 3), image(alpha, 1), image(0.5, 3), image(0.0, 3), image(1.0, 1), image(orientation, 1))
 
 
-def bumpy_surface() -> TetSurface:
+def bumpy_surface(device: torch.device = CPU) -> TetSurface:
     """A ball with noise, and one vertex far outside that is just inside: a floater."""
-    surface = ball(cube_lattice(8, torch.float32), 0.55)
-    with torch.no_grad():
-        surface.sdf += 0.03 * torch.randn(surface.sdf.shape, generator=torch.Generator().manual_seed(0))
-        surface.sdf[floater(surface)] = -0.02
-    return surface
+    lattice = cube_lattice(8, torch.float32)
+    sdf = lattice.positions(every(lattice)).norm(dim=1) - 0.55
+    sdf += 0.03 * torch.randn(sdf.shape, generator=torch.Generator().manual_seed(0))
+    sdf[floater(lattice)] = -0.02
+    return TetSurface(Lattice(lattice.origin.to(device), lattice.cell, lattice.counts), sdf.to(device))
 
 
-def floater(surface: TetSurface) -> int:
-    spots = surface.lattice.positions(every(surface.lattice))
-    return int((spots - torch.tensor([0.75, 0.75, 0.75])).norm(dim=1).argmin())
+def floater(lattice: Lattice) -> int:
+    return int((lattice.positions(every(lattice)).cpu() - 0.75).norm(dim=1).argmin())
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.9])
@@ -136,17 +137,18 @@ def test_distillation_is_a_mean_over_what_the_model_sees(size: int) -> None:
 
 
 def fit_coarse(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[Coarse, Coarse]:
-    """The field before and after the stage."""
-    settings = COARSE.model_copy(update=changes)
-    before = new_coarse(settings, torch.Generator().manual_seed(4), CPU)
-    after, _ = fit_field(model, settings, LIT, GUIDANCE, torch.Generator().manual_seed(4), CPU, hooks)
+    """The field before and after the stage, on the model's device."""
+    settings, device = COARSE.model_copy(update=changes), model.alpha_bar.device
+    before = new_coarse(settings, torch.Generator().manual_seed(4), device)
+    after, _ = fit_field(model, settings, LIT, GUIDANCE, torch.Generator().manual_seed(4), device, hooks)
     return before, after
 
 
 def fit_fine(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[TetSurface, TetSurface]:
-    """The surface before and after the stage."""
-    before, after = bumpy_surface(), bumpy_surface()
-    field, rasterizer = HashField(FIELD, torch.Generator().manual_seed(4)), resolve_rasterizer("auto", CPU)
+    """The surface before and after the stage, on the model's device."""
+    device = model.alpha_bar.device
+    before, after = bumpy_surface(device), bumpy_surface(device)
+    field, rasterizer = HashField(FIELD, torch.Generator().manual_seed(4)).to(device), resolve_rasterizer("auto", device)
     settings = FINE.model_copy(update=changes)
     fit_surface(after, field, model, rasterizer, settings, LIT, GUIDANCE, torch.Generator().manual_seed(9), hooks)
     return before, after
@@ -154,28 +156,28 @@ def fit_fine(model: StubScore, hooks: Hooks | None = None, **changes: object) ->
 
 def measured(coarse: Coarse) -> dict[str, float]:
     """The terms over eight views from all sides, without chance."""
-    views = plain_views(turntable(8, 0.3, 2.6, 0.7, 24, 24, CPU), Shading.LAMBERTIAN, (1.0, 1.0, 1.0), 0.3, 0.7)
+    views = plain_views(turntable(8, 0.3, 2.6, 0.7, 24, 24, coarse.occupancy.values.device), Shading.LAMBERTIAN, (1.0, 1.0, 1.0), 0.3, 0.7)
     with torch.no_grad():
         render = render_volume(coarse.field, coarse.occupancy, views, shader(views), 48, torch.Generator(), True, jitter=False)
     return coarse_loss(render, distilled(), COARSE, 1.0).figures()
 
 
-def test_without_residual_and_weights_nothing_moves() -> None:
-    for before, after in (fit_coarse(StubScore()), fit_fine(StubScore())):
+def test_without_residual_and_weights_nothing_moves(device: torch.device) -> None:
+    for before, after in (fit_coarse(StubScore(device=device)), fit_fine(StubScore(device=device))):
         modules = (before.field, after.field) if isinstance(before, Coarse) else (before, after)
         for old, new in zip(*(module.parameters() for module in modules), strict=True):
             assert torch.equal(old, new)
 
 
 @pytest.mark.parametrize("name", ["opacity", "orientation", "entropy"])
-def test_a_coarse_regulariser_lowers_what_it_measures(name: str) -> None:
-    before, after = (measured(coarse) for coarse in fit_coarse(StubScore(), **{name: 1.0}))
+def test_a_coarse_regulariser_lowers_what_it_measures(name: str, device: torch.device) -> None:
+    before, after = (measured(coarse) for coarse in fit_coarse(StubScore(device=device), **{name: 1.0}))
     assert after[name] < before[name] * (1 - 1e-3)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("sdf_sign", (1.0, 1.0)), ("normal_consistency", 1.0), ("laplacian", 1.0)])
-def test_a_fine_regulariser_lowers_what_it_measures(name: str, weight: object) -> None:
-    surfaces = fit_fine(StubScore(), **{name: weight})
+def test_a_fine_regulariser_lowers_what_it_measures(name: str, weight: object, device: torch.device) -> None:
+    surfaces = fit_fine(StubScore(device=device), **{name: weight})
     with torch.no_grad():
         before, after = (fine_loss(surface, surface.mesh(), distilled(), FINE, 1.0).figures()[name] for surface in surfaces)
     assert after < before * (1 - 1e-3)
@@ -183,7 +185,7 @@ def test_a_fine_regulariser_lowers_what_it_measures(name: str, weight: object) -
 
 def test_the_sign_term_fills_the_floater_with_outside() -> None:
     before, after = fit_fine(StubScore(), sdf_sign=(1.0, 1.0))
-    row = floater(before)
+    row = floater(before.lattice)
     moved = float((after.sdf[row] - before.sdf[row]).detach())
     assert moved == pytest.approx(0.00165, rel=0.01)  # three steps of Adam at a rate that falls from 0.001 to 0.0001
 

@@ -14,10 +14,11 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.kernels.launch import as_warp
 from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views
+from dreamfusion_mesh.render.cameras import orbit
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.stages.coarse import fit_field
 from dreamfusion_mesh.stages.fine import fit_surface
 from dreamfusion_mesh.stages.start import start_from_field
@@ -71,7 +72,11 @@ def held_out(size: int = 96):
     return plain_views(cameras, Shading.ALBEDO, (0.5, 0.5, 0.5), 0.35, 0.7)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+IN_EVERY_RUN = "pair"  # two colours and a seam between them; the ring's hole and the table's legs are a sweep
+CASES = [pytest.param(shape, id=shape.name, marks=() if shape.name == IN_EVERY_RUN else pytest.mark.sweep) for shape in SHAPES]
+
+
+@pytest.mark.parametrize("shape", CASES)
 def test_an_exact_score_brings_the_object_back(shape: Shape, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config("demo", SETTINGS)
     device, draws = torch.device("cpu"), torch.Generator().manual_seed(1)

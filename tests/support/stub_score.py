@@ -11,9 +11,9 @@ from dreamfusion_mesh.records import Views
 class StubScore:
     """eps_hat - eps is `residual` everywhere: at alpha_bar 0 a noisy latent is the noise alone. Remembers the times it was asked at."""
 
-    def __init__(self, size: int = 16, residual: float = 0.0) -> None:
+    def __init__(self, size: int = 16, residual: float = 0.0, device: torch.device | str = "cpu") -> None:
         self.size, self.residual, self.together = size, residual, 1
-        self.alpha_bar = torch.zeros(1000)
+        self.alpha_bar = torch.zeros(1000, device=device)
         self.times: list[int] = []
 
     def encode(self, images: Tensor) -> Tensor:

@@ -33,8 +33,15 @@ from tools.prior.sheet import write_png
 _VIEWS = 4
 
 
-def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool = False, start: Path | None = None) -> Run[Prior]:
-    """A run of the recipe in `folder`, begun or gone on with; `start` as in the command's help."""
+def start_run(
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    compiled: bool = False,
+    start: Path | None = None,
+    dtype: torch.dtype | None = None,
+) -> Run[Prior]:
+    """A run of the recipe in `folder`, begun or gone on with; `start` as in the command's help, dtype as in `Run`."""
     torch.manual_seed(0)  # the weights' first values
     prior = Prior(recipe.size)
     if start is not None:
@@ -44,7 +51,7 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
     prior.to(device)
     # a graph for each number of views that a step may see, none for any number
     forward: Any = torch.compile(prior, dynamic=False) if compiled else prior
-    return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device)
+    return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device, dtype)
 
 
 def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe, device: torch.device) -> Loss:
