@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.records import Fragments, Views
+from dreamfusion_mesh.records import FieldSample, Fragments, Views
 from dreamfusion_mesh.records.diffusion import Answers, Schedule
 
 
@@ -124,4 +124,20 @@ class Probe(Protocol):
 
     def __call__(self, points: Tensor, /) -> Tensor:
         """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; asked without gradients."""
+        ...
+
+
+class Field(Protocol):
+    """What is at points [N, 3] in scene units; differentiable in whatever parameters it has. Outside its box the density is 0."""
+
+    def __call__(self, points: Tensor, normals: bool) -> FieldSample:
+        """Density, albedo and, if asked for, normals."""
+        ...
+
+    def density(self, points: Tensor) -> Tensor:
+        """[N] >= 0, per scene unit of length."""
+        ...
+
+    def head(self, name: str, points: Tensor) -> Tensor:
+        """[N, C] in [0, 1]: the output of that name, such as "albedo". Raises ValueError for a name that the field has not."""
         ...

@@ -17,9 +17,10 @@ from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import MeshSettings, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Asset, Material, Mesh
-from dreamfusion_mesh.shape.tidy import decimate, tidy
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
-from dreamfusion_mesh.stages.fit import Report, quiet
+from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake")
@@ -50,7 +51,7 @@ def deliver(
     texture: TextureSettings,
     longest_side: float,
     provenance: dict[str, Any],
-    report: Report = quiet,
+    report: Report = no_progress,
 ) -> Delivered:
     """The asset of `surface`, on the surface's device; `rasterizer` draws there.
 

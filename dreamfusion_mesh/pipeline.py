@@ -32,7 +32,8 @@ from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder, open_run
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
 from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface
-from dreamfusion_mesh.stages.fit import Hooks, Report, quiet
+from dreamfusion_mesh.stages.fit import Hooks, Report, no_progress
+from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
 
 PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "xatlas", "fast-simplification", "manifold3d")
 
@@ -47,7 +48,7 @@ class Result:
     warnings: tuple[str, ...]
 
 
-def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = quiet) -> Result:
+def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = no_progress) -> Result:
     """Text to a textured, audited asset in `out`. Goes on where a run with the same settings in the same folder was stopped.
 
     guidance  one loaded model for many prompts; None loads `config.guidance.model`
@@ -71,7 +72,7 @@ def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = N
     return _deliver(run, surface, rasterizer, config, {"guidance": shared.provenance(), "seconds": seconds}, warnings, report)
 
 
-def export(folder: Path, config: RunConfig | None = None, *, report: Report = quiet) -> Result:
+def export(folder: Path, config: RunConfig | None = None, *, report: Report = no_progress) -> Result:
     """Redo unwrap, bake and files from a run's last checkpoint alone; `config` replaces its settings for that.
 
     Raises BadInput where the folder holds no finished run, or where `config.commercial` and a licence bars that.
@@ -87,7 +88,7 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = qu
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     terms = check_commercial_use(kept["guidance"], config.guidance.licence_checked) if config.commercial else ()
     run.write(SETTINGS, dump(config).encode())
-    return _deliver(run, load_surface(state, config, device), rasterizer, config, kept, terms, report)
+    return _deliver(run, load_surface(state, config.coarse.field, device), rasterizer, config, kept, terms, report)
 
 
 def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
@@ -107,7 +108,7 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
-def _hooks(run: RunFolder, stage: str, report: Report, interval: int) -> Hooks:
+def _hooks(run: RunFolder, stage: str, report: Report) -> Hooks:
     resume = run.load_state(f"{stage}.part")
     run.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
 
@@ -115,15 +116,16 @@ def _hooks(run: RunFolder, stage: str, report: Report, interval: int) -> Hooks:
         run.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
         report(stage, done, total, figures)
 
-    return Hooks(note, lambda state: run.save_state(f"{stage}.part", state), interval, resume)
+    return Hooks(note, lambda state: run.save_state(f"{stage}.part", state), resume)
 
 
 def _coarse(run: RunFolder, model: ScoreModel, config: RunConfig, draws: torch.Generator, device: torch.device, report: Report) -> Coarse:
     state = run.load_state("coarse")
     if state is not None:
         draws.set_state(state["fit.draws"])
-        return load_coarse(state, config, device)
-    coarse, state = fit_field(model, config, draws, device, _hooks(run, "coarse", report, config.coarse.checkpoint_interval))
+        return load_coarse(state, config.coarse, device)
+    hooks = _hooks(run, "coarse", report)
+    coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, device, hooks)
     run.save_state("coarse", state)
     run.drop_state("coarse.part")
     return coarse
@@ -132,10 +134,16 @@ def _coarse(run: RunFolder, model: ScoreModel, config: RunConfig, draws: torch.G
 def _fine(
     run: RunFolder, coarse: Coarse, model: ScoreModel, rasterizer: Rasterizer, config: RunConfig, draws: torch.Generator, report: Report
 ) -> Surface:
-    state = run.load_state("fine")
+    state, device = run.load_state("fine"), coarse.occupancy.values.device
     if state is not None:
-        return load_surface(state, config, next(coarse.field.parameters()).device)
-    surface, state = fit_surface(coarse, model, rasterizer, config, draws, _hooks(run, "fine", report, config.fine.checkpoint_interval))
+        return load_surface(state, config.coarse.field, device)
+    hooks = _hooks(run, "fine", report)
+    if hooks.resume is None:
+        seen = torch.Generator().manual_seed(config.seed)
+        start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, seen)
+    else:
+        start = resumed_surface(hooks.resume, device)
+    surface, state = fit_surface(start, coarse.field, model, rasterizer, config.fine, config.views, config.guidance, draws, hooks)
     run.save_state("fine", state)
     run.drop_state("fine.part")
     return surface

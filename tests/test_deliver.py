@@ -20,7 +20,8 @@ from dreamfusion_mesh.config import FieldSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape.field import HashField
-from dreamfusion_mesh.shape.tidy import decimate, tidy
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
 
 RASTERIZER = resolve_rasterizer("warp", "cpu")

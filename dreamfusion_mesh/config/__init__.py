@@ -8,6 +8,7 @@ from dreamfusion_mesh.config.base import Span
 from dreamfusion_mesh.config.coarse import CoarseSettings, FieldSettings
 from dreamfusion_mesh.config.delivery import AssetSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
+from dreamfusion_mesh.config.fit import FitSettings
 from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, resolve
 from dreamfusion_mesh.config.run import RunConfig
@@ -20,6 +21,7 @@ __all__ = [
     "CoarseSettings",
     "FieldSettings",
     "FineSettings",
+    "FitSettings",
     "GuidanceSettings",
     "MeshSettings",
     "RasterSettings",

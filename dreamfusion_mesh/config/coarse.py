@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dreamfusion_mesh.config.base import Positive, Settings, Weight
+from dreamfusion_mesh.config.fit import FitSettings
 
 
 class FieldSettings(Settings):
@@ -21,11 +22,11 @@ class FieldSettings(Settings):
     density_bias: float = -1.5
     blob_density: Weight = 3.0  # added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2))
     blob_radius: Positive = 0.4
-    normals: Literal["analytic", "finite_differences"] = "analytic"  # finite ones ask six more points, but smooth over their step
-    normal_step: Annotated[float, Field(gt=0, le=0.2)] = 0.01  # half the way between the points of a finite difference, scene units
+    normals: Literal["analytic", "finite_differences"] = "analytic"  # differences evaluate six more points, but smooth over their step
+    normal_step: Annotated[float, Field(gt=0, le=0.2)] = 0.01  # of the central differences, scene units
 
 
-class CoarseSettings(Settings):
+class CoarseSettings(FitSettings):
     """The field, fitted by score distillation."""
 
     steps: Annotated[int, Field(ge=1)] = 400
@@ -34,11 +35,9 @@ class CoarseSettings(Settings):
     learning_rate: Positive = 0.01  # of the hash grid
     network_learning_rate: Positive = 0.002
     field: FieldSettings = FieldSettings()
-    samples: Annotated[int, Field(ge=8, le=1024)] = 64  # steps across the scene's box
+    samples: Annotated[int, Field(ge=8, le=1024)] = 64  # steps along the scene box's diagonal
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48
     occupancy_interval: Annotated[int, Field(ge=1)] = 16
     orientation: Weight = 0.01
     opacity: Weight = 0.001
     entropy: Weight = 0.0
-    gradient_clip: Positive = 1.0
-    checkpoint_interval: Annotated[int, Field(ge=1)] = 100

@@ -7,28 +7,27 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dreamfusion_mesh.config.base import Positive, Settings, Span, Weight
+from dreamfusion_mesh.config.fit import FitSettings
 
 
-class FineSettings(Settings):
+class FineSettings(FitSettings):
     """The tetrahedral surface and its colour, refined by score distillation."""
 
     steps: Annotated[int, Field(ge=0)] = 150
     size: Annotated[int, Field(ge=8, le=2048)] = 128
     views: Annotated[int, Field(ge=1, le=64)] = 2
-    tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side, in the end
-    volume_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # the cells start so often doubled, and halve at even shares of the steps
-    surface_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # each makes four faces of one (Loop), before every look and at the end
+    tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side at the last step
+    volume_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # how often the cells halve, at even shares of the steps
+    surface_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # Loop subdivisions of what is rendered and of the result
     threshold: float | Literal["auto"] = "auto"
     sdf_learning_rate: Positive = 0.001
     deform_learning_rate: Positive = 0.001
     color_learning_rate: Positive = 0.001
-    t_max: Span = (0.9, 0.7)  # a small model heeds the words at high times alone; lower ones let the colour drift
+    t_max: Span = (0.9, 0.7)  # a small model follows the prompt at high times alone; lower ones let the colour drift
     t_min: Span = (0.3, 0.1)
     sdf_sign: Span = (0.003, 0.0003)
     normal_consistency: Weight = 0.3
     laplacian: Weight = 0.005
-    gradient_clip: Positive = 1.0
-    checkpoint_interval: Annotated[int, Field(ge=1)] = 100
 
     @model_validator(mode="after")
     def _halves(self) -> FineSettings:

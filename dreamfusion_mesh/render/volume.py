@@ -14,16 +14,16 @@ from dreamfusion_mesh.records import FieldSample, Render, Views
 from dreamfusion_mesh.render.cameras import rays
 from dreamfusion_mesh.render.shading.lambert import Shade
 
-Field = Callable[[Tensor, bool], FieldSample]
+FieldQuery = Callable[[Tensor, bool], FieldSample]  # what a `contracts.Field` answers when it is called
 
 _CHUNK = 2**18  # samples at once where no gradient is asked for
-_OPAQUE = -math.log(1e-4)  # optical depth behind which nothing is looked at: no pixel differs by more than 1e-4
-_WAVES = 4  # in which samples are asked for at most
-_WORTH = 0.1  # share of the samples that a wave must leave out to be worth its cost
+_MAX_OPTICAL_DEPTH = -math.log(1e-4)  # what lies behind it is not sampled: no pixel differs by more than 1e-4
+_MAX_WAVES = 4  # in which samples are evaluated
+_MIN_SAVING = 0.1  # share of the samples that a wave must leave out to be worth its cost
 
 
 class OccupancyGrid(nn.Module):
-    """Where density was seen lately, in cells of the box [-half_extent, half_extent]^3 (instant-NGP, arXiv:2201.05989, appendix C).
+    """Where density was found lately, in cells of the box [-half_extent, half_extent]^3 (instant-NGP, arXiv:2201.05989, appendix C).
 
     A decayed maximum of the density at a random point of each cell; a cell above min(mean, threshold), or beside one, is occupied.
     Fully occupied before the first update. Both buffers belong to the checkpoint:
@@ -60,22 +60,22 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def update(self, density: Callable[[Tensor], Tensor], draws: torch.Generator, step: int) -> None:
-        """Look at density (points [N, 3] -> [N]) at a random point of every cell, or, from training step `warm_up` on, of a random half."""
+        """Take density (points [N, 3] -> [N]) at a random point of every cell, or, from training step `warm_up` on, of a random half."""
         count, device = self.size**3, self.values.device
-        cells = torch.arange(count) if step < self.warm_up else torch.randperm(count, generator=draws)[: (count + 1) // 2]
-        places = torch.stack(torch.unravel_index(cells, (self.size,) * 3), dim=1) + torch.rand(len(cells), 3, generator=draws)
-        points = (places * (2 / self.size) - 1) * self.half_extent
-        seen = torch.cat([density(part.to(device)) for part in points.split(_CHUNK)])
-        cells = cells.to(device)
+        everywhere = step < self.warm_up
+        cells = torch.arange(count, device=device) if everywhere else torch.randperm(count, generator=draws)[: (count + 1) // 2].to(device)
+        spots = torch.stack(torch.unravel_index(cells, (self.size,) * 3), dim=1) + torch.rand(len(cells), 3, generator=draws).to(device)
+        points = (spots * (2 / self.size) - 1) * self.half_extent
+        found = torch.cat([density(part) for part in points.split(_CHUNK)])
         flat = self.values.view(-1)
-        flat[cells] = torch.maximum(flat[cells] * self.decay, seen)
-        level = torch.minimum(flat.mean(), flat.new_tensor(self.threshold))
+        flat[cells] = torch.maximum(flat[cells] * self.decay, found)
+        level = flat.mean().clamp_max(self.threshold)
         above = (self.values > level)[None, None].to(self.values.dtype)
         self.occupied.copy_(max_pool3d(above, 3, stride=1, padding=1)[0, 0] > 0)
 
 
 def render_volume(
-    field: Field,
+    field: FieldQuery,
     occupancy: OccupancyGrid,
     views: Views,
     shade: Shade,
@@ -104,48 +104,48 @@ def render_volume(
     step = 2 * math.sqrt(3) * occupancy.half_extent / samples
     found = march(origins, directions, occupancy.occupied, occupancy.half_extent, step, start, occupancy.values)
 
-    def ask(some: Samples) -> tuple[Tensor, Tensor]:
+    def evaluate(some: Samples) -> tuple[Tensor, Tensor]:
         return _sampled(field, shade, some, origins, directions, views, needs_normals)
 
-    found, depths, values = _seen(ask, found)
+    found, depths, values = _visible(evaluate, found)
     weights = composite_weights(depths, found.offsets)
     sums = accumulate(weights[:, None] * values, found.offsets)
     penalty = _orientation(weights, values[:, 6:9], directions[found.ray], found.offsets) if needs_normals else sums.new_zeros(count, 1)
     return _image(sums, penalty, views)
 
 
-def _seen(ask: Callable[[Samples], tuple[Tensor, Tensor]], found: Samples) -> tuple[Samples, Tensor, Tensor]:
-    """The samples that matter, with what `ask` says of them; the rest lies behind an optical depth of _OPAQUE.
+def _visible(evaluate: Callable[[Samples], tuple[Tensor, Tensor]], found: Samples) -> tuple[Samples, Tensor, Tensor]:
+    """The samples that matter, with what `evaluate` gives for them; the rest lies behind an optical depth of _MAX_OPTICAL_DEPTH.
 
-    Asked in waves: each goes as far into a ray as what was found so far, and what is expected from there on, leaves it open. The
-    expectation only says where to stop and look, so a wrong one costs time and changes nothing.
+    Evaluated in waves: each goes as far into a ray as what was found so far, and what is expected from there on, lets light through.
+    The expectation only says where a wave stops, so a wrong one costs time and changes nothing.
     """
     rows = torch.arange(len(found.t), device=found.t.device)
-    known = torch.zeros_like(found.offsets[1:], dtype=found.t.dtype)  # optical depth of each ray as far as it was asked
+    known = torch.zeros_like(found.offsets[1:], dtype=found.t.dtype)  # optical depth of each ray as far as it was evaluated
     expected = torch.zeros_like(known)  # up to there
     waves: list[tuple[Tensor, Tensor, Tensor]] = []
     while len(rows):
         ray = found.ray[rows]
-        near = known[ray] + found.ahead[rows] - expected[ray] <= _OPAQUE
-        if len(waves) == _WAVES - 1 or int(near.sum()) >= len(rows) - _WORTH * len(found.t):
+        near = known[ray] + found.ahead[rows] - expected[ray] <= _MAX_OPTICAL_DEPTH
+        if len(waves) == _MAX_WAVES - 1 or int(near.sum()) >= len(rows) - _MIN_SAVING * len(found.t):
             near = torch.ones_like(near)
             if not waves:
                 break
         part = found.pick(rows[near])
-        waves.append((rows[near], *ask(part)))
+        waves.append((rows[near], *evaluate(part)))
         known = known + accumulate(waves[-1][1].detach()[:, None], part.offsets)[:, 0]
         rows = rows[~near]
-        rows = rows[known[found.ray[rows]] <= _OPAQUE]
+        rows = rows[known[found.ray[rows]] <= _MAX_OPTICAL_DEPTH]
         expected = torch.zeros_like(known).scatter_reduce(0, found.ray[rows], found.ahead[rows], "amin", include_self=False)
     if not waves:
-        return found, *ask(found)
+        return found, *evaluate(found)
     rows, order = torch.cat([wave[0] for wave in waves]).sort()
     depths, values = (torch.cat([wave[i] for wave in waves]).index_select(0, order) for i in (1, 2))
     return found.pick(rows), depths, values
 
 
 def _sampled(
-    field: Field, shade: Shade, found: Samples, origins: Tensor, directions: Tensor, views: Views, needs_normals: bool
+    field: FieldQuery, shade: Shade, found: Samples, origins: Tensor, directions: Tensor, views: Views, needs_normals: bool
 ) -> tuple[Tensor, Tensor]:
     """Optical depth [S] and what is composited [S, 11]: rgb, albedo, normal, distance, one."""
     if not torch.is_grad_enabled() and len(found.t) > _CHUNK:

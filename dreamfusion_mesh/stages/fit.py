@@ -1,6 +1,6 @@
 """The optimisation loop both stages share: step, skip what is not finite, report, checkpoint, resume.
 
-A checkpoint is a flat mapping of tensors: parameters, the optimiser's moments, the generator's state and the count of steps. A run
+A checkpoint is a flat mapping of tensors: parameters, the optimisers' moments, the generator's state and the count of steps. A run
 that goes on from one gives the same bits on the CPU as a run that was never stopped.
 """
 
@@ -9,37 +9,40 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.config import FitSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, check_schema, module_state, schema_state, snapshot
 
-State = dict[str, Tensor]
 Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
 
-MOST_BAD_STEPS = 10
-_LAST_RATE = 0.1  # the learning rate falls to this share of its first value
+MAX_BAD_STEPS = 10  # in a row
 
 
-def quiet(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    """A `Report` that tells nobody."""
+def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """A `Report` that does nothing."""
 
 
 @dataclass(frozen=True)
 class Hooks:
     """How a stage talks to whoever runs it.
 
-    resume    state of an earlier run of this stage, or None
-    save      called with the state every `interval` steps
+    save    called with the state after the first good step that ends `checkpoint_seconds` or more after the last checkpoint, but not
+            after the last step; from a thread where the state is large
+    resume  state of an earlier run of this stage, or None
+    clock   seconds, from any origin
     """
 
-    report: Report = quiet
+    report: Report = no_progress
     save: Callable[[State], None] | None = None
-    interval: int = 100
     resume: State | None = None
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass
@@ -70,52 +73,61 @@ class StepLoss:
     figures: dict[str, float]
 
 
+StepFunction = Callable[[int, float, Stopwatch], StepLoss]  # step from 0, progress in [0, 1]
+
+
+def rate_share(schedule: Literal["linear", "cosine"], final: float, progress: float) -> float:
+    """The learning rate at `progress` in [0, 1] as a share of the first one, from 1 to `final`."""
+    fall = progress if schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2
+    return 1 + (final - 1) * fall
+
+
 @dataclass
 class Fit:
     """What one stage optimises, and everything its checkpoint has to hold.
 
-    modules  parameters by name; any object with state_dict() and load_state_dict() over tensors
+    modules     what is saved, by name
+    optimizers  by name; their learning rates are those of the first step, and their gradients are clipped together
     """
 
     stage: str
-    steps: int
+    settings: FitSettings
     modules: Mapping[str, torch.nn.Module]
-    optimizer: torch.optim.Optimizer
+    optimizers: Mapping[str, torch.optim.Optimizer]
     draws: torch.Generator
-    gradient_clip: float
     device: torch.device
     done: int = 0
     skipped: int = 0
-    first_rates: list[float] = field(init=False)
+    first_rates: dict[str, list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.first_rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.optimizers.items()}
 
-    def run(self, loss: Callable[[int, float, Stopwatch], StepLoss], hooks: Hooks) -> None:
-        """Run `loss(step, progress in [0, 1], stopwatch)` and its optimiser step until `steps` are done.
+    def run(self, loss: StepFunction, hooks: Hooks) -> None:
+        """Run `loss(step, progress in [0, 1], stopwatch)` and the optimisers' step until `settings.steps` are done.
 
-        Raises RunFailed after ten steps in a row without a finite gradient; no checkpoint is taken while steps are bad.
+        Raises RunFailed after ten steps in a row without a finite gradient, and what `hooks.save` raises. No checkpoint is taken while
+        steps are bad, and none is left half written.
         """
         if hooks.resume is not None:
             self.load(hooks.resume)
-        bad = 0
-        while self.done < self.steps:
-            watch = Stopwatch(self.device)
-            with watch.lap("step_ms"):
-                progress = self.done / max(1, self.steps - 1)
-                result = loss(self.done, progress, watch)
-                good = self._step(result, progress)
-            bad = 0 if good else bad + 1
-            self.skipped += not good
-            self.done += 1
-            if bad >= MOST_BAD_STEPS:
-                raise RunFailed(
-                    f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
-                    f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
-                )
-            if hooks.save is not None and bad == 0 and self.done % hooks.interval == 0 and self.done < self.steps:
-                hooks.save(self.state())
-            hooks.report(self.stage, self.done, self.steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
+        steps, bad, saved_at = self.settings.steps, 0, hooks.clock()
+        with CheckpointWriter(hooks.save) if hooks.save else nullcontext() as writer:
+            while self.done < steps:
+                watch = Stopwatch(self.device)
+                with watch.lap("step_ms"):
+                    result, good = self._step(loss, watch)
+                bad = 0 if good else bad + 1
+                if bad >= MAX_BAD_STEPS:
+                    raise RunFailed(
+                        f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
+                        f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
+                    )
+                due = self.done < steps and good and hooks.clock() - saved_at >= self.settings.checkpoint_seconds
+                if writer is not None and due:
+                    writer.put(self.state())
+                    saved_at = hooks.clock()
+                hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
 
     def replace(self, name: str, module: torch.nn.Module) -> None:
         """Put `module` where modules[name] is, and each of its parameters where its namesake is; they start without moments.
@@ -125,63 +137,75 @@ class Fit:
         old, new = dict(self.modules[name].named_parameters()), dict(module.named_parameters())
         if old.keys() != new.keys():
             raise ValueError(f"Fit.replace: {name} has parameters {sorted(old)}, its successor {sorted(new)}, expected the same names")
-        heirs = {parameter: new[key] for key, parameter in old.items()}
-        for group in self.optimizer.param_groups:
-            group["params"] = [heirs.get(parameter, parameter) for parameter in group["params"]]
-        for parameter in heirs:
-            self.optimizer.state.pop(parameter, None)
+        successors = {parameter: new[key] for key, parameter in old.items()}
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["params"] = [successors.get(parameter, parameter) for parameter in group["params"]]
+            for parameter in successors:
+                optimizer.state.pop(parameter, None)
         self.modules = {**self.modules, name: module}
 
-    def _step(self, result: StepLoss, progress: float) -> bool:
+    def _step(self, loss: StepFunction, watch: Stopwatch) -> tuple[StepLoss, bool]:
+        progress = self.done / max(1, self.settings.steps - 1)
+        result = loss(self.done, progress, watch)
+        good = self._descend(result, progress)
+        self.skipped += not good
+        self.done += 1
+        return result, good
+
+    def _descend(self, result: StepLoss, progress: float) -> bool:
+        """Whether loss and gradient were finite; where one was not, nothing has changed."""
         if not (result.finite and math.isfinite(float(result.loss.detach()))):
             return False
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.optimizer.zero_grad(set_to_none=True)
-        if result.loss.requires_grad:  # nothing in sight of any camera: no gradient, and no harm
+        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and no harm
             result.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.gradient_clip)
         if not torch.isfinite(norm):
             return False
-        for group, rate in zip(self.optimizer.param_groups, self.first_rates, strict=True):
-            group["lr"] = rate * (1 + (_LAST_RATE - 1) * progress)
-        self.optimizer.step()
+        share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
+        for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):
+            group["lr"] = rate * share
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         return True
 
     def state(self) -> State:
-        """Everything needed to go on, as tensors on the CPU."""
-        kept: State = {
-            "fit.counts": torch.tensor([self.done, self.skipped], dtype=torch.int64),
-            "fit.draws": self.draws.get_state(),
-        }
+        """Everything needed to go on, as tensors of its own on the CPU."""
+        state = schema_state()
+        state["fit.counts"] = torch.tensor([self.done, self.skipped], dtype=torch.int64)
+        state["fit.draws"] = self.draws.get_state()
         for name, module in self.modules.items():
-            kept |= {f"module.{name}.{key}": value.detach().cpu().clone() for key, value in module.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            kept |= {f"optimizer.{index}.{key}": torch.as_tensor(value).detach().cpu().clone() for key, value in slots.items()}
-        return kept
+            state |= {f"module.{name}.{key}": snapshot(value) for key, value in module.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                state |= {f"optimizer.{name}.{index}.{key}": snapshot(torch.as_tensor(value)) for key, value in slots.items()}
+        return state
 
     def load(self, state: State) -> None:
-        """Go on from `state`. Raises RunFailed where it does not fit this stage."""
+        """Go on from `state`. Raises BadInput where another schema wrote it, RunFailed where it does not fit this stage."""
+        check_schema(state, self.stage)
         try:
             self.done, self.skipped = (int(n) for n in state["fit.counts"])
             self.draws.set_state(state["fit.draws"])
             for name, module in self.modules.items():
                 module.load_state_dict(module_state(state, name))
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _optimizer_slots(state)})
+            slots = _optimizer_slots(state)
+            for name in self.optimizers.keys() | slots.keys():
+                optimizer = self.optimizers[name]
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": slots.get(name, {})})
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RunFailed(f"{self.stage}: its checkpoint does not fit these settings ({reason}); delete it to redo the stage") from error
 
 
-def module_state(state: State, name: str) -> State:
-    """The part of a checkpoint that belongs to the module `name`."""
-    prefix = f"module.{name}."
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _optimizer_slots(state: State) -> dict[int, State]:
-    slots: dict[int, State] = {}
+def _optimizer_slots(state: State) -> dict[str, dict[int, State]]:
+    """By the optimiser's name and the parameter's number; empty before the first step."""
+    found: dict[str, dict[int, State]] = {}
     for key, value in state.items():
         if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            slots.setdefault(int(index), {})[name] = value
-    return slots
+            _, name, index, slot = key.split(".", 3)
+            found.setdefault(name, {}).setdefault(int(index), {})[slot] = value
+    return found

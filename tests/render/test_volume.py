@@ -44,7 +44,7 @@ def fog(points: Tensor, normals: bool) -> FieldSample:
 
 
 def draw(
-    field: volume.Field,
+    field: volume.FieldQuery,
     seen: Views,
     samples: int = 64,
     normals: bool = False,
@@ -131,7 +131,7 @@ def test_depth_is_the_opacity_weighted_distance(device: torch.device) -> None:
     torch.testing.assert_close(render.depth[..., 0].double(), wanted, rtol=0, atol=2e-3)
 
 
-def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.Field:
+def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.FieldQuery:
     def field(points: Tensor, normals: bool) -> FieldSample:
         return FieldSample(sigma.to(points).expand(len(points)), COLOR.to(points).expand_as(points), along(points) if normals else None)
 
@@ -164,7 +164,7 @@ def test_lit_views_need_normals() -> None:
         draw(ball, views(shading=Shading.LAMBERTIAN))
 
 
-def learnt(logit: Tensor) -> volume.Field:
+def learnt(logit: Tensor) -> volume.FieldQuery:
     """A ball whose density depends on a parameter."""
 
     def field(points: Tensor, normals: bool) -> FieldSample:
@@ -199,7 +199,7 @@ def test_skipping_empty_cells_changes_nothing_but_the_cost(device: torch.device)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
 
 
-def counting(field: volume.Field, asked: list[int]) -> volume.Field:
+def counting(field: volume.FieldQuery, asked: list[int]) -> volume.FieldQuery:
     def counted(points: Tensor, normals: bool) -> FieldSample:
         asked.append(len(points))
         return field(points, normals)

@@ -25,6 +25,10 @@ def fresh(seed: int = 0, half_extent: float = 1.0, rough: float = 0.0, **changes
     return field
 
 
+def head_weight(field: HashField, name: str = "density") -> Tensor:
+    return field.heads.get_parameter(f"{name}.weight")
+
+
 def scattered(count: int = 300, reach: float = 1.0) -> Tensor:
     return (2 * torch.rand(count, 3, generator=torch.Generator().manual_seed(7)) - 1) * reach
 
@@ -32,7 +36,7 @@ def scattered(count: int = 300, reach: float = 1.0) -> Tensor:
 def test_the_first_density_is_the_blob() -> None:
     field = fresh()
     with torch.no_grad():
-        field.density_weight.zero_()
+        head_weight(field).zero_()
     points = scattered()
     squared = points.double().square().sum(dim=1)
     wanted = torch.exp(-1 + 5 * torch.exp(-squared / (2 * 0.3**2)))
@@ -90,7 +94,7 @@ def test_normals_and_their_gradients_equal_those_by_double_backward() -> None:
     towards = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     mine, theirs = field(points, True).normals, by_autograd(field, points)
     torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
-    parameters = [field.table, field.hidden_weight, field.hidden_bias, field.density_weight]
+    parameters = [field.table, field.hidden_weight, field.hidden_bias, head_weight(field)]
     wanted = torch.autograd.grad((theirs * towards).sum(), parameters)
     for parameter, a, b in zip(parameters, torch.autograd.grad((mine * towards).sum(), parameters), wanted, strict=True):
         assert a.abs().max() > 0, parameter.shape
@@ -107,30 +111,30 @@ def inner(field: HashField, reach: float) -> Tensor:
     return points[clear]
 
 
-def test_felt_normals_are_the_analytic_ones_within_a_cell_and_so_are_their_gradients() -> None:
+def test_finite_difference_normals_and_their_gradients_match_the_analytic_ones_within_a_cell() -> None:
     exact = fresh(rough=0.3)
-    felt = fresh(rough=0.3, normals="finite_differences", normal_step=2e-3)
+    differenced = fresh(rough=0.3, normals="finite_differences", normal_step=2e-3)
     points = inner(exact, 2.5e-3)
     assert len(points) > 300
     weights = torch.randn(len(points), 3, generator=torch.Generator().manual_seed(9))
     outcomes = []
-    for field in (exact, felt):
+    for field in (exact, differenced):
         normals = field(points, True).normals
         (normals * weights).sum().backward()
-        outcomes.append((normals.detach(), field.table.grad, field.density_weight.grad))
+        outcomes.append((normals.detach(), field.table.grad, head_weight(field).grad))
     cosine = (outcomes[0][0] * outcomes[1][0]).sum(dim=1)
     assert cosine.min() > 0.999
     for wanted, found in zip(outcomes[0][1:], outcomes[1][1:], strict=True):
         assert (found - wanted).norm() < 0.01 * wanted.norm()
 
 
-def test_felt_normals_smooth_over_their_step() -> None:
+def test_finite_difference_normals_smooth_over_their_step() -> None:
     """Of the blob alone a central difference is off by the third derivative: a quarter of the error at half the step."""
     errors = []
     for step in (0.1, 0.05):
         field = fresh(normals="finite_differences", normal_step=step, blob_radius=0.5)
         with torch.no_grad():
-            field.density_weight.zero_()
+            head_weight(field).zero_()
         points = torch.tensor([[0.3, 0.1, 0.2], [0.1, -0.5, 0.2]])
         errors.append((field(points, True).normals - torch.nn.functional.normalize(points, dim=1)).norm())
     assert errors[0] > 1e-3
@@ -153,7 +157,7 @@ def test_the_density_has_the_gradient_of_its_exponent_even_where_it_is_capped() 
     assert float(density.detach()) == pytest.approx(math.exp(12), rel=1e-5)
     density.sum().backward()
     hidden = torch.nn.functional.silu(field.hidden_bias[:16])  # the table is near zero
-    torch.testing.assert_close(field.density_weight.grad[0], density.detach() * hidden.detach(), rtol=2e-3, atol=1.0)
+    torch.testing.assert_close(head_weight(field).grad[0], density.detach() * hidden.detach(), rtol=2e-3, atol=1.0)
 
 
 def test_density_and_albedo_alone_are_those_of_the_whole() -> None:
@@ -162,7 +166,8 @@ def test_density_and_albedo_alone_are_those_of_the_whole() -> None:
     sample = field(points, False)
     assert sample.normals is None
     torch.testing.assert_close(field.density(points), sample.density, rtol=1e-6, atol=0)
-    torch.testing.assert_close(field.albedo(points), sample.albedo, rtol=1e-6, atol=0)
+    torch.testing.assert_close(field.head("albedo", points), sample.albedo, rtol=1e-6, atol=0)
+    assert torch.equal(field.albedo(points), field.head("albedo", points))
     assert ((sample.albedo > 0) & (sample.albedo < 1)).all()
 
 
@@ -207,7 +212,7 @@ def test_the_same_draws_make_the_same_field_and_a_saved_one_comes_back() -> None
     assert torch.equal(one.albedo(points), other.albedo(points))
 
 
-def test_the_encoding_is_asked_once_for_density_and_albedo(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_density_and_albedo_share_one_look_up_of_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(fields, "encode", lambda *given: calls.append(1) or encode(*given))
     fresh()(scattered(), True)
@@ -224,11 +229,62 @@ def test_the_encoding_is_asked_once_for_density_and_albedo(monkeypatch: pytest.M
 )
 def test_bad_points_are_named(points: Tensor, words: str) -> None:
     field = fresh()
-    for ask in (lambda: field(points, True), lambda: field.density(points), lambda: field.albedo(points)):
+    for evaluate in (lambda: field(points, True), lambda: field.density(points), lambda: field.head("albedo", points)):
         with pytest.raises(ValueError, match=words):
-            ask()
+            evaluate()
 
 
 def test_a_box_without_extent_is_refused() -> None:
     with pytest.raises(ValueError, match="half_extent 0"):
         HashField(SMALL, torch.Generator(), 0.0)
+
+
+def test_a_further_head_needs_its_name_and_channels_alone() -> None:
+    """It is drawn, trained and saved with the rest; density, albedo and normals come from their own rows as before."""
+    field = HashField(SMALL, torch.Generator().manual_seed(0), heads={"albedo": 3, "orm": 2})
+    points = scattered()
+    material = field.head("orm", points)
+    assert material.shape == (len(points), 2)
+    assert ((material > 0) & (material < 1)).all()
+    sample = field(points, True)
+    torch.testing.assert_close(sample.density, field.density(points), rtol=1e-6, atol=0)
+    torch.testing.assert_close(sample.albedo, field.head("albedo", points), rtol=1e-6, atol=0)
+    material.sum().backward()
+    hidden = SMALL.hidden
+    assert field.hidden_weight.grad[2 * hidden :].any()
+    assert not field.hidden_weight.grad[: 2 * hidden].any()
+    assert head_weight(field, "orm").grad.any()
+    assert head_weight(field, "albedo").grad is None
+    again = HashField(SMALL, torch.Generator().manual_seed(1), heads={"albedo": 3, "orm": 2})
+    again.load_state_dict(load(save(field.state_dict())))
+    assert torch.equal(again.head("orm", points), field.head("orm", points))
+
+
+def test_normals_do_not_depend_on_where_the_heads_stand() -> None:
+    field = HashField(SMALL, torch.Generator().manual_seed(0), heads={"orm": 2, "albedo": 3})
+    with torch.no_grad():
+        field.table.add_(0.5 * torch.randn(field.table.shape, generator=torch.Generator().manual_seed(1)))
+    points = scattered(200)
+    torch.testing.assert_close(field(points, True).normals, by_autograd(field, points), rtol=0, atol=1e-5)
+
+
+def test_heads_that_do_not_fit_are_named() -> None:
+    for heads in ({"orm": 2}, {"albedo": 0}, {"albedo": 3, "density": 1}):
+        with pytest.raises(ValueError, match="expected 'albedo' among them"):
+            HashField(SMALL, torch.Generator(), heads=heads)
+    for name in ("roughness", "density"):
+        with pytest.raises(ValueError, match=f"head '{name}': expected one of albedo"):
+            fresh().head(name, scattered(4))
+
+
+def test_the_field_is_the_same_on_every_device(device: torch.device) -> None:
+    """Parameters are drawn on the CPU, so that a seed means one field; values and gradients agree to float32's rounding."""
+    for normals in ("analytic", "finite_differences"):
+        here, there = fresh(rough=0.3, normals=normals, normal_step=0.02), fresh(rough=0.3, normals=normals, normal_step=0.02).to(device)
+        points = scattered(200)
+        ours, theirs = here(points, True), there(points.to(device), True)
+        for one, other in zip((ours.density, ours.albedo, ours.normals), (theirs.density, theirs.albedo, theirs.normals), strict=True):
+            torch.testing.assert_close(other.cpu(), one, rtol=1e-4, atol=1e-4)
+        (ours.density.sum() + ours.normals[:, 0].sum()).backward()
+        (theirs.density.sum() + theirs.normals[:, 0].sum()).backward()
+        torch.testing.assert_close(there.table.grad.cpu(), here.table.grad, rtol=1e-3, atol=1e-3 * float(here.table.grad.abs().max()))

@@ -8,14 +8,13 @@ from collections import Counter
 
 import pytest
 import torch
+from lattices import sheet, sphere
 from torch import Tensor
 
 from dreamfusion_mesh.geometry.areas import signed_volume
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
-from dreamfusion_mesh.shape.tets.grid import tet_grid
-from dreamfusion_mesh.shape.tets.marching import marching_tets
 
 
 def _octahedron() -> Mesh:
@@ -27,26 +26,12 @@ def _octahedron() -> Mesh:
     return Mesh(torch.stack([axes, -axes], dim=1).reshape(-1, 3), torch.tensor(faces))
 
 
-def _ball(size: int = 8) -> Mesh:
-    grid = tet_grid(-torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64), size)
-    return marching_tets(grid.vertices, grid.vertices.norm(dim=1) - 0.7, grid)
-
-
-def _sheet(count: int) -> Mesh:
-    """A flat sheet of `count` x `count` squares, each cut along the same diagonal: six neighbours to each vertex inside."""
-    x, y = torch.meshgrid(torch.arange(count + 1.0), torch.arange(count + 1.0), indexing="ij")
-    corner = (torch.arange(count)[:, None] * (count + 1) + torch.arange(count)).reshape(-1)
-    lower = torch.stack([corner, corner + count + 1, corner + count + 2], dim=1)
-    upper = torch.stack([corner, corner + count + 2, corner + 1], dim=1)
-    return Mesh(torch.stack([x, y, torch.zeros_like(x)], dim=-1).reshape(-1, 3).double(), torch.cat([lower, upper]))
-
-
 def _shaken(mesh: Mesh) -> Mesh:
     draws = torch.Generator().manual_seed(1)
     return Mesh(mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=draws, dtype=torch.float64), mesh.faces)
 
 
-def _in_words(mesh: Mesh) -> tuple[dict[frozenset[int], Tensor], dict[int, Tensor]]:
+def _reference_subdivision(mesh: Mesh) -> tuple[dict[frozenset[int], Tensor], dict[int, Tensor]]:
     """Loop's scheme vertex by vertex: where each edge's new vertex goes, and each old one."""
     vertices, across, near, rim = mesh.vertices, {}, {}, {}
     for face in mesh.faces.tolist():
@@ -81,10 +66,10 @@ def _fan() -> Mesh:
     return Mesh(vertices, torch.tensor([[0, 1, 2], [0, 3, 4]]))
 
 
-@pytest.mark.parametrize("mesh", [_octahedron(), _ball(), _shaken(_sheet(4)), _fan()], ids=["octahedron", "ball", "sheet", "fan"])
+@pytest.mark.parametrize("mesh", [_octahedron(), sphere(8), _shaken(sheet(4)), _fan()], ids=["octahedron", "ball", "sheet", "fan"])
 def test_every_vertex_goes_where_the_scheme_says(mesh: Mesh) -> None:
     finer = loop_subdivide(mesh)
-    middles, moved = _in_words(mesh)
+    middles, moved = _reference_subdivision(mesh)
     old, new = len(mesh.vertices), finer.vertices
     for v in range(old):
         assert torch.allclose(new[v], moved.get(v, mesh.vertices[v]), atol=1e-14)
@@ -103,7 +88,7 @@ def test_every_vertex_goes_where_the_scheme_says(mesh: Mesh) -> None:
 
 
 def test_a_closed_surface_stays_closed_and_of_its_kind() -> None:
-    mesh = _ball()
+    mesh = sphere(8)
     finer = loop_subdivide(mesh, 2)
     found = soundness(finer)
     assert found.sound
@@ -122,7 +107,7 @@ def test_the_octahedrons_corners_reach_their_limit() -> None:
 
 
 def test_a_flat_regular_sheet_keeps_its_inside() -> None:
-    mesh = _sheet(5)
+    mesh = sheet(5)
     finer = loop_subdivide(mesh)
     inside = ((mesh.vertices[:, :2] > 0) & (mesh.vertices[:, :2] < 5)).all(dim=1)
     assert torch.allclose(finer.vertices[: len(inside)][inside], mesh.vertices[inside], atol=1e-14)
@@ -131,7 +116,7 @@ def test_a_flat_regular_sheet_keeps_its_inside() -> None:
 
 def test_the_rim_becomes_its_cubic_spline() -> None:
     """In the limit a vertex of a cubic B-spline's polygon lies at 2/3 of itself and 1/6 of its neighbours: the rim knows no inside."""
-    mesh = _shaken(_sheet(4))
+    mesh = _shaken(sheet(4))
     uses = Counter(frozenset(pair) for face in mesh.faces.tolist() for pair in itertools.combinations(face, 2))
     beside: dict[int, list[int]] = {}
     for a, b in (tuple(edge) for edge, n in uses.items() if n == 1):
@@ -145,7 +130,7 @@ def test_the_rim_becomes_its_cubic_spline() -> None:
 
 
 def test_gradients_match_finite_differences() -> None:
-    for mesh in (_octahedron(), _shaken(_sheet(2))):
+    for mesh in (_octahedron(), _shaken(sheet(2))):
         vertices = mesh.vertices.clone().requires_grad_()
         assert torch.autograd.gradcheck(lambda v, faces=mesh.faces: loop_subdivide(Mesh(v, faces), 2).vertices, (vertices,))
 
@@ -164,7 +149,7 @@ def test_no_times_is_the_mesh_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("faces", "hole", "told"),
+    ("faces", "hole", "message"),
     [
         ([[0, 1, 6]], None, r"faces: shape \[1, 3\] with vertices 0 to 6, expected 0 to 5"),
         ([[0, 1, -1]], None, r"faces: shape \[1, 3\] with vertices -1 to 1"),
@@ -173,11 +158,11 @@ def test_no_times_is_the_mesh_itself() -> None:
         ([[0, 1, 2]], 4, r"vertices: shape \[6, 3\] holds NaN or infinity, first in row 4"),
     ],
 )
-def test_a_mesh_that_is_none_is_named(faces: list[list[int]], hole: int | None, told: str) -> None:
+def test_a_mesh_that_is_none_is_named(faces: list[list[int]], hole: int | None, message: str) -> None:
     vertices = _octahedron().vertices.clone()
     if hole is not None:
         vertices[hole, 1] = math.nan
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         loop_subdivide(Mesh(vertices, torch.tensor(faces)))
     with pytest.raises(ValueError, match="times -1"):
         loop_subdivide(_octahedron(), -1)

@@ -1,4 +1,4 @@
-"""The fine stage: cells that halve on the way, subdivided surfaces, and what silhouettes alone can tell."""
+"""The fine stage: cells that halve on the way, subdivided surfaces, any start, and what silhouettes alone bring about."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from oracle_shapes import OracleScore, Shape, draw
 from torch import Tensor
 
-from dreamfusion_mesh.config import RunConfig, load_config
+from dreamfusion_mesh.config import FitSettings, RunConfig, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.records import Mesh, Shading
@@ -20,8 +20,9 @@ from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consisten
 from dreamfusion_mesh.shape.tets.grid import tet_lattice
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.coarse import Coarse, new_coarse
-from dreamfusion_mesh.stages.fine import Surface, fit_surface, to_surface
+from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface
 from dreamfusion_mesh.stages.fit import Fit, Hooks, State, StepLoss, Stopwatch
+from dreamfusion_mesh.stages.start import start_from_field
 
 CPU = torch.device("cpu")
 BOTH = ["fine.volume_subdivisions=2", "fine.surface_subdivisions=1"]
@@ -36,23 +37,29 @@ def _white(p: Tensor) -> Tensor:
 
 
 def _config(*changes: str) -> RunConfig:
-    small = ["fine.steps=9", "fine.size=32", "fine.views=1", "fine.tet_size=16", "fine.threshold=1.5", "fine.checkpoint_interval=2"]
+    small = ["fine.steps=9", "fine.size=32", "fine.views=1", "fine.tet_size=16", "fine.threshold=1.5"]
     return load_config("smoke", [*small, *changes])
 
 
 def _blob(config: RunConfig) -> Coarse:
     """The field before any step: a ball of density in the middle."""
-    return new_coarse(config, torch.Generator().manual_seed(4), CPU)
+    return new_coarse(config.coarse, torch.Generator().manual_seed(4), CPU)
 
 
-def _refine(config: RunConfig, hooks: Hooks | None = None) -> Surface:
+def _start(coarse: Coarse, config: RunConfig) -> TetSurface:
+    return start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, torch.Generator())
+
+
+def _refine(config: RunConfig, hooks: Hooks | None = None, start: TetSurface | None = None) -> tuple[Surface, State]:
     model, rasterizer = OracleScore(Shape("ball", _ball, _white), size=16), resolve_rasterizer("auto", CPU)
-    return fit_surface(_blob(config), model, rasterizer, config, torch.Generator().manual_seed(9), hooks)[0]
+    coarse, draws = _blob(config), torch.Generator().manual_seed(9)
+    start = _start(coarse, config) if start is None else start
+    return fit_surface(start, coarse.field, model, rasterizer, config.fine, config.views, config.guidance, draws, hooks)
 
 
 def test_cells_halve_at_even_shares_of_the_steps_and_the_surface_stays_sound() -> None:
     counts, states = [], []
-    surface = _refine(_config(*BOTH), Hooks(save=states.append, interval=1, report=lambda *told: counts.append(told[3]["faces"])))
+    surface, _ = _refine(_config(*BOTH), Hooks(save=states.append, report=lambda *given: counts.append(given[3]["faces"])))
     sizes = [int(state["module.surface.counts"].max()) for state in states]
     assert sizes == [4, 4, 4, 8, 8, 8, 16, 16]
     assert counts[2] < counts[3] / 2 < counts[6] / 4
@@ -66,9 +73,9 @@ def test_cells_halve_at_even_shares_of_the_steps_and_the_surface_stays_sound() -
 def test_a_fine_stage_stopped_anywhere_goes_on_to_the_same_bits() -> None:
     """At 3 and 6 the cells halve: a run that stops just before, just after and in between resumes as if it never had."""
     config, states = _config(*BOTH), dict[int, State]()
-    whole = _refine(config, Hooks(save=lambda state: states.update({int(state["fit.counts"][0]): state}), interval=1))
+    whole, _ = _refine(config, Hooks(save=lambda state: states.update({int(state["fit.counts"][0]): state})))
     for stop in (2, 3, 4, 6, 8):
-        resumed = _refine(config, Hooks(resume=states[stop]))
+        resumed, _ = _refine(config, Hooks(resume=states[stop]))
         assert torch.equal(resumed.mesh.vertices, whole.mesh.vertices)
         assert torch.equal(resumed.mesh.faces, whole.mesh.faces)
         for mine, theirs in zip(resumed.field.parameters(), whole.field.parameters(), strict=True):
@@ -77,7 +84,32 @@ def test_a_fine_stage_stopped_anywhere_goes_on_to_the_same_bits() -> None:
 
 def test_without_steps_the_cells_are_the_last_ones() -> None:
     config = _config(*BOTH, "fine.steps=0")
-    assert max(to_surface(_blob(config), config).lattice.counts) == 16
+    assert max(_start(_blob(config), config).lattice.counts) == 16
+
+
+def test_any_surface_may_be_the_start() -> None:
+    """A cube without any density behind it, refined towards the ball that the score knows; its own lattice is kept."""
+    lattice = tet_lattice(-torch.ones(3) * 0.8, torch.ones(3) * 0.8, 12)
+    spots = torch.cat([lattice.positions(rows) for rows in lattice.in_chunks()])
+    cube = TetSurface(lattice, spots.abs().amax(dim=1) - 0.42)
+    corner = float(cube.mesh().vertices.detach().norm(dim=1).max())
+    changes = ["fine.steps=12", "fine.views=2", "fine.sdf_learning_rate=0.01", "fine.normal_consistency=0", "fine.laplacian=0"]
+    surface, _ = _refine(_config(*changes), start=cube)
+    assert cube.lattice is lattice
+    assert soundness(surface.mesh).shells == 1
+    assert float(surface.mesh.vertices.norm(dim=1).max()) < corner - 0.03  # corners beyond the ball are being eaten away
+
+
+def test_the_last_state_gives_the_surface_back_and_an_older_schema_is_refused() -> None:
+    config = _config("fine.steps=1")
+    surface, state = _refine(config)
+    again = load_surface(state, config.coarse.field, CPU)
+    assert torch.equal(again.mesh.vertices, surface.mesh.vertices)
+    assert torch.equal(again.mesh.faces, surface.mesh.faces)
+    assert all(torch.equal(a, b) for a, b in zip(again.field.parameters(), surface.field.parameters(), strict=True))
+    del state["fit.schema"]
+    with pytest.raises(BadInput, match=r"fine: its checkpoint has schema 1, this version reads 2"):
+        load_surface(state, config.coarse.field, CPU)
 
 
 def test_cells_that_cannot_be_halved_are_refused() -> None:
@@ -115,10 +147,10 @@ def _inside(mesh: Mesh, columns: Tensor, heights: Tensor) -> Tensor:
 def test_silhouettes_alone_turn_a_ball_into_the_shape() -> None:
     """Sixteen outlines by a ray tracer of its own, a squared error and gentle regularisers: no shading, no colour, no depth."""
     azimuth, elevation = torch.arange(16) * math.pi / 8, torch.tensor([-1.2, 0.0, 1.2, 0.0]).repeat(4)
-    cameras = orbit(azimuth, elevation, torch.full((16,), 2.6), torch.full((16,), math.radians(40)), 64, 64)
+    cameras = orbit(azimuth, elevation, torch.full((16,), 2.6), torch.full((16,), math.radians(40)), 40, 40)
     views = plain_views(cameras, Shading.ALBEDO, (0.0, 0.0, 0.0), 1.0, 0.0)
     cover, world_to_clip = draw(Shape("boxes", _boxes, _white), views, supersample=3)[1], clip_from_world(cameras, 0.1, 10.0)
-    rasterizer, lattice = resolve_rasterizer("auto", CPU), tet_lattice(-torch.ones(3) * 0.9, torch.ones(3) * 0.9, 16)
+    rasterizer, lattice = resolve_rasterizer("auto", CPU), tet_lattice(-torch.ones(3) * 0.9, torch.ones(3) * 0.9, 14)
     spots = torch.cat([lattice.positions(rows) for rows in lattice.in_chunks()])
     surface = TetSurface(lattice, (spots.norm(dim=1) - 0.55).clamp(-lattice.cell, lattice.cell))
     draws = torch.Generator().manual_seed(5)
@@ -133,7 +165,7 @@ def test_silhouettes_alone_turn_a_ball_into_the_shape() -> None:
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
         mesh, seen = surface.mesh(), slice(step % 4, 16, 4)
         clip = torch.cat((mesh.vertices, torch.ones_like(mesh.vertices[:, :1])), dim=1) @ world_to_clip[seen].transpose(1, 2)
-        fragments = rasterizer.rasterize(clip, mesh.faces, (64, 64))
+        fragments = rasterizer.rasterize(clip, mesh.faces, (40, 40))
         alpha = rasterizer.antialias((fragments.face >= 0)[..., None].float(), fragments, clip, mesh.faces)
         total = (alpha - cover[seen]).square().mean() + 0.001 * surface.sign_loss()
         total = total + 0.003 * normal_consistency_loss(mesh.vertices, mesh.faces) + 0.0003 * laplacian_loss(mesh.vertices, mesh.faces)
@@ -143,6 +175,6 @@ def test_silhouettes_alone_turn_a_ball_into_the_shape() -> None:
     assert float((_inside(surface.mesh(), columns, heights) == in_ball).float().mean()) > 0.995
     assert iou() < 0.5
     optimizer = torch.optim.Adam(surface.parameters(), lr=0.02, betas=(0.9, 0.99), eps=1e-15)
-    Fit("fine", 160, {"surface": surface}, optimizer, draws, 1.0, CPU).run(loss, Hooks())
+    Fit("fine", FitSettings(steps=100), {"surface": surface}, {"shape": optimizer}, draws, CPU).run(loss, Hooks())
     assert iou() >= 0.9
     assert soundness(surface.mesh()).open_edges == 0

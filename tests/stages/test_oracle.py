@@ -21,6 +21,7 @@ from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.stages.coarse import fit_field
 from dreamfusion_mesh.stages.fine import fit_surface
+from dreamfusion_mesh.stages.start import start_from_field
 
 # The oracle may be asked from anywhere and errs nowhere, so it needs wide views and little smoothing.
 SETTINGS = [
@@ -71,13 +72,19 @@ def held_out(size: int = 96):
     return plain_views(cameras, Shading.ALBEDO, (0.5, 0.5, 0.5), 0.35, 0.7)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+IN_EVERY_RUN = "pair"  # two colours and a seam between them; the ring's hole and the table's legs are a sweep
+CASES = [pytest.param(shape, id=shape.name, marks=() if shape.name == IN_EVERY_RUN else pytest.mark.sweep) for shape in SHAPES]
+
+
+@pytest.mark.parametrize("shape", CASES)
 def test_an_exact_score_brings_the_object_back(shape: Shape, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config("demo", SETTINGS)
     device, draws = torch.device("cpu"), torch.Generator().manual_seed(1)
     model, rasterizer = OracleScore(shape), resolve_rasterizer("auto", torch.device("cpu"))
-    coarse, _ = fit_field(model, config, draws, device)
-    surface, _ = fit_surface(coarse, model, rasterizer, config, draws)
+    coarse, _ = fit_field(model, config.coarse, config.views, config.guidance, draws, device)
+    looks = torch.Generator().manual_seed(config.seed)
+    start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, looks)
+    surface, _ = fit_surface(start, coarse.field, model, rasterizer, config.fine, config.views, config.guidance, draws)
 
     views = held_out()
     truth, cover = draw(shape, views)

@@ -8,6 +8,7 @@ from torch import Tensor
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.records import Mesh, TetGrid
 from dreamfusion_mesh.shape.tets.grid import Lattice, tet_lattice
+from dreamfusion_mesh.shape.tets.marching import marching_tets
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 
 
@@ -25,6 +26,21 @@ def every(lattice: Lattice) -> Tensor:
 
 def ball(lattice: Lattice, radius: float) -> TetSurface:
     return TetSurface(lattice, lattice.positions(every(lattice)).norm(dim=1) - radius)
+
+
+def sphere(size: int, radius: float = 0.7) -> Mesh:
+    grid = cube(size)
+    return marching_tets(grid.vertices, grid.vertices.norm(dim=1) - radius, grid)
+
+
+def sheet(count: int) -> Mesh:
+    """A flat sheet of `count` x `count` squares, each cut along the same diagonal, facing +Z: six neighbours to each vertex inside."""
+    ticks = torch.arange(count + 1, dtype=torch.float64)
+    x, y = torch.meshgrid(ticks, ticks, indexing="ij")
+    corner = (torch.arange(count)[:, None] * (count + 1) + torch.arange(count)).reshape(-1)
+    lower = torch.stack([corner, corner + count + 1, corner + count + 2], dim=1)
+    upper = torch.stack([corner, corner + count + 2, corner + 1], dim=1)
+    return Mesh(torch.stack([x, y, torch.zeros_like(x)], dim=-1).reshape(-1, 3), torch.cat([lower, upper]))
 
 
 def euler(mesh: Mesh) -> int:

@@ -1,4 +1,4 @@
-"""From density to a signed distance: threshold, box, and where the surface crosses the lattice's edges."""
+"""A tetrahedral surface from a density: threshold, largest parts, box, and where the surface crosses the lattice's edges."""
 
 from __future__ import annotations
 
@@ -9,13 +9,29 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.shape.tets.grid import Lattice
+from dreamfusion_mesh.shape.tets.grid import Lattice, tet_lattice
+from dreamfusion_mesh.shape.tets.surface import TetSurface
 
 Density = Callable[[Tensor], Tensor]  # [N, 3] points -> [N] density
 
-_CHUNK = 1 << 18  # points asked of the density at once
-# Unit directions in which the surface's normal is felt for, both ways: enough that a density with a hard edge shows it too.
-_PROBES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), *((x * 3**-0.5, y * 3**-0.5, 3**-0.5) for x in (-1, 1) for y in (-1, 1)))
+_CHUNK = 1 << 18  # points at which the density is evaluated at once
+# Unit directions of the differences that estimate the surface's normal: enough that a density with a hard edge shows it too.
+_DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), *((x * 3**-0.5, y * 3**-0.5, 3**-0.5) for x in (-1, 1) for y in (-1, 1)))
+
+
+def start_from_density(
+    density: Density, threshold: float, cells: int, samples: int, smallest_part: float, device: torch.device | str = "cpu"
+) -> TetSurface:
+    """The surface {density = threshold} of the largest parts in [-1, 1]^3, on a lattice over their box with a margin.
+
+    cells          of the lattice along the box's longest side
+    samples        along each side of the scene, where parts and box are looked for
+    smallest_part  parts under this share of the largest one's volume are dropped
+    Raises RunFailed, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
+    """
+    box = occupied_box(density, threshold, samples, smallest_part, device)
+    lattice = tet_lattice(box.low, box.high, cells)
+    return TetSurface(lattice, sdf_from_density(density, threshold, box, lattice))
 
 
 def density_threshold(peaks: Tensor, opacity: Tensor) -> float:
@@ -76,7 +92,7 @@ def occupied_box(
         raise BadInput(f"fine.threshold: {threshold}, expected a density above 0, or auto")
     ticks = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
     points = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1).reshape(-1, 3)
-    values = _ask(density, points)
+    values = _evaluate(density, points)
     occupied = (values > threshold).reshape(size, size, size).cpu().numpy()
     if not occupied.any():
         raise RunFailed(
@@ -112,7 +128,7 @@ def sdf_from_density(density: Density, threshold: float, box: Box, lattice: Latt
 
     def solid(points: Tensor) -> Tensor:
         """[n, 1] in [0, 1), 1/2 at the threshold: bounded, so that a huge density does not drown the surface's direction."""
-        values = _ask(density, points).to(points)
+        values = _evaluate(density, points).to(points)
         values = torch.where((points.abs() <= 1).all(dim=1) & box.keeps(points), values, 0.0)
         return (values / (values + threshold))[:, None]
 
@@ -145,13 +161,13 @@ def _crossings(solid: Density, start: Tensor, end: Tensor, cell: float) -> tuple
     share = torch.where(capped, 0.5, (low + high) / 2)
     crossing = start + share * (end - start)
     normal = torch.zeros_like(start)
-    for probe in torch.tensor(_PROBES, dtype=start.dtype, device=start.device):
-        step = probe * (cell / 4)
-        normal += (solid(crossing - step) - solid(crossing + step)) * probe
+    for direction in torch.tensor(_DIRECTIONS, dtype=start.dtype, device=start.device):
+        step = direction * (cell / 4)
+        normal += (solid(crossing - step) - solid(crossing + step)) * direction
     cosine = torch.cosine_similarity(normal, end - start, dim=1)[:, None].clamp_min(0.05)
     return share, torch.where(capped | (normal == 0).all(dim=1, keepdim=True), 1.0, cosine)
 
 
 @torch.no_grad()
-def _ask(density: Density, points: Tensor) -> Tensor:
+def _evaluate(density: Density, points: Tensor) -> Tensor:
     return torch.cat([density(part) for part in points.split(_CHUNK)])

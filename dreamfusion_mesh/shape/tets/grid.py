@@ -1,4 +1,4 @@
-"""The body-centred cubic lattice of tetrahedra: every vertex, edge and tetrahedron follows from its place, so none is kept.
+"""The body-centred cubic lattice of tetrahedra: every vertex, edge and tetrahedron follows from its coordinates, so none is stored.
 
 Each pair of cells that share a face gives four tetrahedra round the line between their centres; a cell's face on the box's side
 gives two. The tetrahedra are all of one shape inside, and that shape is the roundest that tiles space (Labelle & Shewchuk,
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import TetGrid
-from dreamfusion_mesh.shape.tets.layout import Layout, Places, Tets, Triple, ravel, unravel
+from dreamfusion_mesh.shape.tets.layout import Coordinates, Layout, Tets, Triple, ravel, unravel
 
-MOST_VERTICES = 2**31 - 1  # places among the vertices are looked up in int32
+MAX_VERTICES = 2**31 - 1  # rows of vertices are looked up in int32
 _CHUNK = 1 << 18  # vertices whose positions are made at once
 
 
@@ -30,7 +30,7 @@ def tet_lattice(low: Tensor, high: Tensor, size: int) -> Lattice:
 
     low, high  [3]  scene units; the lattice takes their dtype and device
     A side that is no whole number of cells long is widened evenly, by less than one cell.
-    Raises ValueError for a box without volume, for a size under 1 and for more than MOST_VERTICES vertices.
+    Raises ValueError for a box without volume, for a size under 1 and for more than MAX_VERTICES vertices.
     """
     if size < 1:
         raise ValueError(f"tet_lattice: size {size}, expected at least 1 cell")
@@ -56,7 +56,7 @@ class Lattice:
     """`counts` cubic cells with edges of length `cell` from the lowest corner `origin` [3] on. Equal arguments give equal bits.
 
     Vertices are numbered: first the cells' corners, then their centres, z fastest.
-    Raises ValueError for counts under 1, a cell that is not positive, and more than MOST_VERTICES vertices.
+    Raises ValueError for counts under 1, a cell that is not positive, and more than MAX_VERTICES vertices.
     """
 
     origin: Tensor
@@ -65,13 +65,13 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if len(self.counts) != 3 or min(self.counts) < 1:
-            raise ValueError(f"Lattice.counts: {list(self.counts)}, expected three numbers of cells, each at least 1")
+            raise ValueError(f"Lattice.counts: {list(self.counts)}, expected three ranks of cells, each at least 1")
         if self.origin.shape != (3,) or not self.origin.is_floating_point() or not bool(self.origin.isfinite().all()):
             raise ValueError(f"Lattice.origin: {self.origin.dtype} {self.origin.tolist()}, expected three finite coordinates")
         if not 0 < self.cell < math.inf:
             raise ValueError(f"Lattice.cell: {self.cell}, expected a finite length above 0")
-        if self.vertex_count > MOST_VERTICES:
-            raise ValueError(f"Lattice: {list(self.counts)} cells have {self.vertex_count} vertices, expected at most {MOST_VERTICES}")
+        if self.vertex_count > MAX_VERTICES:
+            raise ValueError(f"Lattice: {list(self.counts)} cells have {self.vertex_count} vertices, expected at most {MAX_VERTICES}")
 
     @property
     def vertex_count(self) -> int:
@@ -112,8 +112,8 @@ class Lattice:
         found = []
         for counts, ends in self._layout.edges:
             first, second = (end.window(inside, counts) for end in ends)
-            places = unravel(counts, (first != second).reshape(-1).nonzero()[:, 0])
-            found.append(torch.stack([end.rows(places) for end in ends], dim=1))
+            coordinates = unravel(counts, (first != second).reshape(-1).nonzero()[:, 0])
+            found.append(torch.stack([end.rows(coordinates) for end in ends], dim=1))
         return torch.cat(found)
 
     def grid(self) -> TetGrid:
@@ -125,16 +125,16 @@ class Lattice:
         """The tetrahedra whose corners differ in `inside` [N] bool or of which a corner is in `near` [N] bool.
 
         Gives their vertices' rows [n], ascending, and they as a grid of their own, of those vertices. Vertices, edges and tetrahedra
-        stand in the whole lattice's order, so the surface inside a part does not depend on what else the part holds.
+        keep the whole lattice's order, so the surface inside a part does not depend on what else the part holds.
         """
         self._check_marks("inside", inside)
         self._check_marks("near", near)
         marks = inside.to(torch.uint8) + 8 * near.to(torch.uint8)
         chosen = [unravel(box.counts, _chosen(box, marks)) for box in self._layout.tets]
         tets = torch.cat([torch.stack([c.rows(at) for c in box.corners], dim=1) for box, at in zip(self._layout.tets, chosen, strict=True)])
-        rows, numbers = number(tets.reshape(-1), self.vertex_count)
-        tets = numbers.index_select(0, tets.T.reshape(-1)).long().reshape(4, -1).T  # corner by corner in memory, as they are looked at
-        edges, tet_edges = self._edges(chosen, numbers)
+        rows, ranks = compact_index(tets.reshape(-1), self.vertex_count)
+        tets = ranks.index_select(0, tets.T.reshape(-1)).long().reshape(4, -1).T  # corner by corner in memory, as they are read
+        edges, tet_edges = self._edges(chosen, ranks)
         return rows, TetGrid(self.positions(rows), tets, edges, tet_edges, self.cell)
 
     def refined(self) -> Lattice:
@@ -170,8 +170,8 @@ class Lattice:
     def _layout(self) -> Layout:
         return Layout(self.counts)
 
-    def _steps(self, rows: Tensor) -> tuple[Tensor, Places]:
-        """Which vertices are centres, and their places among the corners or the centres."""
+    def _steps(self, rows: Tensor) -> tuple[Tensor, Coordinates]:
+        """Which vertices are centres, and their coordinates among the corners or the centres."""
         center = self._layout.center
         is_center = rows >= center.start
         flat = rows - center.start * is_center
@@ -180,8 +180,8 @@ class Lattice:
         x = column.div(y + extra, rounding_mode="floor")
         return is_center, (x, column - x * (y + extra), flat - column * (z + extra))
 
-    def _edges(self, chosen: list[Places], numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """The edges [E, 2] of the `chosen` tetrahedra of each box, as `numbers` of vertices, and the tetrahedra's [T, 6] rows of them.
+    def _edges(self, chosen: list[Coordinates], ranks: Tensor) -> tuple[Tensor, Tensor]:
+        """The edges [E, 2] of the `chosen` tetrahedra of each box, as `ranks` of vertices, and the tetrahedra's [T, 6] rows of them.
 
         Box by box of edges, so that what a look-up takes is a box and not all edges of the lattice.
         """
@@ -192,11 +192,11 @@ class Lattice:
         for kind, (counts, ends) in enumerate(self._layout.edges):
             uses = [(b, column, box.edges[column][1]) for b, box in enumerate(boxes) for column in range(6) if box.edges[column][0] == kind]
             flat = [ravel(counts, chosen[b], shift) for b, _, shift in uses]
-            found, order = number(torch.cat(flat), math.prod(counts))
-            for (b, column, _), places in zip(uses, flat, strict=True):
-                parts[b][:, column] = order.index_select(0, places) + count
+            found, order = compact_index(torch.cat(flat), math.prod(counts))
+            for (b, column, _), coordinates in zip(uses, flat, strict=True):
+                parts[b][:, column] = order.index_select(0, coordinates) + count
             at = unravel(counts, found)
-            edges.append(torch.stack([numbers.index_select(0, end.rows(at)) for end in ends], dim=1))
+            edges.append(torch.stack([ranks.index_select(0, end.rows(at)) for end in ends], dim=1))
             count += len(found)
         return torch.cat(edges).long(), tet_edges
 
@@ -216,11 +216,11 @@ def _chosen(box: Tets, marks: Tensor) -> Tensor:
     return ((total != 0) & (total != 4)).reshape(-1).nonzero()[:, 0]
 
 
-def number(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The distinct values of `index` [n] (each below `count`) in order, and [count] int32 with the place of each among them."""
+def compact_index(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The distinct values of `index` [n] (each below `count`) in order, and [count] int32 with the rank of each among them."""
     used = torch.zeros(count, dtype=torch.bool, device=index.device)
     used[index] = True
     rows = used.nonzero()[:, 0]
-    numbers = torch.empty(count, dtype=torch.int32, device=index.device)
-    numbers[rows] = torch.arange(len(rows), dtype=torch.int32, device=index.device)
-    return rows, numbers
+    ranks = torch.empty(count, dtype=torch.int32, device=index.device)
+    ranks[rows] = torch.arange(len(rows), dtype=torch.int32, device=index.device)
+    return rows, ranks

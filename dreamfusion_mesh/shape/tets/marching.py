@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dreamfusion_mesh.records import Mesh, TetGrid
-from dreamfusion_mesh.shape.tets.grid import number
+from dreamfusion_mesh.shape.tets.grid import compact_index
 
 # A row for each set of inside corners (bit k: corner k): up to two triangles, their corners on the edges 01, 02, 03, 12, 13, 23.
 _TRIANGLES = (
@@ -28,7 +28,7 @@ _TRIANGLES = (
     (0, 2, 1, -1, -1, -1),
     (-1, -1, -1, -1, -1, -1),
 )
-_COUNTS = torch.tensor([sum(slot >= 0 for slot in row) // 3 for row in _TRIANGLES], dtype=torch.uint8)  # of triangles
+_COUNTS = [sum(slot >= 0 for slot in row) // 3 for row in _TRIANGLES]  # of triangles
 
 
 def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> Mesh:
@@ -43,14 +43,14 @@ def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> Mesh:
     check_values("vertices", vertices, (len(grid.vertices), 3), grid.vertices)
     check_values("sdf", sdf, (len(grid.vertices),), grid.vertices)
     corners = _corners(sdf.detach() < 0, grid)
-    rows, numbers = number(corners, len(grid.edges))
+    rows, ranks = compact_index(corners, len(grid.edges))
     a, b = grid.edges.index_select(0, rows).unbind(1)
     tiny = torch.finfo(sdf.dtype).tiny ** 0.5  # keeps the gradient finite
     start = sdf.index_select(0, a)
     span = start - sdf.index_select(0, b)
     share = start / torch.where(span.abs() < tiny, tiny, span)
     spots = torch.lerp(vertices.index_select(0, a), vertices.index_select(0, b), share[:, None])
-    return Mesh(spots, numbers.index_select(0, corners).long().reshape(-1, 3))
+    return Mesh(spots, ranks.index_select(0, corners).long().reshape(-1, 3))
 
 
 def _corners(inside: Tensor, grid: TetGrid) -> Tensor:
@@ -59,9 +59,10 @@ def _corners(inside: Tensor, grid: TetGrid) -> Tensor:
     for bit, corner in enumerate(grid.tets.unbind(1)):
         case += marks.index_select(0, corner) << bit
     found = []
+    counts = torch.tensor(_COUNTS, dtype=torch.uint8, device=inside.device).index_select(0, case.int())
     for count in (1, 2):
         slots = torch.tensor([row[: 3 * count] for row in _TRIANGLES], device=inside.device)
-        crossed = (_COUNTS.to(inside.device).index_select(0, case.int()) == count).nonzero()[:, 0]
+        crossed = (counts == count).nonzero()[:, 0]
         at = slots.index_select(0, case[crossed].int()) + 6 * crossed[:, None]
         found.append(grid.tet_edges.reshape(-1).index_select(0, at.reshape(-1)))
     return torch.cat(found)

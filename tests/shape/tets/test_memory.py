@@ -158,10 +158,10 @@ def test_memory_does_not_grow_over_a_thousand_steps() -> None:
     lattice = _lattice(8)
     surface = TetSurface(lattice, lattice.positions(torch.arange(lattice.vertex_count)).norm(dim=1) - 0.6)
     optimizer, process, seen = torch.optim.Adam(surface.parameters(), lr=0.005), psutil.Process(os.getpid()), []
-    near, lookups = None, 0
+    band, lookups = None, 0
     for step in range(1, 1001):
         mesh = surface.mesh()
-        lookups, near = lookups + (surface._near is not near), surface._near
+        lookups, band = lookups + (surface._band is not band), surface._band
         radius = 0.6 + 0.15 * math.sin(step * math.pi / 150)
         loss = (mesh.vertices.norm(dim=1) - radius).square().mean() + 0.01 * surface.sign_loss()
         loss = loss + 0.01 * normal_consistency_loss(mesh.vertices, mesh.faces)

@@ -184,13 +184,13 @@ def test_a_surface_that_is_given_another_state_shows_that() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sdf", "told"),
+    ("sdf", "message"),
     [
         (torch.zeros(3), r"sdf: torch.float32 \[3\] .*expected torch.float64 \[35\]"),
         (torch.zeros(35), r"sdf: torch.float32"),
         (torch.full((35,), math.inf, dtype=torch.float64), r"sdf: shape \[35\] holds NaN or infinity, first in row 0"),
     ],
 )
-def test_a_sdf_that_does_not_fit_is_refused(sdf: Tensor, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_a_sdf_that_does_not_fit_is_refused(sdf: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         TetSurface(cube_lattice(2), sdf)

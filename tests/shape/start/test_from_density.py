@@ -40,15 +40,15 @@ def test_threshold_lies_in_the_middle_of_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peaks", "opacity", "told"),
+    ("peaks", "opacity", "message"),
     [
         ([0.0, 0.25], [0.0, 0.1], r"\[0, 0.25\].*opaque pixels.*fine.threshold=VALUE"),
         ([0.0, 1e-5], [0.9, 0.9], r"\[0, 1e-05\].*coarse.steps"),
         ([0.0, float("nan")], [0.0, 1.0], "nan.*finite"),
     ],
 )
-def test_threshold_of_an_empty_field_names_the_range(peaks: list[float], opacity: list[float], told: str) -> None:
-    with pytest.raises(RunFailed, match=told):
+def test_threshold_of_an_empty_field_names_the_range(peaks: list[float], opacity: list[float], message: str) -> None:
+    with pytest.raises(RunFailed, match=message):
         density_threshold(torch.tensor(peaks), torch.tensor(opacity))
 
 

@@ -176,19 +176,19 @@ def test_values_that_do_not_fit_the_grid_are_named() -> None:
     holed[4] = math.nan
     moved = grid.vertices.clone()
     moved[7, 1] = math.inf
-    for vertices, sdf, told in (
+    for vertices, sdf, message in (
         (grid.vertices[1:], fine, r"vertices: torch.float64 \[34, 3\] on cpu, expected torch.float64 \[35, 3\]"),
         (grid.vertices, fine[:, None], r"sdf: torch.float64 \[35, 1\]"),
         (grid.vertices, fine.float(), r"sdf: torch.float32 \[35\]"),
         (grid.vertices, holed, r"sdf: shape \[35\] holds NaN or infinity, first in row 4"),
         (moved, fine, r"vertices: shape \[35, 3\] holds NaN or infinity, first in row 7"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             marching_tets(vertices, sdf, grid)
-    for sdf, edges, told in (
+    for sdf, edges, message in (
         (holed, grid.edges, r"sdf: shape \[35\] holds NaN"),
         (fine, grid.edges.int(), r"edges: torch.int32"),
         (fine, grid.edges[:, :1], r"edges: torch.int64 \[\d+, 1\]"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             sdf_sign_loss(sdf, edges)

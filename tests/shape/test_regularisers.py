@@ -1,4 +1,4 @@
-"""Normals, smoothness and placing."""
+"""How smooth a mesh is: closed forms, the definition face by face, and gradients."""
 
 from __future__ import annotations
 
@@ -7,30 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from lattices import sheet, sphere
 from torch import Tensor
 
-from dreamfusion_mesh.asset.placement import stand_on_ground
-from dreamfusion_mesh.errors import RunFailed
-from dreamfusion_mesh.geometry.normals import face_normals, vertex_normals
-from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
-from dreamfusion_mesh.shape.tets.grid import tet_grid
-from dreamfusion_mesh.shape.tets.marching import marching_tets
-
-
-def _sphere(size: int, radius: float = 0.7) -> Mesh:
-    grid = tet_grid(-torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64), size)
-    return marching_tets(grid.vertices, grid.vertices.norm(dim=1) - radius, grid)
-
-
-def _patch(count: int) -> tuple[Tensor, Tensor]:
-    """A flat sheet of `count` x `count` squares, each cut along the same diagonal, facing +Z."""
-    ticks = torch.arange(count + 1, dtype=torch.float64)
-    x, y = torch.meshgrid(ticks, ticks, indexing="ij")
-    corner = (torch.arange(count)[:, None] * (count + 1) + torch.arange(count)).reshape(-1)
-    lower = torch.stack([corner, corner + count + 1, corner + count + 2], dim=1)
-    upper = torch.stack([corner, corner + count + 2, corner + 1], dim=1)
-    return torch.stack([x, y, torch.zeros_like(x)], dim=-1).reshape(-1, 3), torch.cat([lower, upper])
 
 
 def _roof(angle: float) -> tuple[Tensor, Tensor]:
@@ -39,36 +19,10 @@ def _roof(angle: float) -> tuple[Tensor, Tensor]:
     return torch.tensor([[0, 0, 0], [0, 1, 0], [1, 0, 0], side], dtype=torch.float64), torch.tensor([[0, 2, 1], [0, 1, 3]])
 
 
-def test_normals_of_a_sheet_are_exact() -> None:
-    vertices, faces = _patch(3)
-    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    assert torch.equal(face_normals(vertices, faces), up.expand(len(faces), 3))
-    assert torch.allclose(vertex_normals(vertices, faces), up.expand(len(vertices), 3), atol=1e-15)
-
-
-def test_vertex_normals_weigh_by_area() -> None:
-    vertices = torch.tensor([[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
-    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])  # areas 1 along +Z, 1/2 along +X
-    expected = torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64) / 5**0.5
-    assert torch.allclose(vertex_normals(vertices, faces)[0], expected, atol=1e-15)
-
-
-def test_normals_of_a_sphere_converge_to_the_radial_direction() -> None:
-    tilt = []
-    for size in (16, 32):
-        mesh = _sphere(size)
-        normals = vertex_normals(mesh.vertices, mesh.faces)
-        tilt.append(float((1 - torch.cosine_similarity(normals, mesh.vertices, dim=1)).mean()))
-    assert tilt[0] < 2e-3
-    assert tilt[1] < tilt[0] / 2.5
-
-
-def test_faces_without_area_have_no_normal_and_finite_gradients() -> None:
+def test_faces_without_area_have_finite_gradients() -> None:
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0, 0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 0, 1]])
-    assert torch.equal(face_normals(vertices, faces)[1:].detach(), torch.zeros(2, 3))
-    total = vertex_normals(vertices, faces).sum() + normal_consistency_loss(vertices, faces) + laplacian_loss(vertices, faces)
-    total.backward()
+    (normal_consistency_loss(vertices, faces) + laplacian_loss(vertices, faces)).backward()
     assert vertices.grad is not None
     assert bool(vertices.grad.isfinite().all())
 
@@ -115,7 +69,8 @@ def test_laplacian_of_regular_solids_whatever_their_size(corners: list[list[floa
 
 
 def test_laplacian_leaves_a_flat_regular_sheet_alone_and_flattens_a_bump() -> None:
-    vertices, faces = _patch(6)
+    mesh = sheet(6)
+    vertices, faces = mesh.vertices, mesh.faces
     inner = ((vertices[:, :2] >= 2) & (vertices[:, :2] <= 4)).all(dim=1)
     flat = vertices.clone().requires_grad_()
     laplacian_loss(flat, faces).backward()
@@ -130,7 +85,7 @@ def test_laplacian_leaves_a_flat_regular_sheet_alone_and_flattens_a_bump() -> No
     assert gained.item() == pytest.approx(height**2 * (1 + 6 / 36) / len(vertices), rel=1e-9)
 
 
-def _consistency_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
+def _reference_consistency(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
     """Face pair by face pair; the weights are those at the vertices `at`."""
     beside: dict[frozenset[int], list[int]] = {}
     for row, face in enumerate(faces.tolist()):
@@ -150,7 +105,7 @@ def _consistency_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor
     return total / weights
 
 
-def _laplacian_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
+def _reference_laplacian(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
     """Vertex by vertex on a closed mesh; the unit is that at the vertices `at`."""
     near: dict[int, set[int]] = {}
     for face in faces.tolist():
@@ -163,14 +118,14 @@ def _laplacian_in_words(vertices: Tensor, faces: Tensor, at: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("loss", "words"),
-    [(normal_consistency_loss, _consistency_in_words), (laplacian_loss, _laplacian_in_words)],
+    [(normal_consistency_loss, _reference_consistency), (laplacian_loss, _reference_laplacian)],
     ids=["normals", "laplacian"],
 )
 def test_losses_and_their_gradients_are_those_of_the_definition(
     loss: Callable[[Tensor, Tensor], Tensor], words: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> None:
     """Told face by face and vertex by vertex in float64, weights and units held constant, with finite differences of that."""
-    mesh = _sphere(3)
+    mesh = sphere(3)
     draws = torch.Generator().manual_seed(0)
     vertices = (mesh.vertices + 0.03 * torch.randn(mesh.vertices.shape, generator=draws, dtype=torch.float64)).requires_grad_()
     at = vertices.detach().clone()
@@ -182,34 +137,3 @@ def test_losses_and_their_gradients_are_those_of_the_definition(
         step = 1e-5
         moved = (words(at + step * way, mesh.faces, at) - words(at - step * way, mesh.faces, at)) / (2 * step)
         assert float((slope * way).sum()) == pytest.approx(float(moved), rel=1e-5, abs=1e-8)
-
-
-def test_gradients_of_normals_match_finite_differences() -> None:
-    mesh = _sphere(3)
-    for normals in (face_normals, vertex_normals):
-        vertices = mesh.vertices.clone().requires_grad_()
-        assert torch.autograd.gradcheck(lambda v, of=normals: of(v, mesh.faces), (vertices,))
-
-
-def test_a_placed_mesh_stands_on_the_ground_at_the_asked_size() -> None:
-    draws = torch.Generator().manual_seed(4)
-    vertices = torch.randn(50, 3, generator=draws) * torch.tensor([0.3, 0.5, 0.2]) + torch.tensor([0.1, -0.7, 0.4])
-    uvs = torch.rand(7, 2, generator=draws)
-    faces, face_uvs = torch.randint(0, 50, (9, 3), generator=draws), torch.randint(0, 7, (9, 3), generator=draws)
-    mesh = Mesh(vertices, faces, uvs, face_uvs)
-    placed, scale, offset = stand_on_ground(mesh, 1.7)
-    low, high = placed.vertices.amin(dim=0), placed.vertices.amax(dim=0)
-    assert float(low[1]) == 0
-    assert float((high - low).max()) == pytest.approx(1.7, rel=1e-6)
-    assert torch.allclose((low + high)[[0, 2]], torch.zeros(2), atol=1e-6)
-    assert torch.allclose(vertices * scale + offset, placed.vertices, atol=1e-6)
-    assert placed.uvs is uvs
-    assert placed.face_uvs is face_uvs
-    assert placed.faces is faces
-
-
-def test_a_mesh_without_extent_cannot_be_placed() -> None:
-    with pytest.raises(RunFailed, match="longest side is 0"):
-        stand_on_ground(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])), 1.0)
-    with pytest.raises(RunFailed, match="longest side is 0"):
-        stand_on_ground(Mesh(torch.ones(0, 3), torch.zeros(0, 3, dtype=torch.int64)), 1.0)

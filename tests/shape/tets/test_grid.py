@@ -182,7 +182,7 @@ def test_carried_values_are_those_of_the_tets_linear_functions(lattice: Lattice)
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda: Lattice(torch.zeros(3), 1.0, (4, 0, 4)), r"Lattice.counts: \[4, 0, 4\]"),
         (lambda: Lattice(torch.zeros(3), 0.0, (4, 4, 4)), r"Lattice.cell: 0.0"),
@@ -194,8 +194,8 @@ def test_carried_values_are_those_of_the_tets_linear_functions(lattice: Lattice)
         (lambda: Lattice(torch.zeros(3), 1.0, (2, 2, 2)).carry(torch.zeros(3)), r"values: shape \[3\], expected \[35, ...\]"),
     ],
 )
-def test_bad_input_is_named(make: Callable[[], object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_bad_input_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()
 
 

@@ -1,0 +1,14 @@
+"""What tests of the shape share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dreamfusion_mesh.records import TetGrid
+from dreamfusion_mesh.shape.tets.grid import tet_grid
+
+
+@pytest.fixture(scope="session")
+def grid() -> TetGrid:
+    return tet_grid(-torch.ones(3), torch.ones(3), 40)

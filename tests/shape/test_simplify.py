@@ -1,0 +1,78 @@
+"""Decimation keeps the shape and leaves a sound solid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from rough_shapes import surface_of, table_sdf, torus_sdf, two_balls_sdf, volume
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from dreamfusion_mesh.config import MeshSettings
+from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.soundness import soundness
+from dreamfusion_mesh.geometry.topology import weld
+from dreamfusion_mesh.records import Mesh, TetGrid
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
+
+_ROUGH = MeshSettings(smooth=0)
+
+
+def _samples(mesh: Mesh, count: int) -> Tensor:
+    """Points spread evenly over the surface."""
+    draws = torch.Generator().manual_seed(0)
+    a, b, c = mesh.vertices[mesh.faces].unbind(1)
+    face = torch.multinomial(torch.linalg.cross(b - a, c - a).norm(dim=1), count, replacement=True, generator=draws)
+    u, v = torch.rand(2, count, 1, generator=draws)
+    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
+    return a[face] + u * (b - a)[face] + v * (c - a)[face]
+
+
+def _farthest(points: Tensor, mesh: Mesh) -> float:
+    """Largest distance from `points` to `mesh`, never an underestimate: to 400,000 points on it."""
+    return float(KDTree(_samples(mesh, 400_000).numpy()).query(points.numpy())[0].max())
+
+
+@pytest.mark.parametrize(("shape", "shells"), [(torus_sdf, 1), (two_balls_sdf, 2), (table_sdf, 1)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_decimated_noisy_shapes_are_sound_at_every_budget(grid: TetGrid, shape: Callable[[Tensor], Tensor], shells: int, seed: int) -> None:
+    mesh = tidy(surface_of(grid, shape, noise=0.012, seed=seed), _ROUGH)
+    for budget in (5000, 400):
+        reduced = decimate(mesh, budget)
+        found = soundness(weld(reduced))
+        assert found.sound, str(found)
+        assert found.shells == shells
+        assert 0.7 * budget <= len(reduced.faces) <= budget
+        assert volume(reduced) == pytest.approx(volume(mesh), rel={5000: 0.01, 400: 0.12}[budget])
+
+
+@pytest.mark.parametrize("shape", [torus_sdf, table_sdf])
+def test_decimation_stays_within_half_a_percent_of_the_diagonal(grid: TetGrid, shape: Callable[[Tensor], Tensor]) -> None:
+    mesh = tidy(surface_of(grid, shape), MeshSettings())
+    reduced = decimate(mesh, 10_000)
+    diagonal = float((mesh.vertices.amax(dim=0) - mesh.vertices.amin(dim=0)).norm())
+    assert _farthest(_samples(mesh, 5000), reduced) < 0.005 * diagonal
+    assert _farthest(_samples(reduced, 5000), mesh) < 0.005 * diagonal
+
+
+def test_a_mesh_within_its_budget_is_left_alone(grid: TetGrid) -> None:
+    mesh = decimate(tidy(surface_of(grid, torus_sdf), MeshSettings()), 2000)
+    again = decimate(mesh, 2000)
+    assert torch.equal(again.vertices, mesh.vertices)
+    assert torch.equal(again.faces, mesh.faces)
+
+
+def test_an_impossible_budget_is_refused_with_numbers(grid: TetGrid) -> None:
+    mesh = tidy(surface_of(grid, torus_sdf), MeshSettings())
+    with pytest.raises(RunFailed, match=f"{len(mesh.faces)} triangles to at most 3"):
+        decimate(mesh, 3)
+
+
+def test_the_same_surface_gives_the_same_bits(grid: TetGrid) -> None:
+    raw = surface_of(grid, torus_sdf, noise=0.012)
+    first, second = (decimate(tidy(raw, MeshSettings()), 3000) for _ in range(2))
+    assert torch.equal(first.vertices, second.vertices)
+    assert torch.equal(first.faces, second.faces)
