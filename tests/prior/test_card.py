@@ -63,7 +63,7 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
     assert [licence["licence"] for licence in read_licences(tmp_path, [])] == [["apache-2.0"]]
 
 
-def test_what_was_not_measured_is_not_said(tmp_path):
+def test_the_card_leaves_out_what_was_not_measured(tmp_path):
     export(Prior(RECIPES["tiny"].size), tmp_path)
     card = write_card(tmp_path, tmp_path, {}, "")
     assert "Not measured." in card

@@ -25,7 +25,7 @@ from tools.prior.optimiser import Optimiser
 
 N = TypeVar("N", bound=nn.Module)
 
-_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 30.0, 20, 200
+_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _PRINT_STEPS = 120.0, 30.0, 20, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ def train(run: Run[N], pictures: Pictures, minutes: float, least: int = 1) -> No
         run.advance(pictures, ids)
         now = time.monotonic()
         run.log(now - started, len(pictures))
-        if run.step % _SAY_STEPS == 0:
+        if run.step % _PRINT_STEPS == 0:
             print("  ".join(f"{name} {value:.6g}" for name, value in run.rows[-1].items()), flush=True)
         if now - looked > _LOOK_SECONDS:
             looked, known = now, len(pictures)
