@@ -13,6 +13,8 @@ import pytest
 
 import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait asleep
 
+import torch  # isort: skip
+
 _HOME = Path(__file__).parent / "gltf"
 
 
@@ -31,3 +33,11 @@ def khronos() -> Callable[[Path], dict[str, Any]]:
         return json.loads(done.stdout)
 
     return report
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each device that the package runs on; a card that is there and fails is a failure, only "no card" skips."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
