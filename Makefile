@@ -1,10 +1,10 @@
-# make demo: a first asset.  make test: everything that must hold.  Both go through make install.
+# make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  All go through make install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= a red mushroom with white parts
 
-.PHONY: install demo test bench clean
+.PHONY: install demo test test-all bench clean
 
 install: $(VENV)/.installed
 
@@ -25,7 +25,10 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/gltf/package.json
 test: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SELECTED)
+
+test-all: SELECTED := -m ""
+test-all: test
 
 bench: install
 	$(BIN)/python -m tools.bench

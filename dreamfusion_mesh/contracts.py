@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from dreamfusion_mesh.records import Fragments
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.records import Fragments, Views
+from dreamfusion_mesh.records.diffusion import Answers, Schedule
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
+
+    precisions       of clip, attributes and images
+    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
+    first_of_equals  of faces at equal depth the first wins, always
+    gradient_spread  how far the gradients of two runs over the same input may lie apart, in float32 and as a share of the largest;
+                     0: they have the same bits
+    """
+
+    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    edge: float = 0.0
+    first_of_equals: bool = True
+    gradient_spread: float = 0.0
 
 
 class Rasterizer(Protocol):
     """The contract of every back end. Clip space: x right, y up, -w <= z <= w, w the depth along the view; row 0 on top; no culling.
 
     faces [F, 3] int64 are one mesh seen in all views, [B, F, 3] a mesh for each view; rows of three equal vertices draw nothing, so that
-    meshes of different lengths can be padded. What a back end cannot give of the contract is said in `limits`.
+    meshes of different lengths can be padded. What a back end cannot give of the contract is stated in `limits`.
+    The same input gives the same fragments and images, bit for bit. Gradients repeat bit for bit on the CPU; on CUDA, where backward adds
+    atomically in no fixed order, to `limits.gradient_spread` (1e-5) of the largest.
     All raise ValueError naming the argument where shapes, dtypes or devices do not fit, a face is out of range or a position not finite.
 
     licence         of the part that draws
@@ -25,7 +49,7 @@ class Rasterizer(Protocol):
     licence: str
     terms: str | None
     commercial_use: bool
-    limits: Any
+    limits: Limits
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
         """What the pixels' centres see of clip [B, V, 4] and `faces` at (H, W), 1 or more each; bary and depth carry gradients to `clip`.
@@ -41,6 +65,57 @@ class Rasterizer(Protocol):
 
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """`image` [B, H, W, C] with smooth silhouettes; gradients in the image and, through where the silhouettes lie, in `clip`."""
+        ...
+
+
+class ScoreModel(Protocol):
+    """A diffusion model bound to one prompt and its settings: what a score distillation loss evaluates.
+
+    schedule   noise by time, on the model's device
+    together   images in a row that it sees together, and that therefore share their time
+    warnings   lines for the user, such as words of the prompt that the model does not know
+    """
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def together(self) -> int: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, H, W, 3] in [0, 1] to latents [B, ...], differentiable."""
+        ...
+
+    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """The model's raw predictions, each shaped like `noisy` [B, ...], at times t [B] int64 as seen from `views`.
+
+        Answers.others are given where the settings ask for Perp-Neg; a model that needs no guidance gives the text's prediction alone.
+        """
+        ...
+
+
+class GuidanceModel(Protocol):
+    """A loaded diffusion model: weights alone, shared by any number of prompts and of settings.
+
+    model            `guidance.model` as it was loaded
+    half_precision   `guidance.half_precision` as it was loaded
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def half_precision(self) -> bool: ...
+
+    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> ScoreModel:
+        """The model bound to `prompt` and `settings`. Raises BadInput where the settings name another model or precision."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """The model's name, the licence of each component (see guidance/weights/licences.py), SHA-256 of each weight file."""
         ...
 
 

@@ -82,7 +82,7 @@ def _optional_rasterizers() -> list[Finding]:
     ):
         causes = missing(device)
         found = f"{kind.licence}; " + (kind.terms or "commercial use allowed")
-        findings.append(Finding("rasterizer", kind.name, not causes, False, "; ".join(causes) or found))
+        findings.append(Finding("rasterizer", kind.name, not causes, False, "; ".join(map(str, causes)) or found))
     return findings
 
 
@@ -96,7 +96,7 @@ def _models() -> list[Finding]:
 
 
 def _validators() -> list[Finding]:
-    from dreamfusion_mesh.audit.validity import find_validator
+    from dreamfusion_mesh.audit.khronos import find_validator
 
     found = find_validator()
     missing = "node or the npm package gltf-validator not found; row 1 of the audit uses its own checks"

@@ -8,7 +8,7 @@ but by walking every silhouette edge over the pairs that it crosses, so faces sm
     choice       the edge must lie before what the uncovered pixel sees; among several the one that covers most
     direction    an edge nearer to vertical blends horizontal pairs, the others vertical ones: each piece of the outline counts once
     share        the pixel whose half of the segment the other's value reaches into takes that part over; a pixel's shares sum to at most 1
-Arguments are taken as checked: see render/raster.py.
+Arguments are taken as checked: see render/raster/backend.py.
 """
 
 import math
@@ -19,9 +19,10 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from dreamfusion_mesh.kernels.antialias_warp import cross, kernels
+from dreamfusion_mesh.kernels.antialias_blend_warp import EVERY_TURN, TURNS, kernels
+from dreamfusion_mesh.kernels.antialias_warp import cross
 from dreamfusion_mesh.kernels.launch import as_warp, launch
-from dreamfusion_mesh.kernels.raster import place, real_of, units
+from dreamfusion_mesh.kernels.raster import real_of, to_pixel_space, units
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +58,13 @@ def antialias(image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: E
     return result
 
 
-def _find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+def find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
     """Pairs that a silhouette edge crosses, and their keys: [N] int64 each, in the pixels' order."""
     views, height, width = face.shape
     keys = torch.full((face.numel() * 2,), -1, dtype=torch.int64, device=face.device)
     bands, chunk = units(len(edges.ends), views, face.device)
     arguments = [
-        as_warp(place(clip, height, width), wp.vec4d),
+        as_warp(to_pixel_space(clip, height, width), wp.vec4d),
         as_warp(faces.contiguous(), wp.vec3l),
         as_warp(edges.ends, wp.vec2l),
         as_warp(edges.starts, wp.int64),
@@ -85,28 +86,48 @@ def _in_order(kernel: Any, count: int, arguments: list[Any], device: torch.devic
     launch(kernel, count, arguments, device, smallest_slice=max(1, count))
 
 
+def _in_turns(kernel: Any, count: int, arguments: list[Any], device: torch.device) -> None:
+    """One launch for each neighbour that a pixel takes from: no two indices of a launch add to one pixel, so that their order is free."""
+    for turn in range(TURNS):
+        _in_order(kernel, count, [*arguments, turn], device)
+
+
+def blend_pairs(
+    image: Tensor, clip: Tensor, edges: Edges, pairs: Tensor, keys: Tensor, side_by_side: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The blended image, each pair's shift [N] float64 of the boundary off the middle, and each pixel's sum of shares [B * H * W].
+
+    side_by_side  CUDA's algorithm: the same bits, whatever the order in which pairs are worked on; else the CPU's, in the pairs' order
+    """
+    _, height, width, _ = image.shape
+    real, device, pixels = real_of(image), image.device, image[..., 0].numel()
+    made = image.clone(memory_format=torch.contiguous_format)
+    shifts, totals = torch.empty(len(pairs), dtype=torch.float64, device=device), image.new_zeros(pixels)
+    if len(pairs) == 0:
+        return made, shifts, totals
+    projected, ends = as_warp(to_pixel_space(clip, height, width), wp.vec4d), as_warp(edges.ends, wp.vec2l)
+    listed, measured, sums = as_warp(pairs, wp.int64), as_warp(shifts, wp.float64), as_warp(totals, real)
+    launch(kernels(real)["measure"], len(pairs), [projected, ends, listed, as_warp(keys, wp.int64), height, width, measured], device)
+    flat = [as_warp(part.view(pixels, -1), real) for part in (image.contiguous(), made)]
+    for kernel, arguments in (("add_shares", [listed, measured, sums, width]), ("mix", [listed, measured, sums, width, *flat])):
+        if side_by_side:
+            _in_turns(kernels(real)[kernel], len(pairs), arguments, device)
+        else:
+            _in_order(kernels(real)[kernel], len(pairs), [*arguments, EVERY_TURN], device)
+    return made, shifts, totals
+
+
 class _Antialias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> Tensor:
-        made = image.clone(memory_format=torch.contiguous_format)
         ctx.empty = image.numel() == 0 or faces.numel() == 0
         if ctx.empty:
             ctx.save_for_backward(image, clip)
-            return made
-        _, height, width = face.shape
-        real, device = real_of(image), image.device
-        pairs, keys = _find_pairs(face, clip, faces, edges)
-        shifts = torch.empty(len(pairs), dtype=torch.float64, device=device)
-        totals = image.new_zeros(face.numel())
+            return image.clone(memory_format=torch.contiguous_format)
+        pairs, keys = find_pairs(face, clip, faces, edges)
+        made, shifts, totals = blend_pairs(image, clip, edges, pairs, keys, side_by_side=image.is_cuda)
         ctx.edges = edges
         ctx.save_for_backward(image, clip, pairs, keys, shifts, totals)
-        if len(pairs) == 0:
-            return made
-        places, ends = as_warp(place(clip, height, width), wp.vec4d), as_warp(edges.ends, wp.vec2l)
-        found, shares = as_warp(pairs, wp.int64), [as_warp(shifts, wp.float64), as_warp(totals, real)]
-        _in_order(kernels(real)["measure"], len(pairs), [places, ends, found, as_warp(keys, wp.int64), height, width, *shares], device)
-        flat = [as_warp(part.view(face.numel(), -1), real) for part in (image.contiguous(), made)]
-        _in_order(kernels(real)["mix"], len(pairs), [found, *shares, width, *flat], device)
         return made
 
     @staticmethod
@@ -125,8 +146,8 @@ class _Antialias(torch.autograd.Function):
         flat = [as_warp(part.view(len(totals), -1), real) for part in (image.contiguous(), upstream.contiguous(), in_image)]
         parts = [as_warp(in_weights, real), as_warp(spent, real)]
         _in_order(kernels(real)["mix_adjoint"], len(pairs), [listed, *shares, width, *flat, *parts], device)
-        places, ends = as_warp(place(clip, height, width), wp.vec4d), as_warp(ctx.edges.ends, wp.vec2l)
+        projected, ends = as_warp(to_pixel_space(clip, height, width), wp.vec4d), as_warp(ctx.edges.ends, wp.vec2l)
         made = as_warp(in_clip, wp.types.vector(length=4, dtype=real))
-        arguments = [places, ends, listed, as_warp(keys, wp.int64), *shares, *parts, height, width, made]
+        arguments = [projected, ends, listed, as_warp(keys, wp.int64), *shares, *parts, height, width, made]
         _in_order(kernels(real)["measure_adjoint"], len(pairs), arguments, device)
         return in_image, None, in_clip, None, None

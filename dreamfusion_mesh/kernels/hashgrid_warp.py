@@ -1,4 +1,4 @@
-"""The hash grid's kernels; what each computes is said in hashgrid.py."""
+"""The hash grid's kernels; hashgrid.py documents what each computes."""
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors
@@ -20,7 +20,7 @@ def vector(features: int) -> Any:
 
 @wp.func
 def _row(cell: wp.vec3i, corner: int, level: wp.vec4i) -> int:
-    """Row of a cell's corner: its place in the dense grid, or the hash of arXiv:2201.05989, eq. 4."""
+    """Row of a cell's corner: its index in the dense grid, or the hash of arXiv:2201.05989, eq. 4."""
     x = cell[0] + (corner & 1)
     y = cell[1] + ((corner >> 1) & 1)
     z = cell[2] + (corner >> 2)
@@ -170,8 +170,8 @@ def kernels(features: int) -> dict[str, Any]:
         i = t % count
         level = layout[k]
         cell, f = _locate(points[i], level)
-        place = i * layout.shape[0] + k
-        u = upstream[place]
+        column = i * layout.shape[0] + k
+        u = upstream[column]
         v = wp.cw_mul(direction[i], _inside(points[i])) * float(level[0])
         total = row()
         for corner in range(8):
@@ -179,7 +179,7 @@ def kernels(features: int) -> dict[str, Any]:
             at = _row(cell, corner, level)
             total += table[at] * slope
             wp.atomic_add(in_table, at, u * slope)
-        in_upstream[place] = total
+        in_upstream[column] = total
 
     @wp.kernel(module=module)
     def curvature(

@@ -1,4 +1,4 @@
-"""The kernels of the ray march and of compositing; what each computes is said in march.py. One index a ray throughout."""
+"""The kernels of the ray march and of compositing; march.py documents what each computes. One index a ray throughout."""
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors

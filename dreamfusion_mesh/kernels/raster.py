@@ -6,7 +6,7 @@ evaluation can change: on the CPU a thread owns bands of rows; on CUDA faces run
 and the minimum is atomic.
 Scatters are deterministic on the CPU (a slot of pixels adds in order into a buffer of its own, buffers are summed in order); CUDA adds
 atomically. Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r + 0.5) / H * 2 of x / w and y / w.
-Arguments are taken as checked: see render/raster.py.
+Arguments are taken as checked: see render/raster/backend.py.
 """
 
 import math
@@ -17,7 +17,8 @@ import warp as wp
 from torch import Tensor
 
 from dreamfusion_mesh.kernels.launch import as_warp, launch, threads
-from dreamfusion_mesh.kernels.raster_warp import EMPTY, cover, cover_queued, cover_small, kernels
+from dreamfusion_mesh.kernels.raster_resolve_warp import kernels
+from dreamfusion_mesh.kernels.raster_warp import EMPTY, cover, cover_queued, cover_small
 
 _SLOTS = 8  # buffers that a scatter adds into on the CPU; fixed, so that sums do not depend on the number of cores
 _LARGEST, _LANES, _TEAMS = 64, 128, 1024  # on CUDA: pixels that one thread draws of a face; threads that share a larger one; such groups
@@ -38,7 +39,7 @@ def interpolate(attributes: Tensor, bary: Tensor, face: Tensor, faces: Tensor) -
     return result
 
 
-def place(clip: Tensor, height: int, width: int) -> Tensor:
+def to_pixel_space(clip: Tensor, height: int, width: int) -> Tensor:
     """[B, V, 4] float64 without gradients: x and y in pixels times w, y downwards; z and w as they are."""
     x, y, z, w = clip.detach().double().unbind(dim=-1)
     return torch.stack(((x + w) * (width / 2), (w - y) * (height / 2), z, w), dim=-1)
@@ -51,11 +52,15 @@ def units(count: int, views: int, device: torch.device) -> tuple[int, int]:
     return threads() // math.gcd(threads(), views), count
 
 
-def find_nearest(places: Tensor, faces: Tensor, height: int, width: int, side_by_side: bool) -> Tensor:
-    """[B * H * W] int64: each pixel's least key, of `places` [B, V, 4] and faces [F, 3]; `side_by_side` is CUDA's way, else the CPU's."""
-    views, count, device = len(places), len(faces), places.device
+def find_nearest(projected: Tensor, faces: Tensor, height: int, width: int, side_by_side: bool) -> Tensor:
+    """[B * H * W] int64: each pixel's least key.
+
+    projected     [B, V, 4] float64, of `to_pixel_space`; faces [F, 3]
+    side_by_side  CUDA's algorithm, else the CPU's
+    """
+    views, count, device = len(projected), len(faces), projected.device
     keys = torch.full((views * height * width,), EMPTY, dtype=torch.int64, device=device)
-    given = [as_warp(places, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l), height, width]
+    given = [as_warp(projected, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l), height, width]
     if side_by_side:
         queue = torch.empty(views * count, dtype=torch.int32, device=device)
         queued = torch.zeros(1, dtype=torch.int32, device=device)
@@ -100,11 +105,11 @@ class _Rasterize(torch.autograd.Function):
         ctx.save_for_backward(clip, faces, face)
         if face.numel() == 0 or faces.numel() == 0:
             return face.fill_(-1), bary.zero_(), depth.fill_(1)
-        spots = place(clip, height, width)
-        keys = as_warp(find_nearest(spots, faces, height, width, clip.is_cuda), wp.int64)
-        places, triangles = as_warp(spots, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l)
+        projected = to_pixel_space(clip, height, width)
+        keys = as_warp(find_nearest(projected, faces, height, width, clip.is_cuda), wp.int64)
+        vertices, triangles = as_warp(projected, wp.vec4d), as_warp(faces.contiguous(), wp.vec3l)
         made = [as_warp(face.view(-1), wp.int64), as_warp(bary.view(-1, 3), _row(real, 3)), as_warp(depth.view(-1), real)]
-        launch(kernels(real)["resolve"], face.numel(), [places, triangles, keys, height, width, *made], clip.device)
+        launch(kernels(real)["resolve"], face.numel(), [vertices, triangles, keys, height, width, *made], clip.device)
         return face, bary, depth
 
     @staticmethod
@@ -117,7 +122,7 @@ class _Rasterize(torch.autograd.Function):
         real, slot = real_of(clip), _slot(len(clip), height, width, clip.device)
         made = clip.new_zeros(face.numel() // slot, clip.shape[1], 4)
         arguments = [
-            as_warp(place(clip, height, width), wp.vec4d),
+            as_warp(to_pixel_space(clip, height, width), wp.vec4d),
             as_warp(faces.contiguous(), wp.vec3l),
             as_warp(face.view(-1), wp.int64),
             height,

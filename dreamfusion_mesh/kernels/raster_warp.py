@@ -1,16 +1,14 @@
-"""The rasterizer's kernels; what each computes is said in raster.py.
+"""The rasterizer's coverage kernels: which face is nearest at each pixel's centre; raster.py launches them.
 
-Vertices come as `places` [B, V] of (X, Y, z, w) in float64: clip positions with x and y in pixels times w, Y downwards. Seen from a pixel's
-centre (px, py) a vertex is (X - px w, Y - py w); the edge function of corner i is e_i = det of the other two seen so, a determinant that
-needs no division, so it holds for w <= 0 too (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates").
+Vertices come as `projected` [B, V] of (X, Y, z, w) in float64: clip positions with x and y in pixels times w, Y downwards (raster.py's
+`to_pixel_space`). Seen from a pixel's centre (px, py) a vertex is (X - px w, Y - py w); the edge function of corner i is e_i = det of the
+other two seen so, a determinant that needs no division, so it holds for w <= 0 too (Olano and Greer 1997, "Triangle scan conversion using
+2D homogeneous coordinates").
 Exchanging an edge's ends flips the sign of e exactly (no fused multiply-add), so neighbours never both take or both leave a centre.
 """
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors
-
-from functools import lru_cache
-from typing import Any
 
 import warp as wp
 
@@ -24,7 +22,6 @@ _CLIPPED = wp.constant(wp.float64(1.0 + 1e-12))
 _DEEP = wp.constant(wp.float64(2147483648.0))
 _DEEPEST = wp.constant(wp.int64(2**32 - 1))
 _FACE_BITS = wp.constant(wp.int64(31))
-_FACE_MASK = wp.constant(wp.int64(2**31 - 1))
 
 wp.get_module(__name__).options.update({"enable_backward": False, "fuse_fp": False})
 
@@ -38,9 +35,9 @@ def span_of(low: wp.float64, high: wp.float64, count: int) -> wp.vec2i:
 
 
 @wp.func
-def seen_from(place: wp.vec4d, px: wp.float64, py: wp.float64) -> wp.vec3d:
+def seen_from(vertex: wp.vec4d, px: wp.float64, py: wp.float64) -> wp.vec3d:
     """(X, Y, w) with the pixel's centre as origin."""
-    return wp.vec3d(place[0] - px * place[3], place[1] - py * place[3], place[3])
+    return wp.vec3d(vertex[0] - px * vertex[3], vertex[1] - py * vertex[3], vertex[3])
 
 
 @wp.func
@@ -91,7 +88,7 @@ def _key(depth: wp.float64, face: int) -> wp.int64:
 
 
 @wp.func
-def _offer(
+def _offer_face(
     keys: wp.array(dtype=wp.int64),
     face: int,
     pa: wp.vec4d,
@@ -125,7 +122,7 @@ def _offer(
 
 @wp.kernel
 def cover(
-    places: wp.array2d(dtype=wp.vec4d),
+    projected: wp.array2d(dtype=wp.vec4d),
     faces: wp.array(dtype=wp.vec3l),
     height: int,
     width: int,
@@ -145,18 +142,18 @@ def cover(
     bottom = height * (band + 1) // bands
     for f in range(first, wp.min(first + chunk, count)):
         corners = faces[f]
-        pa = places[view, int(corners[0])]
-        pb = places[view, int(corners[1])]
-        pc = places[view, int(corners[2])]
+        pa = projected[view, int(corners[0])]
+        pb = projected[view, int(corners[1])]
+        pc = projected[view, int(corners[2])]
         box = _box(pa, pb, pc, height, width)
         for row in range(wp.max(box[2], top), wp.min(box[3], bottom)):
             for column in range(box[0], box[1]):
-                _offer(keys, f, pa, pb, pc, view, row, column, height, width)
+                _offer_face(keys, f, pa, pb, pc, view, row, column, height, width)
 
 
 @wp.kernel
 def cover_small(
-    places: wp.array2d(dtype=wp.vec4d),
+    projected: wp.array2d(dtype=wp.vec4d),
     faces: wp.array(dtype=wp.vec3l),
     height: int,
     width: int,
@@ -171,21 +168,21 @@ def cover_small(
     f = index % faces.shape[0]
     view = index // faces.shape[0]
     corners = faces[f]
-    pa = places[view, int(corners[0])]
-    pb = places[view, int(corners[1])]
-    pc = places[view, int(corners[2])]
+    pa = projected[view, int(corners[0])]
+    pb = projected[view, int(corners[1])]
+    pc = projected[view, int(corners[2])]
     box = _box(pa, pb, pc, height, width)
     if (box[1] - box[0]) * (box[3] - box[2]) > largest:
         queue[wp.atomic_add(queued, 0, 1)] = index
         return
     for row in range(box[2], box[3]):
         for column in range(box[0], box[1]):
-            _offer(keys, f, pa, pb, pc, view, row, column, height, width)
+            _offer_face(keys, f, pa, pb, pc, view, row, column, height, width)
 
 
 @wp.kernel
 def cover_queued(
-    places: wp.array2d(dtype=wp.vec4d),
+    projected: wp.array2d(dtype=wp.vec4d),
     faces: wp.array(dtype=wp.vec3l),
     height: int,
     width: int,
@@ -203,171 +200,10 @@ def cover_queued(
         f = queue[q] % faces.shape[0]
         view = queue[q] // faces.shape[0]
         corners = faces[f]
-        pa = places[view, int(corners[0])]
-        pb = places[view, int(corners[1])]
-        pc = places[view, int(corners[2])]
+        pa = projected[view, int(corners[0])]
+        pb = projected[view, int(corners[1])]
+        pc = projected[view, int(corners[2])]
         box = _box(pa, pb, pc, height, width)
         wide = box[1] - box[0]
         for p in range(lane, wide * (box[3] - box[2]), lanes):
-            _offer(keys, f, pa, pb, pc, view, box[2] + p // wide, box[0] + p % wide, height, width)
-
-
-@lru_cache(maxsize=2)
-def kernels(real: Any) -> dict[str, Any]:
-    """The kernels that read or write the caller's precision (wp.float32 or wp.float64), in a module of their own."""
-    module = wp.get_module(f"{__name__}_{real.__name__}")
-    module.options.update({"enable_backward": False, "fuse_fp": False})
-    row3: Any = wp.types.vector(length=3, dtype=real)
-    row4: Any = wp.types.vector(length=4, dtype=real)
-
-    @wp.kernel(module=module)
-    def resolve(
-        places: wp.array2d(dtype=wp.vec4d),
-        faces: wp.array(dtype=wp.vec3l),
-        keys: wp.array(dtype=wp.int64),
-        height: int,
-        width: int,
-        face: wp.array(dtype=wp.int64),
-        bary: wp.array(dtype=row3),
-        depth: wp.array(dtype=real),
-        start: int,
-    ):
-        i = start + wp.tid()
-        key = keys[i]
-        if key == wp.int64(EMPTY):
-            face[i] = wp.int64(-1)
-            bary[i] = row3()
-            depth[i] = real(1.0)
-            return
-        f = key & _FACE_MASK
-        face[i] = f
-        corners = faces[int(f)]
-        view = i // (height * width)
-        pa = places[view, int(corners[0])]
-        pb = places[view, int(corners[1])]
-        pc = places[view, int(corners[2])]
-        px = wp.float64(i % width) + _HALF
-        py = wp.float64((i // width) % height) + _HALF
-        a = seen_from(pa, px, py)
-        b = seen_from(pb, px, py)
-        c = seen_from(pc, px, py)
-        e = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
-        weights = e / (e[0] + e[1] + e[2])
-        bary[i] = row3(real(weights[0]), real(weights[1]), real(weights[2]))
-        depth[i] = real(wp.dot(e, wp.vec3d(pa[2], pb[2], pc[2])) / wp.dot(e, wp.vec3d(pa[3], pb[3], pc[3])))
-
-    @wp.kernel(module=module)
-    def resolve_adjoint(
-        places: wp.array2d(dtype=wp.vec4d),
-        faces: wp.array(dtype=wp.vec3l),
-        face: wp.array(dtype=wp.int64),
-        height: int,
-        width: int,
-        in_bary: wp.array(dtype=row3),
-        in_depth: wp.array(dtype=real),
-        slot: int,
-        made: wp.array2d(dtype=row4),
-        start: int,
-    ):
-        i = start + wp.tid()
-        if face[i] < wp.int64(0):
-            return
-        corners = faces[int(face[i])]
-        view = i // (height * width)
-        pa = places[view, int(corners[0])]
-        pb = places[view, int(corners[1])]
-        pc = places[view, int(corners[2])]
-        px = wp.float64(i % width) + _HALF
-        py = wp.float64((i // width) % height) + _HALF
-        a = seen_from(pa, px, py)
-        b = seen_from(pb, px, py)
-        c = seen_from(pc, px, py)
-        e = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
-        total = e[0] + e[1] + e[2]
-        weights = e / total
-        z = wp.vec3d(pa[2], pb[2], pc[2])
-        w = wp.vec3d(pa[3], pb[3], pc[3])
-        far = _ONE / wp.dot(weights, w)
-        deep = wp.dot(weights, z) * far
-        g_deep = wp.float64(in_depth[i]) * far
-        g = wp.vec3d(wp.float64(in_bary[i][0]), wp.float64(in_bary[i][1]), wp.float64(in_bary[i][2])) + g_deep * (z - deep * w)
-        g_e = (g - wp.vec3d(_ONE, _ONE, _ONE) * wp.dot(g, weights)) / total
-        g_z = g_deep * weights
-        g_w = -deep * g_z
-        # e_a = b x c, e_b = c x a, e_c = a x b, and each corner stands in two of them
-        gx = wp.vec3d(
-            g_e[2] * b[1] - g_e[1] * c[1],
-            g_e[0] * c[1] - g_e[2] * a[1],
-            g_e[1] * a[1] - g_e[0] * b[1],
-        )
-        gy = wp.vec3d(
-            g_e[1] * c[0] - g_e[2] * b[0],
-            g_e[2] * a[0] - g_e[0] * c[0],
-            g_e[0] * b[0] - g_e[1] * a[0],
-        )
-        half_w = _HALF * wp.float64(width)
-        half_h = _HALF * wp.float64(height)
-        for k in range(3):
-            rest = g_w[k] + (half_w - px) * gx[k] + (half_h - py) * gy[k]
-            row = row4(real(half_w * gx[k]), real(-half_h * gy[k]), real(g_z[k]), real(rest))
-            wp.atomic_add(made, i // slot, int(corners[k]), row)
-
-    @wp.kernel(module=module)
-    def blend_corners(
-        attributes: wp.array3d(dtype=real),
-        faces: wp.array(dtype=wp.vec3l),
-        face: wp.array(dtype=wp.int64),
-        bary: wp.array(dtype=row3),
-        size: int,
-        made: wp.array2d(dtype=real),
-        start: int,
-    ):
-        i = start + wp.tid()
-        if face[i] < wp.int64(0):
-            for k in range(attributes.shape[2]):
-                made[i, k] = real(0.0)
-            return
-        corners = faces[int(face[i])]
-        a = int(corners[0])
-        b = int(corners[1])
-        c = int(corners[2])
-        weights = bary[i]
-        view = (i // size) % attributes.shape[0]
-        for k in range(attributes.shape[2]):
-            made[i, k] = weights[0] * attributes[view, a, k] + weights[1] * attributes[view, b, k] + weights[2] * attributes[view, c, k]
-
-    @wp.kernel(module=module)
-    def blend_corners_adjoint(
-        attributes: wp.array3d(dtype=real),
-        faces: wp.array(dtype=wp.vec3l),
-        face: wp.array(dtype=wp.int64),
-        bary: wp.array(dtype=row3),
-        size: int,
-        upstream: wp.array2d(dtype=real),
-        slot: int,
-        in_attributes: wp.array3d(dtype=real),
-        in_bary: wp.array(dtype=row3),
-        start: int,
-    ):
-        i = start + wp.tid()
-        if face[i] < wp.int64(0):
-            in_bary[i] = row3()
-            return
-        corners = faces[int(face[i])]
-        a = int(corners[0])
-        b = int(corners[1])
-        c = int(corners[2])
-        weights = bary[i]
-        view = (i // size) % attributes.shape[0]
-        place = i // slot
-        total = row3()
-        for k in range(attributes.shape[2]):
-            g = upstream[i, k]
-            total += row3(g * attributes[view, a, k], g * attributes[view, b, k], g * attributes[view, c, k])
-            wp.atomic_add(in_attributes, place, a, k, g * weights[0])
-            wp.atomic_add(in_attributes, place, b, k, g * weights[1])
-            wp.atomic_add(in_attributes, place, c, k, g * weights[2])
-        in_bary[i] = total
-
-    made = (resolve, resolve_adjoint, blend_corners, blend_corners_adjoint)
-    return {kernel.func.__name__: kernel for kernel in made}
+            _offer_face(keys, f, pa, pb, pc, view, box[2] + p // wide, box[0] + p % wide, height, width)

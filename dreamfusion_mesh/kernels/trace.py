@@ -11,7 +11,7 @@ from dreamfusion_mesh.kernels.trace_warp import closest
 
 
 class SurfaceTree:
-    """A surface that is asked often: vertices [V, 3] float32 and faces [F, 3] int64 on one device, taken as they are now.
+    """A surface for many nearest-point queries: vertices [V, 3] float32 and faces [F, 3] int64 on one device, taken as they are now.
 
     Raises ValueError where there is no face, or values are not finite. Faces without area are never found.
     """
@@ -38,14 +38,14 @@ class SurfaceTree:
         if points.dim() != 2 or points.shape[1] != 3 or points.device != self._vertices.device:
             raise ValueError(f"points: shape {list(points.shape)} on {points.device}, expected [N, 3] on {self._vertices.device}")
         asked = points.detach().float().contiguous()
-        places, faces = torch.empty_like(asked), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
-        arguments = [self._mesh.id, as_warp(asked, wp.vec3), as_warp(places, wp.vec3), as_warp(faces, wp.int32)]
+        nearest, faces = torch.empty_like(asked), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
+        arguments = [self._mesh.id, as_warp(asked, wp.vec3), as_warp(nearest, wp.vec3), as_warp(faces, wp.int32)]
         launch(closest, len(asked), arguments, asked.device)
         if bool((faces < 0).any()):
             raise ValueError(f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point: not finite, or no face has area")
-        return places, faces.long(), (asked - places).norm(dim=1)
+        return nearest, faces.long(), (asked - nearest).norm(dim=1)
 
 
 def closest_point(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest points [N, 3] on a surface to points [N, 3], their faces [N] int64 and distances [N]; to ask often, see `SurfaceTree`."""
+    """Nearest points [N, 3] on a surface to points [N, 3], their faces [N] int64 and distances [N]; `SurfaceTree` for many queries."""
     return SurfaceTree(vertices, faces).closest(points)

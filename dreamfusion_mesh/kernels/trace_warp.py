@@ -1,4 +1,4 @@
-"""The surface tree's kernels; what each computes is said in trace.py."""
+"""The surface tree's kernels; trace.py documents what each computes."""
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors
@@ -11,13 +11,13 @@ wp.get_module(__name__).options.update({"enable_backward": False})
 
 
 @wp.kernel
-def closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), places: wp.array(dtype=wp.vec3), faces: wp.array(dtype=int), start: int):
+def closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), nearest: wp.array(dtype=wp.vec3), faces: wp.array(dtype=int), start: int):
     """The nearest point and its face of each point; face -1 where there is none."""
     row = start + wp.tid()
     point = points[row]
     found = wp.mesh_query_point_no_sign(mesh, point, _FARTHEST)
     if found.result:
-        places[row] = wp.mesh_eval_position(mesh, found.face, found.u, found.v)
+        nearest[row] = wp.mesh_eval_position(mesh, found.face, found.u, found.v)
         faces[row] = found.face
     else:
         faces[row] = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records.checks import check_tensor
@@ -51,6 +52,11 @@ class Cameras:
         """[B, 3] in world space."""
         return self.to_world[:, :3, 3]
 
+    def to(self, device: torch.device | str) -> Cameras:
+        """The same cameras on `device`."""
+        to_world, fov_y = self.to_world.to(device), self.fov_y.to(device)
+        return Cameras(to_world, fov_y, self.azimuth.to(device), self.elevation.to(device), self.height, self.width)
+
 
 @dataclass(frozen=True, eq=False)
 class Lights:
@@ -70,6 +76,10 @@ class Lights:
         check_tensor("Lights.directions", self.directions, (count, 3))
         check_tensor("Lights.ambient", self.ambient, (count,))
         check_tensor("Lights.diffuse", self.diffuse, (count,))
+
+    def to(self, device: torch.device | str) -> Lights:
+        """The same lights on `device`."""
+        return Lights(self.directions.to(device), self.ambient.to(device), self.diffuse.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,10 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    def to(self, device: torch.device | str) -> Views:
+        """The same views on `device`."""
+        return Views(self.cameras.to(device), self.lights.to(device), self.shading.to(device), self.background.to(device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Where the object is seen from: orbits, random and fixed views, and the two ways a camera is used (rays, clip space).
+"""Where the object is seen from: orbits, and the two ways a camera is used (rays, clip space).
 
 Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r + 0.5) / H * 2: row 0 is on top.
 """
@@ -6,16 +6,12 @@ Pixel (row r, column c) has its centre at x = (c + 0.5) / W * 2 - 1, y = 1 - (r 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dreamfusion_mesh.config import Span, ViewSettings
-from dreamfusion_mesh.records import Cameras, Lights, Shading, Views
-
-_LIGHT_HEIGHT = 0.8  # of the unstrayed light, per unit of its horizontal distance; what the embedded model was trained under
+from dreamfusion_mesh.records import Cameras
 
 
 def orbit(
@@ -50,46 +46,11 @@ def orbit(
     return Cameras(to_world, fov_y, azimuth, elevation, height, width)
 
 
-def random_views(
-    count: int, settings: ViewSettings, height: int, width: int, draws: torch.Generator, step: int, device: torch.device | str
-) -> Views:
-    """`count` views of one optimisation step, drawn on the CPU from `draws` and moved to `device`; the same number of draws at any step.
-
-    Azimuths share one random offset and stand evenly around the object, so two views face each other. Source of the shares and of the
-    jitter's shape: DreamFusion (arXiv:2209.14988, section 3.2) as ranged by `settings`; before `settings.albedo_steps` all views are flat.
-    """
-    azimuth = math.pi * (2 * _uniform(1, draws) - 1) + torch.arange(count) * (2 * math.pi / count)
-    azimuth = torch.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
-    overhead = _uniform(count, draws) < settings.overhead
-    wide, high = (_within(span, _uniform(count, draws)) for span in (settings.elevation_degrees, settings.overhead_elevation_degrees))
-    cameras = orbit(
-        azimuth,
-        torch.deg2rad(torch.where(overhead, high, wide)),
-        _within(settings.distance, _uniform(count, draws)),
-        torch.deg2rad(_within(settings.fov_y_degrees, _uniform(count, draws))),
-        height,
-        width,
-        position_offset=settings.position_jitter * (2 * torch.rand(count, 3, generator=draws) - 1),
-        target=settings.target_jitter * torch.randn(count, 3, generator=draws),
-    )
-    stray = settings.light_spread * torch.randn(count, 3, generator=draws)
-    lights = _lights(cameras, settings.ambient, settings.diffuse, stray)
-    return _move(Views(cameras, lights, _draw_shading(count, settings, draws, step), _draw_background(count, settings, draws)), device)
-
-
 def turntable(count: int, elevation: float, distance: float, fov_y: float, height: int, width: int, device: torch.device | str) -> Cameras:
     """`count` cameras evenly around the object at one elevation, the first at azimuth 0. Radians and scene units."""
     azimuth = torch.arange(count, dtype=torch.float32) * (2 * math.pi / count)
     level, far, angle = (torch.full_like(azimuth, value) for value in (elevation, distance, fov_y))
-    return _move_cameras(orbit(azimuth, level, far, angle, height, width), device)
-
-
-def plain_views(cameras: Cameras, shading: Shading, background: Sequence[float], ambient: float, diffuse: float) -> Views:
-    """The same look for every camera, for previews and evaluation: light from above the camera, one plain `background` (3 values)."""
-    count, device = len(cameras), cameras.to_world.device
-    color = torch.tensor(list(background), dtype=cameras.to_world.dtype, device=device).expand(count, 3)
-    mode = torch.full((count,), int(shading), dtype=torch.int64, device=device)
-    return Views(cameras, _lights(cameras, ambient, diffuse), mode, color)
+    return orbit(azimuth, level, far, angle, height, width).to(device)
 
 
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -132,44 +93,3 @@ def _sphere_frame(azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor]:
     sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
     outward = torch.stack((cos_e * sin_a, sin_e, cos_e * cos_a), dim=1)
     return outward, torch.stack((-sin_e * sin_a, cos_e, -sin_e * cos_a), dim=1)
-
-
-def _lights(cameras: Cameras, ambient: float, diffuse: float, stray: Tensor | float = 0.0) -> Lights:
-    azimuth = cameras.azimuth
-    above = torch.stack((azimuth.sin(), torch.full_like(azimuth, _LIGHT_HEIGHT), azimuth.cos()), dim=1)
-    return Lights(normalize(above + stray, dim=1), torch.full_like(azimuth, ambient), torch.full_like(azimuth, diffuse))
-
-
-def _draw_shading(count: int, settings: ViewSettings, draws: torch.Generator, step: int) -> Tensor:
-    chance = _uniform(count, draws)
-    mode = torch.full((count,), int(Shading.ALBEDO))
-    if step >= settings.albedo_steps:
-        mode[chance < settings.lambertian + settings.textureless] = int(Shading.TEXTURELESS)
-        mode[chance < settings.lambertian] = int(Shading.LAMBERTIAN)
-    return mode
-
-
-def _draw_background(count: int, settings: ViewSettings, draws: torch.Generator) -> Tensor:
-    color = torch.rand(count, 3, generator=draws)
-    grey = _uniform(count, draws) < settings.grey_backgrounds
-    return torch.where(grey[:, None], color[:, :1], color)
-
-
-def _uniform(count: int, draws: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=draws)
-
-
-def _within(span: Span, share: Tensor) -> Tensor:
-    return span[0] + (span[1] - span[0]) * share
-
-
-def _move_cameras(cameras: Cameras, device: torch.device | str) -> Cameras:
-    to_world, fov_y, azimuth, elevation = (
-        part.to(device) for part in (cameras.to_world, cameras.fov_y, cameras.azimuth, cameras.elevation)
-    )
-    return Cameras(to_world, fov_y, azimuth, elevation, cameras.height, cameras.width)
-
-
-def _move(views: Views, device: torch.device | str) -> Views:
-    lights = Lights(*(part.to(device) for part in (views.lights.directions, views.lights.ambient, views.lights.diffuse)))
-    return Views(_move_cameras(views.cameras, device), lights, views.shading.to(device), views.background.to(device))

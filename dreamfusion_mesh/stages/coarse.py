@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from dreamfusion_mesh.config import RunConfig
-from dreamfusion_mesh.guidance.losses.sds import ScoreModel, distill
-from dreamfusion_mesh.render.cameras import random_views
+from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.fit import Fit, Hooks, State, StepLoss, Stopwatch, module_state
@@ -89,11 +90,9 @@ def _loss(
         lit = needs_normals(views)
         render = render_volume(coarse.field, coarse.occupancy, views, shader(views), settings.samples, draws, lit)
     with watch.lap("guidance_ms"):
-        distilled = distill(model, render.rgb, views, guidance.weighting, guidance.t_min, guidance.t_max, progress, draws)
-    # SDS is a sum over the values the model sees; as a mean it does not depend on their number, nor then do the weights below.
-    total = distilled.loss / (3 * model.size**2)
+        distilled = distill(model, render.rgb, views, guidance, guidance.t_min, guidance.t_max, progress, draws)
     opacity = (render.alpha.square() + _SMALLEST_OPACITY).sqrt().mean()
-    total = total + settings.opacity * opacity
+    total = distilled.loss + settings.opacity * opacity
     if lit:
         total = total + settings.orientation * render.orientation.mean()
     if settings.entropy > 0:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import FineSettings, RunConfig
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import Rasterizer, ScoreModel
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.guidance.losses.sds import ScoreModel, distill
+from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import plain_views, random_views, rays, turntable
+from dreamfusion_mesh.render.cameras import rays, turntable
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views, random_views
 from dreamfusion_mesh.render.volume import render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
@@ -165,11 +166,9 @@ def _loss(
         views = random_views(settings.views, config.views, settings.size, settings.size, draws, step, device)
         render = render_mesh(rasterizer, shown, vertex_normals(shown.vertices, shown.faces), field.albedo, views, shader(views))
     with watch.lap("guidance_ms"):
-        distilled = distill(model, render.rgb, views, config.guidance.weighting, settings.t_min, settings.t_max, progress, draws)
-    # A mean over the model's values, as in the coarse stage, so that the regularisers' weights do not depend on the image.
-    total = distilled.loss / (3 * model.size**2)
+        distilled = distill(model, render.rgb, views, config.guidance, settings.t_min, settings.t_max, progress, draws)
     start, end = settings.sdf_sign
-    total = total + (start + (end - start) * progress) * surface.sign_loss()
+    total = distilled.loss + (start + (end - start) * progress) * surface.sign_loss()
     total = total + settings.normal_consistency * normal_consistency_loss(mesh.vertices, mesh.faces)
     total = total + settings.laplacian * laplacian_loss(mesh.vertices, mesh.faces)
     figures = {"loss": float(total.detach()), "residual": distilled.residual, "faces": float(len(shown.faces))}

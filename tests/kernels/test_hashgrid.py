@@ -9,7 +9,6 @@ from torch import Tensor
 from dreamfusion_mesh.kernels import launch as launching
 from dreamfusion_mesh.kernels.hashgrid import HashGrid, encode, hash_grid, input_gradient
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
 MIXED = hash_grid(levels=5, features=2, table_size_log2=9, coarsest=3, finest=31)  # two dense levels, three hashed
 
 
@@ -33,11 +32,13 @@ def twin(points: Tensor, table: Tensor, grid: HashGrid) -> Tensor:
     return torch.cat(columns, dim=1)
 
 
-def problem(grid: HashGrid, count: int = 700) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def problem(grid: HashGrid, count: int = 700, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points, a table, what comes from above, and a direction; the same values on every device."""
     draws = torch.Generator().manual_seed(1)
     points = torch.rand(count, 3, generator=draws)
     table = torch.randn(grid.rows, grid.features, generator=draws)
-    return points, table, torch.randn(count, grid.width, generator=draws), torch.randn(count, 3, generator=draws)
+    upstream, direction = torch.randn(count, grid.width, generator=draws), torch.randn(count, 3, generator=draws)
+    return points.to(device), table.to(device), upstream.to(device), direction.to(device)
 
 
 def assert_same(found: Tensor, wanted: Tensor) -> None:
@@ -46,7 +47,8 @@ def assert_same(found: Tensor, wanted: Tensor) -> None:
     assert (found.double().cpu() - wanted).abs().max() <= 5e-6 * wanted.abs().max()
 
 
-def leaves(*tensors: Tensor, double: bool, device: str = "cpu") -> list[Tensor]:
+def leaves(*tensors: Tensor, double: bool, device: torch.device | str = "cpu") -> list[Tensor]:
+    """In float64 on the CPU, for the twin, or as they are on `device`."""
     return [(tensor.double() if double else tensor.clone().to(device)).requires_grad_() for tensor in tensors]
 
 
@@ -59,7 +61,7 @@ def test_resolutions_grow_geometrically_and_small_levels_are_dense() -> None:
     assert hash_grid(1, 2, 12, 8, 64).resolutions == (8,)
 
 
-def test_the_twin_itself_is_differentiable_twice() -> None:
+def test_twin_is_differentiable_twice() -> None:
     grid = hash_grid(levels=2, features=2, table_size_log2=3, coarsest=1, finest=3)
     draws = torch.Generator().manual_seed(3)
     cells = torch.randint(0, 3, (5, 3), generator=draws)
@@ -69,9 +71,8 @@ def test_the_twin_itself_is_differentiable_twice() -> None:
     assert torch.autograd.gradgradcheck(lambda p, t: twin(p, t, grid), (points, table))
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("features", [1, 2, 4])
-def test_values_and_first_derivatives_equal_the_twins(features: int, device: str) -> None:
+def test_values_and_first_derivatives_match_the_twin(features: int, device: torch.device) -> None:
     grid = hash_grid(levels=5, features=features, table_size_log2=9, coarsest=3, finest=31)
     points, table, upstream, _ = problem(grid)
     mine, theirs = leaves(points, table, double=False, device=device), leaves(points, table, double=True)
@@ -83,8 +84,7 @@ def test_values_and_first_derivatives_equal_the_twins(features: int, device: str
         assert_same(a.grad, b.grad)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_input_gradient_and_its_derivatives_equal_the_twins(device: str) -> None:
+def test_input_gradient_and_its_derivatives_match_the_twin(device: torch.device) -> None:
     points, table, upstream, direction = problem(MIXED)
     mine, theirs = leaves(points, table, upstream, double=False, device=device), leaves(points, table, upstream, double=True)
     found = input_gradient(*mine, MIXED)
@@ -96,55 +96,55 @@ def test_input_gradient_and_its_derivatives_equal_the_twins(device: str) -> None
         assert_same(a.grad, b.grad)
 
 
-def test_double_backward_through_encode_reaches_the_table() -> None:
+def test_double_backward_through_encode_reaches_the_table(device: torch.device) -> None:
     points, table, upstream, direction = problem(MIXED)
     gradients = []
     for double, encoding in ((False, encode), (True, twin)):
-        at, rows, up = leaves(points, table, upstream, double=double)
+        at, rows, up = leaves(points, table, upstream, double=double, device=device)
         (slope,) = torch.autograd.grad(encoding(at, rows, MIXED), at, up, create_graph=True)
         gradients.append(torch.autograd.grad((slope * direction.to(slope)).sum(), (rows, up)))
     for a, b in zip(*gradients, strict=True):
         assert_same(a, b)
 
 
-def test_the_gradient_in_the_table_is_differentiable_in_what_came_from_above() -> None:
+def test_table_gradient_is_differentiable_in_the_upstream_gradient(device: torch.device) -> None:
     points, table, upstream, _ = problem(MIXED)
     gradients = []
     for double, encoding in ((False, encode), (True, twin)):
-        at, rows, up = leaves(points, table, upstream, double=double)
+        at, rows, up = leaves(points, table, upstream, double=double, device=device)
         (scattered,) = torch.autograd.grad(encoding(at, rows, MIXED), rows, up, create_graph=True)
         gradients.append(torch.autograd.grad((scattered * scattered).sum(), up)[0])
     assert_same(*gradients)
 
 
-def test_a_linear_function_on_the_vertices_is_reproduced_with_its_slope() -> None:
+def test_linear_function_is_reproduced_with_its_slope(device: torch.device) -> None:
     n = 5
     grid = hash_grid(1, 1, 8, n, n)
     axis = torch.arange(n + 1) / n
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")  # x runs fastest
-    table = (3 * x - 2 * y + 0.5 * z + 1).reshape(-1, 1)
-    points = problem(grid)[0]
-    assert_same(encode(points, table, grid)[:, 0], (points.double() @ torch.tensor([3, -2, 0.5]).double() + 1))
-    slope = input_gradient(points, table, torch.ones(len(points), 1), grid)
-    torch.testing.assert_close(slope, torch.tensor([3, -2, 0.5]).expand_as(slope), rtol=0, atol=2e-5)
+    table = (3 * x - 2 * y + 0.5 * z + 1).reshape(-1, 1).to(device)
+    points = problem(grid, device=device)[0]
+    assert_same(encode(points, table, grid)[:, 0], (points.cpu().double() @ torch.tensor([3, -2, 0.5]).double() + 1))
+    slope = input_gradient(points, table, torch.ones(len(points), 1, device=device), grid)
+    torch.testing.assert_close(slope.cpu(), torch.tensor([3, -2, 0.5]).expand(len(points), 3), rtol=0, atol=2e-5)
 
 
-def test_the_slope_is_the_finite_difference_within_a_cell() -> None:
+def test_input_gradient_is_the_finite_difference_within_a_cell(device: torch.device) -> None:
     n = 4
     grid = hash_grid(1, 2, 8, n, n)
-    _, table, _, _ = problem(grid)
-    points = (torch.randint(0, n, (50, 3), generator=torch.Generator().manual_seed(3)) + 0.5) / n
-    upstream = torch.ones(50, 2)
+    table = problem(grid, device=device)[1]
+    points = ((torch.randint(0, n, (50, 3), generator=torch.Generator().manual_seed(3)) + 0.5) / n).to(device)
+    upstream = torch.ones(50, 2, device=device)
     slope = input_gradient(points, table, upstream, grid)
     for axis in range(3):
-        away = torch.zeros(3)
+        away = torch.zeros(3, device=device)
         away[axis] = 0.25 / n  # exact in binary, and linear along an axis: the difference has no truncation error
         difference = (encode(points + away, table, grid) - encode(points - away, table, grid)).sum(dim=1) / (0.5 / n)
         torch.testing.assert_close(slope[:, axis], difference, rtol=0, atol=1e-5)
 
 
-def test_weights_sum_to_one_so_the_table_receives_what_came_from_above() -> None:
-    points, table, upstream, _ = problem(MIXED)
+def test_weights_sum_to_one_so_the_table_receives_the_whole_upstream_gradient(device: torch.device) -> None:
+    points, table, upstream, _ = problem(MIXED, device=device)
     table.requires_grad_()
     encode(points, table, MIXED).backward(upstream)
     for level, (offset, size) in enumerate(zip(MIXED.offsets, MIXED.sizes, strict=True)):
@@ -152,7 +152,7 @@ def test_weights_sum_to_one_so_the_table_receives_what_came_from_above() -> None
         torch.testing.assert_close(received, upstream[:, 2 * level : 2 * level + 2].double().sum(dim=0), rtol=0, atol=1e-4)
 
 
-def test_the_same_backward_has_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_gradients_have_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     points, table, upstream, direction = problem(MIXED, 5000)
     outcomes = []
     for threads in (2, 2, 1, 5):
@@ -165,20 +165,20 @@ def test_the_same_backward_has_the_same_bits_on_any_number_of_threads(monkeypatc
         assert all(torch.equal(a, b) for a, b in zip(outcomes[0], other, strict=True))
 
 
-def test_outside_the_cube_the_nearest_point_answers_with_derivative_zero() -> None:
-    _, table, _, _ = problem(MIXED)
-    outside = torch.tensor([[-0.5, 0.3, 0.6], [0.2, 7.0, 0.4], [1.0, 1.0, 1.0]])
+def test_points_outside_the_cube_are_clamped_and_have_derivative_zero(device: torch.device) -> None:
+    table = problem(MIXED, device=device)[1]
+    outside = torch.tensor([[-0.5, 0.3, 0.6], [0.2, 7.0, 0.4], [1.0, 1.0, 1.0]], device=device)
     assert torch.equal(encode(outside, table, MIXED), encode(outside.clamp(0, 1), table, MIXED))
-    slope = input_gradient(outside, table, torch.ones(3, MIXED.width), MIXED)
+    slope = input_gradient(outside, table, torch.ones(3, MIXED.width, device=device), MIXED)
     assert slope[0, 0] == 0
     assert slope[1, 1] == 0
     assert (slope[0, 1:] != 0).all()
     assert (slope[2] != 0).all()
 
 
-def test_no_points_give_no_features_and_zero_gradients() -> None:
-    table = problem(MIXED)[1].requires_grad_()
-    nothing = torch.zeros(0, 3, requires_grad=True)
+def test_no_points_give_no_features_and_zero_gradients(device: torch.device) -> None:
+    table = problem(MIXED, device=device)[1].requires_grad_()
+    nothing = torch.zeros(0, 3, requires_grad=True, device=device)
     features = encode(nothing, table, MIXED)
     assert features.shape == (0, MIXED.width)
     (features.sum() + input_gradient(nothing, table, features, MIXED).sum()).backward()
@@ -186,8 +186,8 @@ def test_no_points_give_no_features_and_zero_gradients() -> None:
     assert not table.grad.any()
 
 
-def test_rows_of_a_strided_tensor_are_read_as_they_stand() -> None:
-    points, table, _, _ = problem(MIXED)
+def test_strided_points_are_read_by_their_strides(device: torch.device) -> None:
+    points, table, _, _ = problem(MIXED, device=device)
     strided = points.flip(1).flip(0).T.contiguous().T
     assert not strided.is_contiguous()
     assert torch.equal(encode(strided, table, MIXED), encode(strided.contiguous(), table, MIXED))
@@ -201,12 +201,12 @@ def test_rows_of_a_strided_tensor_are_read_as_they_stand() -> None:
         (torch.zeros(4, 3), torch.zeros(MIXED.rows, 3), rf"table: .*expected torch.float32 \[{MIXED.rows}, 2\]"),
     ],
 )
-def test_a_wrong_argument_is_named(points: Tensor, table: Tensor, words: str) -> None:
+def test_wrong_arguments_are_named(points: Tensor, table: Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         encode(points, table, MIXED)
 
 
-def test_a_wrong_upstream_or_layout_is_named() -> None:
+def test_wrong_upstream_or_layout_is_named() -> None:
     points, table, upstream, _ = problem(MIXED)
     with pytest.raises(ValueError, match="upstream"):
         input_gradient(points, table, upstream[:, :-1], MIXED)

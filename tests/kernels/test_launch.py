@@ -1,4 +1,6 @@
-"""Launching: slices change nothing but time, granules stay whole, bad memory is refused."""
+"""Launching: slices change nothing but time, granules stay whole, bad memory is refused; and how Warp starts."""
+
+import os
 
 import pytest
 import torch
@@ -24,14 +26,14 @@ def _sum_granule(values: wp.array(dtype=wp.float32), made: wp.array(dtype=wp.flo
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("count", [0, 1, 5, 1000])
-def test_every_index_runs_exactly_once(threads: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_index_runs_exactly_once(threads: int, count: int, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     monkeypatch.setattr(launching, "threads", lambda: threads)
-    made = torch.zeros(count, dtype=torch.int32)
+    made = torch.zeros(count, dtype=torch.int32, device=device)
     launch(_stamp, count, [as_warp(made, wp.int32)], made.device, smallest_slice=1)
     assert made.tolist() == list(range(count))
 
 
-def test_a_granule_is_added_up_by_one_thread_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_granules_are_summed_by_one_thread_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     size, granules = 4096, 9
     values = torch.randn(granules * size, generator=torch.Generator().manual_seed(0))
     outcomes = []
@@ -46,22 +48,58 @@ def test_a_granule_is_added_up_by_one_thread_in_order(monkeypatch: pytest.Monkey
     assert outcomes[0].tolist() == serial.tolist()
 
 
-def test_a_count_that_is_no_whole_number_of_granules_is_refused() -> None:
+def test_count_that_is_no_multiple_of_the_granule_is_refused() -> None:
     made = torch.zeros(10, dtype=torch.int32)
     with pytest.raises(ValueError, match="10 indices in granules of 4"):
         launch(_stamp, 10, [as_warp(made, wp.int32)], made.device, granule=4)
 
 
-def test_memory_that_is_not_contiguous_is_refused() -> None:
+def test_strided_memory_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[3, 2\]: expected contiguous"):
         as_warp(torch.zeros(2, 3).T, wp.float32)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 3), (0,), (1,), (1, 1, 3), (2, 0, 3)])
-def test_empty_and_single_rows_keep_their_shape_whatever_their_strides(shape: tuple[int, ...]) -> None:
-    odd = torch.ones(shape).as_strided(shape, [7] * (len(shape) - 1) + [1])
+def test_empty_and_single_rows_keep_their_shape_whatever_their_strides(shape: tuple[int, ...], device: torch.device) -> None:
+    odd = torch.ones(shape, device=device).as_strided(shape, [7] * (len(shape) - 1) + [1])
     if not odd.is_contiguous():
         odd = odd.contiguous()
     kept = as_warp(odd, wp.float32)
     assert kept.shape == shape
     assert wp.to_torch(kept).tolist() == odd.tolist()
+
+
+def test_start_up_message_is_captured_and_not_shown(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(wp, "init", lambda: os.write(2, b"Warp CUDA warning: no driver\n") and None)
+    assert launching._start() == "Warp CUDA warning: no driver\n"
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_stderr_comes_back_where_warp_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        os.write(2, b"lost")
+        raise RuntimeError("no warp")
+
+    monkeypatch.setattr(wp, "init", fail)
+    with pytest.raises(RuntimeError, match="no warp"):
+        launching._start()
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_device_that_warp_lacks_is_named_with_warps_own_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "_MESSAGE", "Warp CUDA warning: driver too old")
+    assert launching.start_up_message() == "Warp CUDA warning: driver too old"
+    for there, device, missing in (([], "cuda", True), ([], "cuda:0", True), ([object()], "cuda:0", False), ([object()], "cuda:1", True)):
+        monkeypatch.setattr(wp, "get_cuda_devices", lambda there=there: there)
+        cause = launching.warp_missing(torch.device(device))
+        assert (cause is not None) == missing
+        assert cause is None or (f"cannot run on {device}; it found cpu" in cause and "driver too old" in cause)
+        assert launching.warp_missing(torch.device("cpu")) is None
+    monkeypatch.setattr(launching, "_MESSAGE", "")
+    assert "gave no reason" in (launching.warp_missing(torch.device("cuda:7")) or "")
+
+
+def test_warp_has_every_device_that_torch_has(device: torch.device) -> None:
+    assert launching.warp_missing(device) is None

@@ -10,11 +10,10 @@ from torch import Tensor
 from dreamfusion_mesh.kernels import march as marching
 from dreamfusion_mesh.kernels.march import Samples, accumulate, composite_weights, march
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
 HALF, STEP = 0.8, 0.07
 
 
-def rays(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def rays(count: int, seed: int = 0, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """Rays from a sphere around the box towards its inside, a few along axes, from within and past it."""
     draws = torch.Generator().manual_seed(seed)
     origins = torch.nn.functional.normalize(torch.randn(count, 3, generator=draws), dim=1) * 2.5
@@ -23,12 +22,12 @@ def rays(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     origins[1], directions[1] = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.6, 0.8, 0.0])
     origins[2], directions[2] = torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])  # away from the box
     origins[3], directions[3] = torch.tensor([0.9, 0.0, 3.0]), torch.tensor([0.0, 0.0, -1.0])  # beside it
-    return origins, directions, torch.rand(count, generator=draws)
+    return origins.to(device), directions.to(device), torch.rand(count, generator=draws).to(device)
 
 
 def crossing(origins: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Entry and exit of the box, by clipping against its six planes one after another in float64."""
-    start, along = origins.double().numpy(), directions.double().numpy()
+    start, along = origins.cpu().double().numpy(), directions.cpu().double().numpy()
     enter, leave = np.zeros(len(start)), np.full(len(start), np.inf)
     for axis in range(3):
         for side in (-1, 1):
@@ -42,8 +41,7 @@ def crossing(origins: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarra
     return enter, leave
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_the_samples_are_those_of_a_brute_force_march(device: str) -> None:
+def test_samples_match_a_brute_force_march(device: torch.device) -> None:
     size = 12
     origins, directions, jitter = rays(200)
     occupied = torch.rand(size, size, size, generator=torch.Generator().manual_seed(5)) < 0.3
@@ -75,42 +73,42 @@ def test_the_samples_are_those_of_a_brute_force_march(device: str) -> None:
     assert compared > 500
 
 
-def full(size: int = 4) -> Tensor:
-    return torch.ones(size, size, size, dtype=torch.uint8)
+def full(device: torch.device | str = "cpu") -> Tensor:
+    return torch.ones(4, 4, 4, dtype=torch.uint8, device=device)
 
 
 @pytest.mark.parametrize("middle", [True, False])
-def test_widths_add_up_to_the_way_through_the_box(middle: bool) -> None:
-    origins, directions, jitter = rays(100)
-    found = march(origins, directions, full(), HALF, STEP, torch.full_like(jitter, 0.5) if middle else jitter)
+def test_widths_add_up_to_the_length_within_the_box(middle: bool, device: torch.device) -> None:
+    origins, directions, jitter = rays(100, device=device)
+    found = march(origins, directions, full(device), HALF, STEP, torch.full_like(jitter, 0.5) if middle else jitter)
     way = accumulate(found.width[:, None], found.offsets)[:, 0]
     enter, leave = crossing(origins, directions)
-    torch.testing.assert_close(way.double(), torch.from_numpy(np.maximum(leave - enter, 0)), rtol=0, atol=3e-6)
+    torch.testing.assert_close(way.cpu().double(), torch.from_numpy(np.maximum(leave - enter, 0)), rtol=0, atol=3e-6)
     assert way[2] == 0
     assert way[3] == 0
     assert way[1] > 0  # from within
 
 
-def test_samples_are_packed_front_to_back_within_their_pieces() -> None:
-    origins, directions, jitter = rays(100)
-    found = march(origins, directions, full(), HALF, STEP, jitter)
+def test_samples_are_packed_front_to_back_within_their_pieces(device: torch.device) -> None:
+    origins, directions, jitter = rays(100, device=device)
+    found = march(origins, directions, full(device), HALF, STEP, jitter)
     assert found.offsets[0] == 0
     assert found.offsets[-1] == len(found.t)
-    assert torch.equal(found.ray, torch.repeat_interleave(torch.arange(100), found.offsets.diff()))
+    assert torch.equal(found.ray, torch.repeat_interleave(torch.arange(100, device=device), found.offsets.diff()))
     same = found.ray[1:] == found.ray[:-1]
     assert (found.t[1:] > found.t[:-1])[same].all()
-    enter = torch.from_numpy(crossing(origins, directions)[0]).float()
+    enter = torch.from_numpy(crossing(origins, directions)[0]).float().to(device)
     share = ((found.t - enter[found.ray]) / STEP) % 1
     long = found.width > STEP * 0.999
     torch.testing.assert_close(share[long], jitter[found.ray][long], rtol=0, atol=1e-4)
 
 
-def test_ahead_is_what_the_cells_are_expected_to_hold_in_front() -> None:
+def test_ahead_is_the_expected_optical_depth_in_front(device: torch.device) -> None:
     size = 6
-    origins, directions, jitter = rays(80)
+    origins, directions, jitter = rays(80, device=device)
     chance = torch.Generator().manual_seed(4)
-    expected = 40 * torch.rand(size, size, size, generator=chance)
-    occupied = torch.rand(size, size, size, generator=chance) < 0.8
+    expected = 40 * torch.rand(size, size, size, generator=chance).to(device)
+    occupied = torch.rand(size, size, size, generator=chance).to(device) < 0.8
     found = march(origins, directions, occupied, HALF, STEP, jitter, expected)
     places = (origins[found.ray] + found.t[:, None] * directions[found.ray] + HALF) / (2 * HALF) * size
     x, y, z = places.long().clamp(0, size - 1).unbind(dim=1)
@@ -122,10 +120,10 @@ def test_ahead_is_what_the_cells_are_expected_to_hold_in_front() -> None:
     assert not march(origins, directions, occupied, HALF, STEP, jitter).ahead.any()
 
 
-def test_picked_samples_keep_their_rays() -> None:
-    origins, directions, jitter = rays(60)
-    found = march(origins, directions, full(), HALF, STEP, jitter)
-    rows = torch.randperm(len(found.t), generator=torch.Generator().manual_seed(1))[: len(found.t) // 3].sort().values
+def test_picked_samples_keep_their_rays(device: torch.device) -> None:
+    origins, directions, jitter = rays(60, device=device)
+    found = march(origins, directions, full(device), HALF, STEP, jitter)
+    rows = torch.randperm(len(found.t), generator=torch.Generator().manual_seed(1))[: len(found.t) // 3].sort().values.to(device)
     some = found.pick(rows)
     assert torch.equal(some.t, found.t[rows])
     assert torch.equal(some.width, found.width[rows])
@@ -135,9 +133,9 @@ def test_picked_samples_keep_their_rays() -> None:
     assert len(some.offsets) == 61
 
 
-def test_a_bool_grid_means_the_same_and_an_empty_one_gives_nothing() -> None:
-    origins, directions, jitter = rays(50)
-    grid = torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(2)) < 0.5
+def test_bool_and_byte_grids_agree_and_an_empty_one_gives_no_samples(device: torch.device) -> None:
+    origins, directions, jitter = rays(50, device=device)
+    grid = torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(2)).to(device) < 0.5
     one, other = (march(origins, directions, kind, HALF, STEP, jitter) for kind in (grid, grid.to(torch.uint8) * 255))
     assert torch.equal(one.t, other.t)
     assert len(one.t) > 0
@@ -191,13 +189,12 @@ def composite_twin(depths: Tensor, offsets: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def test_the_twin_itself_passes_gradcheck() -> None:
+def test_twin_passes_gradcheck() -> None:
     depths = torch.tensor([0.3, 1e-3, 2.0, 0.7, 1.1, 0.2], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda d: composite_twin(d, torch.tensor([0, 2, 2, 6])), (depths,))
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_weights_and_their_gradient_equal_the_twins(device: str) -> None:
+def test_weights_and_their_gradient_match_the_twin(device: torch.device) -> None:
     depths, offsets = packed()
     mine, theirs = depths.to(device, copy=True).requires_grad_(), depths.double().requires_grad_()
     found, wanted = composite_weights(mine, offsets.to(device)), composite_twin(theirs, offsets)
@@ -208,43 +205,45 @@ def test_weights_and_their_gradient_equal_the_twins(device: str) -> None:
     torch.testing.assert_close(mine.grad.double().cpu(), theirs.grad, rtol=0, atol=1e-5)
 
 
-def test_the_gradient_is_the_finite_difference() -> None:
-    depths = torch.tensor([0.3, 0.7, 0.2, 1.1])
-    offsets = torch.tensor([0, 1, 1, 4])
-    upstream = torch.tensor([1.0, -2.0, 0.5, 3.0])
+def test_gradient_of_the_weights_is_the_finite_difference(device: torch.device) -> None:
+    depths = torch.tensor([0.3, 0.7, 0.2, 1.1], device=device)
+    offsets = torch.tensor([0, 1, 1, 4], device=device)
+    upstream = torch.tensor([1.0, -2.0, 0.5, 3.0], device=device)
     leaf = depths.clone().requires_grad_()
     (composite_weights(leaf, offsets) * upstream).sum().backward()
     for i in range(4):
-        away = torch.zeros(4)
+        away = torch.zeros(4, device=device)
         away[i] = 2**-7
         ends = [float((composite_weights(depths + sign * away, offsets) * upstream).sum()) for sign in (1, -1)]
         assert float(leaf.grad[i]) == pytest.approx((ends[0] - ends[1]) * 2**6, abs=1e-4)
 
 
-def test_the_weights_of_a_ray_sum_to_its_opacity() -> None:
-    depths, offsets = packed(3)
+def test_weights_of_a_ray_sum_to_its_opacity(device: torch.device) -> None:
+    depths, offsets = (part.to(device) for part in packed(3))
     opacity = accumulate(composite_weights(depths, offsets)[:, None], offsets)[:, 0]
     whole = accumulate(depths.double().float()[:, None], offsets)[:, 0].double()
     torch.testing.assert_close(opacity.double(), -torch.expm1(-whole), rtol=2e-6, atol=1e-12)
     assert opacity[0] == 0
 
 
-def test_sums_equal_index_add_and_their_gradient_is_the_rays() -> None:
-    _, offsets = packed()
-    ray = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
-    values = torch.randn(len(ray), 5, generator=torch.Generator().manual_seed(2), requires_grad=True)
+def test_sums_match_index_add_and_their_gradient_is_the_rays(device: torch.device) -> None:
+    offsets = packed()[1].to(device)
+    ray = torch.repeat_interleave(torch.arange(len(offsets) - 1, device=device), offsets.diff())
+    values = torch.randn(len(ray), 5, generator=torch.Generator().manual_seed(2)).to(device).requires_grad_()
     sums = accumulate(values, offsets)
-    wanted = torch.zeros(len(offsets) - 1, 5).double().index_add(0, ray, values.detach().double())
+    wanted = torch.zeros(len(offsets) - 1, 5, device=device).double().index_add(0, ray, values.detach().double())
     torch.testing.assert_close(sums.double(), wanted, rtol=0, atol=1e-5)
     upstream = torch.randn_like(sums)
     sums.backward(upstream)
     assert torch.equal(values.grad, upstream[ray])
 
 
-def test_forward_and_backward_have_the_same_bits_twice() -> None:
+def test_forward_and_backward_repeat_bit_for_bit(device: torch.device) -> None:
+    """On CUDA too: a thread adds up a ray in order."""
     outcomes = []
     for _ in range(2):
-        found: Samples = march(*rays(3000)[:2], full(), HALF, STEP, rays(3000)[2])
+        origins, directions, jitter = rays(3000, device=device)
+        found: Samples = march(origins, directions, full(device), HALF, STEP, jitter)
         depths = (found.t * found.width).requires_grad_()
         image = accumulate(composite_weights(depths, found.offsets)[:, None] * found.t[:, None], found.offsets)
         image.square().sum().backward()

@@ -8,10 +8,8 @@ import trimesh
 
 from dreamfusion_mesh.kernels.trace import SurfaceTree, closest_point
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
 
-
-def ball(device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def ball(device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     found = trimesh.creation.icosphere(subdivisions=2, radius=0.7)
     return torch.tensor(found.vertices, dtype=torch.float32, device=device), torch.tensor(found.faces, device=device)
 
@@ -20,8 +18,7 @@ def draws(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_one_triangle_by_its_regions(device: str) -> None:
+def test_nearest_points_of_one_triangle_in_every_region(device: torch.device) -> None:
     """Above the inside, beyond each corner, beside each edge."""
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]], device=device)
     asked = torch.tensor([[0.2, 0.3, 2], [-1, -1, 0], [3, -1, 1], [-1, 3, 0], [0.5, -2, 0], [-2, 0.25, 0], [1, 1, 0]], device=device)
@@ -33,8 +30,7 @@ def test_one_triangle_by_its_regions(device: str) -> None:
     assert (faces == 0).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_against_trimesh_and_against_the_face_that_is_named(device: str) -> None:
+def test_nearest_points_match_trimesh_and_lie_on_the_returned_face(device: torch.device) -> None:
     vertices, faces = ball(device)
     asked = draws(3000).to(device)
     points, found, distances = closest_point(asked, vertices, faces)
@@ -49,18 +45,18 @@ def test_against_trimesh_and_against_the_face_that_is_named(device: str) -> None
     assert height.abs().max() < 1e-6
 
 
-def test_points_of_the_surface_stay_where_they_are() -> None:
-    vertices, faces = ball()
-    share = torch.rand(len(faces), 3, generator=torch.Generator().manual_seed(1))
+def test_points_on_the_surface_are_their_own_nearest_points(device: torch.device) -> None:
+    vertices, faces = ball(device)
+    share = torch.rand(len(faces), 3, generator=torch.Generator().manual_seed(1)).to(device)
     points = (vertices[faces] * (share / share.sum(dim=1, keepdim=True))[..., None]).sum(dim=1)
     found, _, distances = closest_point(points, vertices, faces)
     assert distances.max() < 1e-6
     assert torch.allclose(found, points, atol=1e-6)
 
 
-def test_slices_over_the_cores_change_nothing() -> None:
-    vertices, faces = ball()
-    asked = draws(20_000, seed=2)
+def test_batch_size_changes_no_bit(device: torch.device) -> None:
+    vertices, faces = ball(device)
+    asked = draws(20_000, seed=2).to(device)
     tree = SurfaceTree(vertices, faces)
     whole = tree.closest(asked)
     parts = [tree.closest(part) for part in asked.split(1000)]
@@ -68,22 +64,23 @@ def test_slices_over_the_cores_change_nothing() -> None:
         assert torch.equal(whole[index], torch.cat([part[index] for part in parts]))
 
 
-def test_the_tree_keeps_what_it_was_given() -> None:
-    vertices, faces = ball()
+def test_tree_keeps_the_vertices_it_was_built_from(device: torch.device) -> None:
+    vertices, faces = ball(device)
     tree = SurfaceTree(vertices, faces)
-    before = tree.closest(draws(100))[0]
+    before = tree.closest(draws(100).to(device))[0]
     vertices += 5
-    assert torch.equal(tree.closest(draws(100))[0], before)
+    assert torch.equal(tree.closest(draws(100).to(device))[0], before)
 
 
-def test_no_points_and_double_precision() -> None:
-    vertices, faces = ball()
-    points, found, distances = closest_point(torch.zeros(0, 3), vertices, faces)
+def test_no_points_and_double_precision(device: torch.device) -> None:
+    vertices, faces = ball(device)
+    points, found, distances = closest_point(torch.zeros(0, 3, device=device), vertices, faces)
     assert (points.shape, found.shape, distances.shape) == ((0, 3), (0,), (0,))
-    assert torch.equal(closest_point(draws(9).double(), vertices.double(), faces)[1], closest_point(draws(9), vertices, faces)[1])
+    asked = draws(9).to(device)
+    assert torch.equal(closest_point(asked.double(), vertices.double(), faces)[1], closest_point(asked, vertices, faces)[1])
 
 
-def test_what_cannot_be_asked_is_refused() -> None:
+def test_bad_surfaces_and_points_are_refused() -> None:
     vertices, faces = ball()
     with pytest.raises(ValueError, match="at least one face"):
         SurfaceTree(vertices, faces[:0])

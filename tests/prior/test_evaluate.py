@@ -6,6 +6,7 @@ import pytest
 
 from tools.prior import evaluate, held_out
 from tools.prior.model import RECIPES, Prior, export
+from tools.prior.sampling import sample
 
 PLAIN = {"world", "turned", "prior", "multiview"}
 APART = {"prior apart", "multiview apart"}
@@ -15,6 +16,11 @@ APART = {"prior apart", "multiview apart"}
 def test_samples_are_measured_plain_and_kept_apart_where_asked(tmp_path, shards, monkeypatch, more, apart):
     prompts = held_out.prompts()[:2]
     monkeypatch.setattr(held_out, "prompts", lambda: prompts)
+
+    def briefly(prior, texts, seed, scale, steps=40, **rest):
+        return sample(prior, texts, seed, scale, 2, **rest)
+
+    monkeypatch.setattr(evaluate, "sample", briefly)
     export(Prior(RECIPES["tiny"].size), tmp_path / "model")
     asked = [tmp_path / "out", "--prior", tmp_path / "model", "--data", shards, "--each", "1", "--device", "cpu", *more]
     monkeypatch.setattr("sys.argv", ["evaluate", *map(str, asked)])

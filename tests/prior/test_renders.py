@@ -9,8 +9,9 @@ import torch
 from dreamfusion_mesh.config import ViewSettings
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views
+from dreamfusion_mesh.render.cameras import orbit
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.views import plain_views
 from tools.prior.captions import COLOURS, FINISHES, Scene, Thing, parse
 from tools.prior.finishes import apply
 from tools.prior.kinds import KINDS

@@ -38,19 +38,25 @@ def test_both_read_the_words_of_the_world():
         assert all(f'"{word}": {row}' in written for word, row in tokens.word_ids().items())
 
 
-def test_the_judge_knows_real_renders(eyes):
-    shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts())
+SOME_AND_ALL = [pytest.param(False, id="some"), pytest.param(True, id="all", marks=pytest.mark.sweep)]
+
+
+@pytest.mark.parametrize("whole", SOME_AND_ALL)
+def test_the_judge_knows_real_renders(eyes, whole):
+    shares, _ = evaluate.measure(eyes, evaluate.world_draws(each=2, seed=19), held_out.prompts()[:: 1 if whole else 3])
     assert shares["colour"] >= 0.97
     assert shares["clay"] >= 0.93
     assert shares["view"] >= 0.85
 
 
-def test_samples_of_the_prior_are_told_by_the_judge(eyes):
+@pytest.mark.parametrize("whole", SOME_AND_ALL)
+def test_samples_of_the_prior_are_told_by_the_judge(eyes, whole):
     """Guided as in the preset `demo`; fewer samples than the card's figures. A broken swap of files falls to a few percent."""
     assert open_folder(EMBEDDED) == PRIOR
-    prompts = held_out.prompts()[::3]
-    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0, perp_neg=1.0), prompts)
-    assert images.shape == (51, 64, 64, 3)
+    prompts = held_out.prompts()[:: 3 if whole else 9]
+    draw = evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0, perp_neg=1.0, steps=40 if whole else 10)
+    shares, images = evaluate.measure(eyes, draw, prompts)
+    assert images.shape == (51 if whole else 17, 64, 64, 3)
     assert shares["prompt"] >= 0.85
     assert shares["colour"] >= 0.9
     assert shares["kind"] >= 0.9
@@ -58,10 +64,12 @@ def test_samples_of_the_prior_are_told_by_the_judge(eyes):
     assert shares["view"] >= 0.9
 
 
-def test_four_views_seen_together_are_told_by_the_judge(eyes):
-    prompts = held_out.prompts()[::16]
-    shares, images = evaluate.measure(eyes, evaluate.prior_draws(model.load(PRIOR), 4, 6, 3.0, together=True), prompts)
-    assert images.shape == (40, 64, 64, 3)
+@pytest.mark.parametrize("whole", SOME_AND_ALL)
+def test_four_views_seen_together_are_told_by_the_judge(eyes, whole):
+    prompts = held_out.prompts()[:: 16 if whole else 32]
+    draw = evaluate.prior_draws(model.load(PRIOR), 4, 6, 3.0, together=True, steps=40 if whole else 10)
+    shares, images = evaluate.measure(eyes, draw, prompts)
+    assert images.shape == (40 if whole else 20, 64, 64, 3)
     assert shares["colour"] >= 0.9
     assert shares["kind"] >= 0.9
 

@@ -1,12 +1,16 @@
-"""Every rasterizer that imports here passes the same tests, and so do the optional ones' adapters on stand-ins."""
+"""Every rasterizer that this machine has passes the same tests, and so do the optional ones' adapters on stand-ins.
+
+A back end is skipped where there is no card, its package is not installed or nothing can compile it; one that is there and fails is a
+failure.
+"""
 
 import pytest
 import stand_ins
 import torch
+from back_ends import resolve_or_skip
 from torch import Tensor
 
 from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
@@ -37,19 +41,25 @@ class Fitted:
         return Fragments(fragments.face.to(self.device), self._to(fragments.bary), self._to(fragments.depth))
 
 
-@pytest.fixture(params=BACKENDS, scope="session")
-def rasterizer(request: pytest.FixtureRequest) -> Fitted:
-    name, _, kind = request.param.partition(" ")
-    device = "cpu" if kind == "stand-in" or request.param == "warp" else "cuda"
+def fitted(back_end: str) -> Fitted:
+    """The back end of one of BACKENDS; skips where it is absent, fails where it is there and cannot be used."""
+    name, _, kind = back_end.partition(" ")
+    device = "cpu" if kind == "stand-in" or back_end == "warp" else "cuda"
     if kind == "on cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device is to be seen")
+        pytest.skip("no card: torch found no CUDA device")
     with pytest.MonkeyPatch.context() as patch:
         if kind == "stand-in":
             stand_ins.install(patch, name)
-        try:
-            made = resolve_rasterizer(name, device)
-        except BadInput as error:
-            if kind == "stand-in":
-                raise
-            pytest.skip(str(error))
-    return Fitted(made, device, kind == "stand-in")
+            return Fitted(resolve_rasterizer(name, device), device, stand_in=True)
+        return Fitted(resolve_or_skip(name, device), device)
+
+
+@pytest.fixture(params=BACKENDS, scope="session")
+def rasterizer(request: pytest.FixtureRequest) -> Fitted:
+    return fitted(request.param)
+
+
+@pytest.fixture(params=[name for name in BACKENDS if not name.startswith("nvdiffrast")], scope="session")
+def precise_rasterizer(request: pytest.FixtureRequest) -> Fitted:
+    """Those that draw in float64, which finite differences need."""
+    return fitted(request.param)

@@ -46,7 +46,7 @@ def everything(rasterizer: Rasterizer, clip: Tensor, faces: Tensor, values: Tens
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]])
-def test_a_sphere_a_cube_and_nothing_are_those_three_drawn_alone(rasterizer: Rasterizer, order: list[int]) -> None:
+def test_batch_of_different_meshes_matches_each_drawn_alone(rasterizer: Rasterizer, order: list[int]) -> None:
     meshes = [scenes()[i] for i in order]
     clip, faces = batched(meshes)
     draws = torch.Generator().manual_seed(0)
@@ -72,7 +72,7 @@ def test_a_sphere_a_cube_and_nothing_are_those_three_drawn_alone(rasterizer: Ras
     torch.testing.assert_close(shared[5], total, rtol=1e-5, atol=1e-5)
 
 
-def test_one_mesh_given_for_each_view_is_one_mesh_given_once(rasterizer: Rasterizer) -> None:
+def test_mesh_repeated_per_view_matches_mesh_shared_by_all_views(rasterizer: Rasterizer) -> None:
     clip, faces = scenes()[0]
     both = torch.stack((clip, clip.flip(0).roll(5, 0)))
     draws = torch.Generator().manual_seed(1)
@@ -83,7 +83,7 @@ def test_one_mesh_given_for_each_view_is_one_mesh_given_once(rasterizer: Rasteri
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-5)
 
 
-def test_a_list_without_views_and_meshes_without_faces_give_empty_pictures(rasterizer: Rasterizer) -> None:
+def test_no_views_and_no_faces_give_empty_images(rasterizer: Rasterizer) -> None:
     for views, count in ((0, 4), (2, 0)):
         clip = torch.ones(views, 3, 4, requires_grad=True)
         faces = torch.zeros(views, count, 3).long()

@@ -10,9 +10,10 @@ from torch import Tensor
 from dreamfusion_mesh.config import ViewSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Mesh, Render, Shading, Views
-from dreamfusion_mesh.render.cameras import orbit, plain_views, random_views, rays
+from dreamfusion_mesh.render.cameras import orbit, rays
 from dreamfusion_mesh.render.raster.render import downsample, render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views, random_views
 
 RADIUS, DISTANCE, FOV, SIZE = 0.6, 2.5, 0.7, 65
 
@@ -35,13 +36,13 @@ def draw(rasterizer: Rasterizer, mesh: Mesh, views: Views) -> Render:
     return render_mesh(rasterizer, mesh, 3 * mesh.vertices, stripes, views, shader(views))
 
 
-def test_a_sphere_covers_the_circle_that_its_cone_cuts_from_the_picture(rasterizer: Rasterizer) -> None:
+def test_sphere_covers_the_projected_disc(rasterizer: Rasterizer) -> None:
     render = draw(rasterizer, ball(5), look(Shading.ALBEDO))
     radius = math.tan(math.asin(RADIUS / DISTANCE)) / math.tan(FOV / 2) * SIZE / 2
     assert render.alpha.sum(dim=(1, 2, 3)).tolist() == pytest.approx([math.pi * radius**2] * 2, rel=3e-3)
 
 
-def test_inside_everything_is_the_spheres_own(rasterizer: Rasterizer) -> None:
+def test_interior_pixels_match_the_analytic_sphere(rasterizer: Rasterizer) -> None:
     views = look(Shading.LAMBERTIAN)
     render = draw(rasterizer, ball(6), views)
     origins, directions = rays(views.cameras)
@@ -60,7 +61,7 @@ def test_inside_everything_is_the_spheres_own(rasterizer: Rasterizer) -> None:
     assert not render.orientation.any()
 
 
-def test_flat_views_are_their_premultiplied_albedo_over_the_background(rasterizer: Rasterizer) -> None:
+def test_unlit_views_are_premultiplied_albedo_over_the_background(rasterizer: Rasterizer) -> None:
     views = look(Shading.ALBEDO)
     render = draw(rasterizer, ball(), views)
     edge = (render.alpha > 0) & (render.alpha < 1)
@@ -72,7 +73,7 @@ def test_flat_views_are_their_premultiplied_albedo_over_the_background(rasterize
     assert not torch.cat((render.normal[outside], render.albedo[outside], render.depth[render.alpha == 0])).any()
 
 
-def test_gradients_reach_vertices_and_whatever_the_albedo_holds(rasterizer: Rasterizer) -> None:
+def test_gradients_reach_vertices_and_albedo_parameters(rasterizer: Rasterizer) -> None:
     """d/dr of the covered area is 2 pi r' dr'/dr; depth at the middle falls as r grows; the albedo's gradient is alpha's sum."""
     unit = ball(4)
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
@@ -89,7 +90,7 @@ def test_gradients_reach_vertices_and_whatever_the_albedo_holds(rasterizer: Rast
     torch.testing.assert_close(color, render.alpha.detach().sum().expand(3), rtol=1e-9, atol=0)
 
 
-def test_the_albedo_is_asked_on_the_surface_only_and_may_meet_nothing(rasterizer: Rasterizer) -> None:
+def test_albedo_is_evaluated_on_the_surface_only_and_accepts_no_points(rasterizer: Rasterizer) -> None:
     asked = []
 
     def albedo(points: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def test_the_albedo_is_asked_on_the_surface_only_and_may_meet_nothing(rasterizer
     empty.rgb.sum().backward()
 
 
-def test_random_views_in_single_precision_fill_every_member(rasterizer: Rasterizer) -> None:
+def test_random_views_in_float32_fill_every_channel(rasterizer: Rasterizer) -> None:
     views = random_views(3, ViewSettings(), 33, 47, torch.Generator().manual_seed(0), step=9, device="cpu")
     mesh = ball(3)
     single = Mesh(mesh.vertices.float().requires_grad_(), mesh.faces)
@@ -122,7 +123,7 @@ def test_random_views_in_single_precision_fill_every_member(rasterizer: Rasteriz
     assert single.vertices.grad.any()
 
 
-def test_downsampling_keeps_means_and_wants_a_divisor() -> None:
+def test_downsampling_keeps_means_and_needs_a_divisor() -> None:
     image = torch.rand(2, 6, 9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     small = downsample(image, 3)
     assert small.shape == (2, 2, 3, 3)

@@ -1,12 +1,12 @@
-"""Volume rendering against closed forms, what skipping may change (nothing), and the occupancy grid."""
+"""Volume rendering against closed forms, and what skipping may change (nothing)."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from dreamfusion_mesh.records import Cameras, FieldSample, Lights, Render, Shading, Views
@@ -34,16 +34,27 @@ def draws(seed: int = 0) -> torch.Generator:
 def ball(points: Tensor, normals: bool) -> FieldSample:
     distance = points.norm(dim=1, keepdim=True)
     density = SIGMA * (distance[:, 0] < RADIUS).float()
-    return FieldSample(density, COLOR.expand_as(points), points / distance if normals else None)
+    return FieldSample(density, COLOR.to(points).expand_as(points), points / distance if normals else None)
 
 
 def fog(points: Tensor, normals: bool) -> FieldSample:
-    return FieldSample(torch.full_like(points[:, 0], SIGMA), COLOR.expand_as(points), torch.zeros_like(points) if normals else None)
+    return FieldSample(
+        torch.full_like(points[:, 0], SIGMA), COLOR.to(points).expand_as(points), torch.zeros_like(points) if normals else None
+    )
 
 
-def draw(field: volume.Field, seen: Views, samples: int = 64, normals: bool = False, grid: OccupancyGrid | None = None) -> Render:
-    occupancy = OccupancyGrid(16) if grid is None else grid
-    return render_volume(field, occupancy, seen, shader(seen), samples, draws(), normals)
+def draw(
+    field: volume.Field,
+    seen: Views,
+    samples: int = 64,
+    normals: bool = False,
+    grid: OccupancyGrid | None = None,
+    device: torch.device | str = "cpu",
+) -> Render:
+    """Rendered on `device`, where a given grid must lie; the views are given and the picture comes back on the CPU."""
+    occupancy, there = OccupancyGrid(16, device=device) if grid is None else grid, seen.to(device)
+    render = render_volume(field, occupancy, there, shader(there), samples, draws(), normals)
+    return Render(*(getattr(render, part.name).cpu() for part in dataclasses.fields(render)))
 
 
 def chord(cameras: Cameras, radius: float) -> Tensor:
@@ -60,9 +71,9 @@ def way_through_the_box(cameras: Cameras) -> Tensor:
 
 
 @pytest.mark.parametrize("samples", [8, 64])
-def test_a_box_of_fog_has_its_exact_opacity_at_any_step(samples: int) -> None:
+def test_box_of_fog_has_its_exact_opacity_at_any_step_length(samples: int, device: torch.device) -> None:
     seen = views()
-    render = draw(fog, seen, samples)
+    render = draw(fog, seen, samples, device=device)
     wanted = -torch.expm1(-SIGMA * way_through_the_box(seen.cameras))[..., None]
     assert wanted.max() > 0.9
     torch.testing.assert_close(render.alpha.double(), wanted, rtol=0, atol=5e-6)
@@ -70,13 +81,13 @@ def test_a_box_of_fog_has_its_exact_opacity_at_any_step(samples: int) -> None:
     torch.testing.assert_close(render.albedo.double(), wanted * COLOR, rtol=0, atol=5e-6)
 
 
-def test_a_balls_opacity_follows_its_chord() -> None:
+def test_opacity_of_a_ball_follows_its_chord(device: torch.device) -> None:
     seen = views(1, 24)
     length = chord(seen.cameras, RADIUS)
     wanted = -torch.expm1(-SIGMA * length)
     errors = []
     for samples in (400, 4000):
-        render = draw(ball, seen, samples)
+        render = draw(ball, seen, samples, device=device)
         step = 2 * math.sqrt(3) / samples
         error = (render.alpha[..., 0].double() - wanted).abs()
         assert error.max() <= SIGMA * step * 1.01  # at most half a step too much or too little at either end
@@ -86,12 +97,12 @@ def test_a_balls_opacity_follows_its_chord() -> None:
     assert errors[1] < 1e-3
 
 
-def test_every_member_is_premultiplied() -> None:
+def test_every_channel_is_premultiplied(device: torch.device) -> None:
     seen = views(2, 24, Shading.LAMBERTIAN)
     dense = lambda points, normals: FieldSample(  # noqa: E731
-        300 * (points.norm(dim=1) < RADIUS).float(), COLOR.expand_as(points), points / points.norm(dim=1, keepdim=True)
+        300 * (points.norm(dim=1) < RADIUS).float(), COLOR.to(points).expand_as(points), points / points.norm(dim=1, keepdim=True)
     )
-    render = draw(dense, seen, 1000, normals=True)
+    render = draw(dense, seen, 1000, normals=True, device=device)
     length = chord(seen.cameras, RADIUS)
     hit = length > 0.3
     origins, directions = rays(seen.cameras)
@@ -109,9 +120,9 @@ def test_every_member_is_premultiplied() -> None:
     assert (render.rgb[empty] == 0.25).all()
 
 
-def test_depth_is_the_opacity_weighted_distance() -> None:
+def test_depth_is_the_opacity_weighted_distance(device: torch.device) -> None:
     seen = views(1)
-    render = draw(fog, seen, 2000)
+    render = draw(fog, seen, 2000, device=device)
     origins, directions = (part.double() for part in rays(seen.cameras))
     ends = torch.stack(((-1 - origins) / directions, (1 - origins) / directions))
     enter, length = ends.amin(dim=0).amax(dim=3), way_through_the_box(seen.cameras)
@@ -122,19 +133,19 @@ def test_depth_is_the_opacity_weighted_distance() -> None:
 
 def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.Field:
     def field(points: Tensor, normals: bool) -> FieldSample:
-        return FieldSample(sigma.expand(len(points)), COLOR.expand_as(points), along(points) if normals else None)
+        return FieldSample(sigma.to(points).expand(len(points)), COLOR.to(points).expand_as(points), along(points) if normals else None)
 
     return field
 
 
-def test_orientation_is_zero_in_front_and_the_squared_cosine_behind_without_gradient_in_the_weights() -> None:
+def test_orientation_penalises_back_facing_normals_without_gradient_in_the_weights(device: torch.device) -> None:
     seen = views(1)
     _, directions = rays(seen.cameras)
     towards = directions[0, 8, 8]
     sigma = torch.tensor(SIGMA, requires_grad=True)
-    assert not draw(oriented(lambda p: (-towards).expand_as(p), sigma), seen, normals=True).orientation.any()
+    assert not draw(oriented(lambda p: (-towards).to(p).expand_as(p), sigma), seen, normals=True, device=device).orientation.any()
     tilt = torch.tensor(0.0, requires_grad=True)
-    away = draw(oriented(lambda p: (towards + tilt).expand_as(p), sigma), seen, normals=True)
+    away = draw(oriented(lambda p: (towards + tilt).to(p).expand_as(p), sigma), seen, normals=True, device=device)
     cosine = (directions[0] @ towards).clamp_min(0)
     torch.testing.assert_close(away.orientation[0, ..., 0], (away.alpha[0, ..., 0] * cosine.square()).detach(), rtol=1e-4, atol=1e-6)
     in_sigma, in_tilt = torch.autograd.grad(away.orientation.sum(), (sigma, tilt), allow_unused=True)
@@ -158,19 +169,19 @@ def learnt(logit: Tensor) -> volume.Field:
 
     def field(points: Tensor, normals: bool) -> FieldSample:
         sample = ball(points, normals)
-        return FieldSample(sample.density * logit.exp(), sample.albedo, sample.normals)
+        return FieldSample(sample.density * logit.exp().to(points), sample.albedo, sample.normals)
 
     return field
 
 
-def test_skipping_empty_cells_changes_nothing_but_the_cost() -> None:
+def test_skipping_empty_cells_changes_nothing_but_the_cost(device: torch.device) -> None:
     seen = views()
-    grid = OccupancyGrid(16)
+    grid = OccupancyGrid(16, device=device)
     for _ in range(3):
         grid.update(lambda points: ball(points, False).density, draws(), 0)
     assert grid.occupied.float().mean() < 0.35
     outcomes = []
-    for occupancy in (OccupancyGrid(16), grid):
+    for occupancy in (OccupancyGrid(16, device=device), grid):
         asked = []
         logit = torch.zeros((), requires_grad=True)
 
@@ -178,7 +189,7 @@ def test_skipping_empty_cells_changes_nothing_but_the_cost() -> None:
             asked.append(len(points))
             return learnt(logit)(points, normals)
 
-        render = draw(counted, seen, 128, grid=occupancy)
+        render = draw(counted, seen, 128, grid=occupancy, device=device)
         render.rgb.square().sum().backward()
         outcomes.append((sum(asked), render, logit.grad))
     (many, whole, wanted), (few, skipped, found) = outcomes
@@ -196,16 +207,16 @@ def counting(field: volume.Field, asked: list[int]) -> volume.Field:
     return counted
 
 
-def test_what_an_opaque_body_hides_is_not_asked_for() -> None:
+def test_samples_behind_an_opaque_surface_are_not_evaluated(device: torch.device) -> None:
     """A core of stone in a shell of mist: what the mist does is seen, its gradient too, and the inside of the stone is not."""
     seen = views(2, 24)
 
     def field(points: Tensor, normals: bool, logit: Tensor) -> FieldSample:
         distance = points.norm(dim=1)
-        density = torch.where(distance < 0.8 * RADIUS, 150.0, torch.where(distance < RADIUS, logit.exp(), 0.0))
+        density = torch.where(distance < 0.8 * RADIUS, 150.0, torch.where(distance < RADIUS, logit.exp().to(points), 0.0))
         return FieldSample(density, (points + 1) / 2, None)
 
-    aware, unaware = OccupancyGrid(32), OccupancyGrid(32)
+    aware, unaware = OccupancyGrid(32, device=device), OccupancyGrid(32, device=device)
     for _ in range(3):
         aware.update(lambda points: field(points, False, torch.ones(())).density, draws(), 0)
     unaware.occupied.copy_(aware.occupied)
@@ -213,7 +224,7 @@ def test_what_an_opaque_body_hides_is_not_asked_for() -> None:
     for grid in (unaware, aware):
         asked: list[int] = []
         logit = torch.ones((), requires_grad=True)
-        render = draw(counting(partial(field, logit=logit), asked), seen, 128, grid=grid)
+        render = draw(counting(partial(field, logit=logit), asked), seen, 128, grid=grid, device=device)
         (render.rgb * render.depth).sum().backward()
         outcomes.append((sum(asked), render, logit.grad))
     (many, whole, wanted), (few, cut, found) = outcomes
@@ -225,7 +236,7 @@ def test_what_an_opaque_body_hides_is_not_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("expected", "waves"), [(9.0, 3), (1e9, 4)])
-def test_a_wrong_expectation_changes_nothing(expected: float, waves: int) -> None:
+def test_wrong_expected_density_changes_nothing(expected: float, waves: int) -> None:
     """Thin fog that the grid takes for a wall: every ray stays open, so that all is looked at, in the order of before."""
     seen = views()
     mistaken = OccupancyGrid(16)
@@ -238,28 +249,28 @@ def test_a_wrong_expectation_changes_nothing(expected: float, waves: int) -> Non
     assert torch.equal(found.depth, wanted.depth)
 
 
-def test_the_gradient_is_that_of_the_closed_form() -> None:
+def test_gradient_in_the_density_is_that_of_the_closed_form(device: torch.device) -> None:
     seen = views(1)
     sigma = torch.tensor(SIGMA, requires_grad=True)
-    render = draw(oriented(torch.zeros_like, sigma), seen)
+    render = draw(oriented(torch.zeros_like, sigma), seen, device=device)
     (found,) = torch.autograd.grad(render.alpha.sum(), sigma)
     length = way_through_the_box(seen.cameras)
     assert float(found) == pytest.approx(float((length * torch.exp(-SIGMA * length)).sum()), rel=1e-5)
 
 
-def test_nothing_to_sample_is_pure_background_with_zero_gradients() -> None:
-    grid = OccupancyGrid(8)
+def test_empty_grid_renders_the_background_with_zero_gradients(device: torch.device) -> None:
+    grid = OccupancyGrid(8, device=device)
     grid.occupied.zero_()
     logit = torch.zeros((), requires_grad=True)
     seen = views()
-    render = draw(learnt(logit), seen, normals=True, grid=grid)
+    render = draw(learnt(logit), seen, normals=True, grid=grid, device=device)
     assert (render.rgb == 0.25).all()
     assert not render.alpha.any()
     (render.rgb.sum() + render.orientation.sum() + render.normal.sum()).backward()
     assert logit.grad == 0
 
 
-def test_jitter_comes_from_the_draws_alone() -> None:
+def test_jitter_follows_the_generator_alone() -> None:
     seen = views()
     same, again, other = (render_volume(ball, OccupancyGrid(8), seen, shader(seen), 16, draws(s), False).rgb for s in (0, 0, 1))
     assert torch.equal(same, again)
@@ -271,68 +282,16 @@ def test_jitter_comes_from_the_draws_alone() -> None:
     assert torch.equal(kept.get_state(), before)
 
 
-def test_pieces_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_render_the_same_bits(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     seen = views(2, 16, Shading.LAMBERTIAN)
     with torch.no_grad():
-        whole = draw(ball, seen, normals=True)
+        whole = draw(ball, seen, normals=True, device=device)
         monkeypatch.setattr(volume, "_CHUNK", 1000)
-        parts = draw(ball, seen, normals=True)
+        parts = draw(ball, seen, normals=True, device=device)
     for name in ("rgb", "alpha", "albedo", "normal", "depth", "orientation"):
         assert torch.equal(getattr(whole, name), getattr(parts, name)), name
 
 
-def test_no_samples_are_refused() -> None:
+def test_zero_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="samples 0"):
         draw(ball, views(), 0)
-
-
-def plate(points: Tensor) -> Tensor:
-    """A plate thinner than a cell."""
-    return 80 * (points[:, 1].abs() < 0.04).float()
-
-
-def test_occupancy_keeps_every_cell_that_holds_something_and_drops_the_rest() -> None:
-    grid = OccupancyGrid(16)
-    assert grid.occupied.all()
-    chance = draws()
-    for _ in range(8):
-        grid.update(plate, chance, 0)
-    assert grid.occupied[:, 7:9].all()
-    assert not grid.occupied[:, :6].any()
-    assert not grid.occupied[:, 10:].any()
-
-
-def test_what_vanished_decays_out_of_the_grid() -> None:
-    grid = OccupancyGrid(8, decay=0.5)
-    grid.update(plate, draws(), 0)
-    assert float(grid.values.max()) == 80
-    for _ in range(3):
-        grid.update(lambda points: torch.zeros(len(points)), draws(), 0)
-    assert float(grid.values.max()) == 10
-    assert grid.occupied.any()
-
-
-def test_after_the_warm_up_an_update_visits_half_of_the_cells_each_once() -> None:
-    grid = OccupancyGrid(8, half_extent=0.5, warm_up=10)
-    asked: list[Tensor] = []
-    grid.update(lambda points: asked.append(points) or torch.ones(len(points)), draws(), 9)
-    grid.update(lambda points: asked.append(points) or torch.ones(len(points)), draws(), 10)
-    cells = [((points + 0.5) * 8).floor().long() @ torch.tensor([64, 8, 1]) for points in asked]
-    assert sorted(cells[0].tolist()) == list(range(512))
-    assert len(cells[1]) == len(cells[1].unique()) == 256
-    assert all((points.abs() <= 0.5).all() for points in asked)
-
-
-def test_a_saved_grid_comes_back() -> None:
-    grid, other = OccupancyGrid(8), OccupancyGrid(8)
-    grid.update(plate, draws(), 0)
-    other.load_state_dict(load(save(grid.state_dict())))
-    assert torch.equal(grid.values, other.values)
-    assert torch.equal(grid.occupied, other.occupied)
-    assert not other.occupied.all()
-
-
-@pytest.mark.parametrize("given", [{"size": 0}, {"half_extent": 0.0}, {"threshold": -1.0}, {"decay": 1.0}])
-def test_a_grid_that_cannot_be_is_refused(given: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(given))} {next(iter(given.values()))}.* expected"):
-        OccupancyGrid(**{"size": 8, **given})

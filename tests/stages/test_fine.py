@@ -13,8 +13,9 @@ from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import clip_from_world, orbit, plain_views
+from dreamfusion_mesh.render.cameras import clip_from_world, orbit
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
 from dreamfusion_mesh.shape.tets.grid import tet_lattice
 from dreamfusion_mesh.shape.tets.surface import TetSurface

@@ -14,10 +14,11 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.kernels.launch import as_warp
 from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views
+from dreamfusion_mesh.render.cameras import orbit
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.stages.coarse import fit_field
 from dreamfusion_mesh.stages.fine import fit_surface
 

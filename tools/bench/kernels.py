@@ -14,9 +14,10 @@ from torch import Tensor
 from dreamfusion_mesh.config import FieldSettings, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.kernels.hashgrid import encode, hash_grid
-from dreamfusion_mesh.render.cameras import clip_from_world, random_views, turntable
+from dreamfusion_mesh.render.cameras import clip_from_world, turntable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.tets.grid import tet_lattice

@@ -106,10 +106,12 @@ def _by_turns(row: int, each: int) -> list[int]:
     return [(row + i) % len(VIEW_SUFFIXES) for i in range(each)]
 
 
-def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together: bool = False, perp_neg: float = 0.0) -> Draws:
+def prior_draws(
+    prior: model.Prior, each: int, seed: int, scale: float, together: bool = False, perp_neg: float = 0.0, steps: int = 40
+) -> Draws:
     """The prior's samples, views by turns, over prompts too. `together`: four in a row are seen together, a quarter turn apart.
 
-    scale and perp_neg are as in `sample`.
+    scale, perp_neg and steps are as in `sample`.
 
     Raises ValueError for `together` unless `each` is a multiple of 4.
     """
@@ -119,7 +121,8 @@ def prior_draws(prior: model.Prior, each: int, seed: int, scale: float, together
     def draw(prompts: Sequence[str], clay: bool) -> tuple[Tensor, list[str]]:
         views = [view for row in range(len(prompts)) for view in _by_turns(row, each)]
         captions = [caption_of(prompts[i // each], view, clay) for i, view in enumerate(views)]
-        return sample(prior, captions, seed + clay, scale, angles=turned_angles(views) if together else None, perp_neg=perp_neg), captions
+        angles = turned_angles(views) if together else None
+        return sample(prior, captions, seed + clay, scale, steps, angles=angles, perp_neg=perp_neg), captions
 
     return draw
 

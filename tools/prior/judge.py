@@ -199,12 +199,12 @@ def load(folder: Path) -> Judge:
     return judge.eval()
 
 
-def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device) -> Run[Judge]:
-    """A run of the recipe in `folder`, begun or gone on with."""
+def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device, dtype: torch.dtype | None = None) -> Run[Judge]:
+    """A run of the recipe in `folder`, begun or gone on with; dtype as in `Run`."""
     torch.manual_seed(1)
     judge = Judge(recipe.channels, recipe.width, recipe.layers)
     judge.image.to(memory_format=torch.channels_last)
-    return Run(folder, judge, judging_loss(judge), recipe.pace, device)
+    return Run(folder, judge, judging_loss(judge), recipe.pace, device, dtype)
 
 
 def main() -> None:

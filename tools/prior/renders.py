@@ -13,9 +13,10 @@ from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.guidance.prompts import view_words
 from dreamfusion_mesh.records import Cameras, Lights, Shading, Views
-from dreamfusion_mesh.render.cameras import clip_from_world, orbit, plain_views, random_views
+from dreamfusion_mesh.render.cameras import clip_from_world, orbit
 from dreamfusion_mesh.render.raster.render import downsample
 from dreamfusion_mesh.render.shading.lambert import shader
+from dreamfusion_mesh.render.views import plain_views, random_views
 from tools.prior.captions import caption_of
 from tools.prior.finishes import apply
 from tools.prior.world import Built

@@ -65,10 +65,11 @@ class Pace:
 
 
 class Run(Generic[N]):
-    """`loss` takes a batch and the step's draws to a scalar."""
+    """`loss` takes a batch and the step's draws to a scalar. dtype is that of matrix products; None takes the device's fastest."""
 
-    def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device) -> None:
+    def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device, dtype: torch.dtype | None = None) -> None:
         self.folder, self.loss, self.pace, self.device = folder, loss, pace, device
+        self.dtype = fastest_dtype(device) if dtype is None else dtype
         self.network = network.to(device)
         self.average = checkpoint.Average(self.network, pace.keep)
         self.optimiser = Optimiser(self.network, fused=device.type == "cuda")
@@ -89,18 +90,23 @@ class Run(Generic[N]):
 
     def advance(self, pictures: Pictures, ids: Tensor) -> None:
         """One step; `ids` [len(pictures), L] are the tokens of the pictures' captions."""
+        loss = self.gradients(pictures, ids)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step(self.rate())
+        self.losses[self.step % _LOG_STEPS] = loss
+        self.step += 1
+        self.average.update(self.network, self.step)
+
+    def gradients(self, pictures: Pictures, ids: Tensor) -> Tensor:
+        """Add the gradients of the step to come to the network's parameters; its loss, detached. Takes what `advance` takes."""
         draws = torch.Generator(self.device).manual_seed(7919 * self.step + 1)
         group = self.pace.together
         firsts = torch.randint(len(pictures) // group, (self.pace.batch // group,), generator=draws, device=self.device)
         rows = (group * firsts[:, None] + torch.arange(group, device=self.device)).flatten()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_pays(self.device)), _attention(self.device):
+        with mixed_precision(self.device, self.dtype), _attention(self.device):
             loss = self.loss(Batch(pictures.images[rows], ids[rows], pictures.angles[rows]), draws)
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step(self.rate())
-        self.losses[self.step % _LOG_STEPS] = loss.detach()
-        self.step += 1
-        self.average.update(self.network, self.step)
+        return loss.detach()
 
     def log(self, seconds: float, images: int) -> None:
         """A row of the table every few steps."""
@@ -124,9 +130,15 @@ class Run(Generic[N]):
         return made.eval()
 
 
-def half_pays(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster there: on every GPU, and on a CPU that multiplies it."""
-    return device.type == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where its products are faster, on every GPU and on a CPU with instructions for them; float32 elsewhere."""
+    native = device.type == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+def mixed_precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Matrix products in `dtype`, float32 or bfloat16, of weights that stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:

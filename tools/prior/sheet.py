@@ -14,8 +14,9 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import ViewSettings
 from dreamfusion_mesh.records import Shading
-from dreamfusion_mesh.render.cameras import orbit, plain_views
+from dreamfusion_mesh.render.cameras import orbit
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.render.views import plain_views
 from tools.prior.captions import Scene, Thing
 from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw

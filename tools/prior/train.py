@@ -33,8 +33,15 @@ from tools.prior.sheet import write_png
 _VIEWS = 4
 
 
-def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool = False, start: Path | None = None) -> Run[Prior]:
-    """A run of the recipe in `folder`, begun or gone on with; `start` as in the command's help."""
+def start_run(
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    compiled: bool = False,
+    start: Path | None = None,
+    dtype: torch.dtype | None = None,
+) -> Run[Prior]:
+    """A run of the recipe in `folder`, begun or gone on with; `start` as in the command's help, dtype as in `Run`."""
     torch.manual_seed(0)  # the weights' first values
     prior = Prior(recipe.size)
     if start is not None:
@@ -44,13 +51,13 @@ def start_run(folder: Path, recipe: Recipe, device: torch.device, compiled: bool
     prior.to(device)
     # a graph for each number of views that a step may see, none for any number
     forward: Any = torch.compile(prior, dynamic=False) if compiled else prior
-    return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device)
+    return Run(folder, prior, denoising_loss(prior, forward, recipe, device), recipe.pace, device, dtype)
 
 
 def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe, device: torch.device) -> Loss:
     """The loss of a batch at times spread as `times_of` has them, texts blanked and left out as the recipe says.
 
-    Views that are seen together share their time, and are all with or all without their texts; their cameras are told.
+    Views that are seen together share their time, and are all with or all without their texts; their cameras are given.
     """
     shares, null = alpha_bar().to(device), tokens.encode([""]).to(device)
 
@@ -61,12 +68,12 @@ def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe,
         t = times_of(spread).repeat_interleave(views)
         dropped = (torch.rand(groups, generator=draws, device=device) < recipe.drop).repeat_interleave(views)
         blanked = torch.rand(count, generator=draws, device=device) < recipe.blank
-        said = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
+        ids = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
         cameras = camera_numbers(*batch.angles.unbind(1)) if views > 1 else None
         clean = prior.fold(batch.images)
         weights = number_weights(batch.images, prior.size.patch)
         noise = torch.randn(clean.shape, generator=draws, device=device)
-        return loss_of(lambda noisy, at: forward(noisy, at, said, cameras, views), clean, weights, t, noise, shares)
+        return loss_of(lambda noisy, at: forward(noisy, at, ids, cameras, views), clean, weights, t, noise, shares)
 
     return loss
 

@@ -1,4 +1,4 @@
-"""What every back end shares: the contract's checks, meshes that differ from view to view, and how an unusable part is explained."""
+"""What every back end shares: the contract's checks, meshes that differ from view to view, and why a back end cannot be used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from importlib import metadata
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Limits
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records import Fragments
 
@@ -21,22 +23,40 @@ Made = TypeVar("Made")
 _MOST_PIXELS = 2**30  # a pair of pixels is counted in 31 bits
 
 
+class Absent(Enum):
+    """What a machine may lack; a back end that fails for any other reason is there and broken."""
+
+    CARD = "no card"
+    PACKAGE = "package not installed"
+    COMPILER = "no compiler"
+
+
 @dataclass(frozen=True)
-class Limits:
-    """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
+class Cause:
+    """Why a back end cannot be used, in words; `absent` is None where everything it needs is there and it fails all the same."""
 
-    precisions       of clip, attributes and images
-    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
-    first_of_equals  of faces at equal depth the first wins, always
-    """
+    words: str
+    absent: Absent | None = None
 
-    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
-    edge: float = 0.0
-    first_of_equals: bool = True
+    def __str__(self) -> str:
+        return self.words
+
+
+class Unusable(BadInput):
+    """A back end that was named and cannot be used: every cause, and what to do."""
+
+    def __init__(self, name: str, causes: Sequence[Cause], remedy: str) -> None:
+        super().__init__(f"raster.backend {name!r}: {'; and '.join(map(str, causes))}. {remedy}, or use --set raster.backend=warp")
+        self.causes = tuple(causes)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether any cause is a failure of a part that is there."""
+        return any(cause.absent is None for cause in self.causes)
 
 
 class BackEnd(ABC):
-    """The contract's three operations (see raster.Rasterizer), checked and split into meshes; a back end draws one mesh in many views."""
+    """The three operations of contracts.Rasterizer, checked and split into meshes; a back end draws one mesh in many views."""
 
     name: str
     licence: str
@@ -61,7 +81,7 @@ class BackEnd(ABC):
         """image [B, H, W, C] antialiased, with faces [F, 3]."""
 
     def rasterize(self, clip: Tensor, faces: Tensor, size: tuple[int, int]) -> Fragments:
-        """See raster.Rasterizer."""
+        """See contracts.Rasterizer."""
         height, width = size
         self._check_clip(clip, None)
         _check_faces(faces, len(clip), clip.shape[1], clip.device)
@@ -71,7 +91,7 @@ class BackEnd(ABC):
         return Fragments(*(_joined(part) for part in zip(*parts, strict=True)))
 
     def interpolate(self, attributes: Tensor, fragments: Fragments, faces: Tensor) -> Tensor:
-        """See raster.Rasterizer."""
+        """See contracts.Rasterizer."""
         views = len(fragments.face)
         per_view = attributes.dim() == 3
         if attributes.dim() not in (2, 3) or (per_view and len(attributes) != views):
@@ -84,7 +104,7 @@ class BackEnd(ABC):
         return _joined(parts)
 
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
-        """See raster.Rasterizer."""
+        """See contracts.Rasterizer."""
         shape = fragments.face.shape
         if image.dim() != 4 or image.shape[:3] != shape:
             raise ValueError(f"image: shape {list(image.shape)}, expected {[*shape, '?']}")
@@ -115,8 +135,8 @@ def nothing_drawn(clip: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
     return face, clip.new_zeros(*shape, 3) + zero, clip.new_ones(shape) + zero
 
 
-class Kept(Generic[Made]):
-    """What `make` gives for a tensor; the last one's is kept while that tensor lives unchanged."""
+class LastValueCache(Generic[Made]):
+    """What `make` returns for a tensor; the last value is cached while its tensor lives unchanged."""
 
     def __init__(self, make: Callable[..., Made]) -> None:
         self._make = make
@@ -132,30 +152,29 @@ class Kept(Generic[Made]):
         return last[3]
 
 
-# One look for all three operations on a picture: on a card each would wait for what was given to it before.
-_span: Kept[list[int]] = Kept(lambda faces: torch.stack(faces.aminmax()).tolist())
-_highest: Kept[int] = Kept(lambda face: int(face.max()))
+# One reduction for all three operations on a picture: on a card each would wait for the work queued before it.
+_span: LastValueCache[list[int]] = LastValueCache(lambda faces: torch.stack(faces.aminmax()).tolist())
+_highest: LastValueCache[int] = LastValueCache(lambda face: int(face.max()))
 
 
-def load_module(name: str, packages: Sequence[str]) -> tuple[ModuleType | None, str | None]:
+def load_module(name: str, packages: Sequence[str]) -> tuple[ModuleType | None, Cause | None]:
     """The module, or why it does not import and which of the packages that may carry it are installed."""
+    root = name.partition(".")[0]
     try:
+        importlib.import_module(root)
         return importlib.import_module(name), None
     except Exception as error:  # optional packages fail in their own ways: a wrong torch, a library that is not there
-        there = " and ".join(f"{package} is {_version(package)}" for package in packages)
-        return None, f"{name} does not import ({first_line(error)}; {there})"
+        installed = " and ".join(f"{package} is {_version(package)}" for package in packages)
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == root
+        words = f"{name} does not import ({first_line(error)}; {installed})"
+        return None, Cause(words, Absent.PACKAGE if is_absent else None)
 
 
-def cuda_missing(device: torch.device) -> str | None:
+def cuda_missing(device: torch.device) -> Cause | None:
     """Why a part that runs on CUDA alone cannot run on `device`; None where it can."""
     if not torch.cuda.is_available():
-        return "it needs a CUDA device and none is to be seen"
-    return None if device.type == "cuda" else f"it needs a CUDA device and this run is on {device}: use --device cuda"
-
-
-def unusable(name: str, causes: Sequence[str], remedy: str) -> BadInput:
-    """The error for a back end that was named and cannot be used: every cause, and what to do."""
-    return BadInput(f"raster.backend {name!r}: {'; and '.join(causes)}. {remedy}, or use --set raster.backend=warp")
+        return Cause("it needs a CUDA device and none was found", Absent.CARD)
+    return None if device.type == "cuda" else Cause(f"it needs a CUDA device and this run is on {device}: use --device cuda")
 
 
 def first_line(error: BaseException) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.render.raster.backend import Limits, cuda_missing, load_module, nothing_drawn, unusable
+from dreamfusion_mesh.contracts import Limits
+from dreamfusion_mesh.render.raster.backend import Cause, Unusable, cuda_missing, load_module, nothing_drawn
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
 
 _MODULE = "kaolin.render.mesh"
 _PACKAGES = ("kaolin",)
-_SMALLEST_W = 1e-9  # of the largest w; what is nearer to the camera's plane covers no centre that could be told
+_SMALLEST_W = 1e-9  # of the largest w; what is nearer to the camera's plane covers no centre that float64 could decide
 _SMALLEST_SCALE = 1000  # kaolin's own, to which its guard against division by zero is fitted
-_HAIR = (2.0**-26, 2.0**-40)  # pixels to the left and up
+_TIE_BREAK = (2.0**-26, 2.0**-40)  # pixels to the left and up, which puts every centre on one side of an edge
 _REMEDY = "Install the wheel that NVIDIA builds for this torch and CUDA (the package of that name on the Python index is a placeholder)"
 
 
@@ -24,7 +25,7 @@ class KaolinRasterizer(WarpRasterizer):
 
     kaolin clips nothing and weights corners without perspective. So triangles are cut at the near plane first and keep their face's number,
     are handed over in float64 with z / w as depth, which is affine in the picture, and weights and depth come from the face afterwards.
-    kaolin gives a centre on an edge to both of its faces or to none, so the picture is moved by a hair that puts each on one side.
+    kaolin gives a centre on an edge to both of its faces or to none, so the picture is moved by `_TIE_BREAK`.
     Not given of the contract: an order among faces at equal depth.
     """
 
@@ -35,7 +36,7 @@ class KaolinRasterizer(WarpRasterizer):
     def __init__(self, device: torch.device) -> None:
         causes = missing(device)
         if causes:
-            raise unusable(self.name, causes, _REMEDY)
+            raise Unusable(self.name, causes, _REMEDY)
         super().__init__(device)
         module: Any = load_module(_MODULE, _PACKAGES)[0]
         self._rasterize = module.rasterize
@@ -64,16 +65,16 @@ class KaolinRasterizer(WarpRasterizer):
         # a multiple of both sides puts kaolin's centres, computed in float32, on whole numbers
         scale = height * width * math.ceil(_SMALLEST_SCALE / (height * width))
         blank = placed.new_zeros(1, len(placed), 3, 1)
-        flat = (placed[None, ..., :2] + placed.new_tensor([-2 / width, 2 / height]) * placed.new_tensor(_HAIR)).contiguous()
+        flat = (placed[None, ..., :2] + placed.new_tensor([-2 / width, 2 / height]) * placed.new_tensor(_TIE_BREAK)).contiguous()
         _, face = self._rasterize(height, width, -depth[None].contiguous(), flat, blank, multiplier=scale, eps=1e-30)
         return torch.where(face >= 0, owner[face.clamp_min(0)], -1)
 
 
-def missing(device: torch.device) -> list[str]:
+def missing(device: torch.device) -> list[Cause]:
     """Every cause that keeps kaolin from being used on `device`."""
     module, cause = load_module(_MODULE, _PACKAGES)
     if module is not None and not hasattr(module, "rasterize"):
-        cause = "this version of kaolin has no kaolin.render.mesh.rasterize"
+        cause = Cause("this version of kaolin has no kaolin.render.mesh.rasterize")
     return [cause for cause in (cause, cuda_missing(device)) if cause]
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import shlex
+import shutil
+import sys
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Limits
 from dreamfusion_mesh.records import Fragments
-from dreamfusion_mesh.render.raster.backend import Kept, Limits, cuda_missing, first_line, load_module, nothing_drawn, unusable
+from dreamfusion_mesh.render.raster.backend import (
+    Absent,
+    Cause,
+    LastValueCache,
+    Unusable,
+    cuda_missing,
+    first_line,
+    load_module,
+    nothing_drawn,
+)
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
 
 _MODULE = "nvdiffrast.torch"
@@ -16,6 +32,7 @@ _PACKAGES = ("nvdiffrast", "diffrp-nvdiffrast")
 _TILE = 8  # pixels; older versions draw whole tiles alone
 _GRID = 16  # steps a pixel
 _MOST_FACES = 2**24  # faces are counted in a float
+_PLUGIN = "nvdiffrast_plugin"  # how the name of the compiled module begins
 _REMEDY = "Install it with: pip install diffrp-nvdiffrast ninja, beside a CUDA build of torch and a CUDA toolkit of the same version"
 
 
@@ -40,16 +57,16 @@ class NvdiffrastRasterizer(WarpRasterizer):
     def __init__(self, device: torch.device) -> None:
         causes = missing(device)
         if causes:
-            raise unusable(self.name, causes, _REMEDY)
+            raise Unusable(self.name, causes, _REMEDY)
         super().__init__(device)
         ops: Any = load_module(_MODULE, _PACKAGES)[0]
         self._ops = ops
-        self._triangles = Kept(lambda faces: faces.to(torch.int32).contiguous())
+        self._triangles = LastValueCache(lambda faces: faces.to(torch.int32).contiguous())
         try:
-            self._context = self._ops.RasterizeCudaContext(device=device)
+            self._context = _make_context(ops, device)
             self._try(device)
-        except Exception as error:  # a compiler's, a linker's or a driver's: whatever it is, it is the user's to know
-            raise unusable(self.name, [f"compiling it or drawing with it failed on {device} ({first_line(error)})"], _REMEDY) from error
+        except Exception as error:  # a compiler's, a linker's or a driver's: whatever it is, the user has to know
+            raise Unusable(self.name, [_failed_step(error, device)], _REMEDY) from error
 
     def _try(self, device: torch.device) -> None:
         """Draw a triangle over the upper left half of a tile, so that what is broken or other than documented is known before the work."""
@@ -66,8 +83,8 @@ class NvdiffrastRasterizer(WarpRasterizer):
             return nothing_drawn(clip, height, width)
         triangles = self._triangles(faces)
         tall, wide = (-(-side // _TILE) * _TILE for side in (height, width))
-        place = clip.contiguous() if (tall, wide) == (height, width) else _padded(clip, height / tall, width / wide)
-        raster, _ = self._ops.rasterize(self._context, place, triangles, (tall, wide), grad_db=False)
+        positions = clip.contiguous() if (tall, wide) == (height, width) else _padded(clip, height / tall, width / wide)
+        raster, _ = self._ops.rasterize(self._context, positions, triangles, (tall, wide), grad_db=False)
         deep, _ = self._ops.interpolate(clip[..., 2:].contiguous(), raster, triangles)
         raster, deep = (part.flip(1)[:, :height, :width] for part in (raster, deep))
         face = raster[..., 3].long() - 1
@@ -89,10 +106,63 @@ class NvdiffrastRasterizer(WarpRasterizer):
         return super().smooth(image, fragments, _rounded(clip, *image.shape[1:3]), faces)
 
 
-def missing(device: torch.device) -> list[str]:
+def missing(device: torch.device) -> list[Cause]:
     """Every cause that keeps nvdiffrast from being tried on `device`; whether it compiles is not among them."""
     causes = (load_module(_MODULE, _PACKAGES)[1], cuda_missing(device))
     return [cause for cause in causes if cause]
+
+
+def _make_context(ops: Any, device: torch.device) -> Any:
+    """nvdiffrast's CUDA context; the first one of a process compiles the plugin, or finds it compiled.
+
+    The package then imports its plugin by name, which fails since pybind11 3: modules initialised in phases (PEP 489) do not enter
+    sys.modules when torch.utils.cpp_extension loads them. So the plugin is imported from its build folder, and the package asked again.
+    """
+    try:
+        return ops.RasterizeCudaContext(device=device)
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(_PLUGIN):
+            raise
+        _import_built(error.name)
+    return ops.RasterizeCudaContext(device=device)
+
+
+def _import_built(name: str) -> None:
+    """Import an extension that torch.utils.cpp_extension has built; its folder is on the path for this import alone."""
+    from torch.utils import cpp_extension
+
+    folder = cpp_extension._get_build_directory(name, False)
+    sys.path.insert(0, folder)
+    try:
+        importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
+
+
+def _failed_step(error: Exception, device: torch.device) -> Cause:
+    """Which step of loading nvdiffrast raised `error`: compiling, importing what was compiled, or drawing."""
+    from torch.utils import cpp_extension
+
+    if isinstance(error, ImportError):
+        return Cause(f"it is compiled, but its plugin does not import ({first_line(error)})")
+    if not any(frame.f_code.co_filename == cpp_extension.__file__ for frame, _ in walk_tb(error.__traceback__)):
+        return Cause(f"drawing with it failed on {device} ({first_line(error)})")
+    tool = _missing_tool()
+    if tool is not None:
+        return Cause(f"it is not compiled yet and {tool} was not found ({first_line(error)})", Absent.COMPILER)
+    return Cause(f"compiling it failed ({first_line(error)})")
+
+
+def _missing_tool() -> str | None:
+    """What compiling a CUDA extension needs and this machine lacks."""
+    from torch.utils import cpp_extension
+
+    home = cpp_extension.CUDA_HOME
+    if home is None or shutil.which("nvcc", path=os.path.join(home, "bin")) is None:
+        return "a CUDA toolkit"
+    if not cpp_extension.is_ninja_available():
+        return "ninja"
+    return None if shutil.which(shlex.split(cpp_extension.get_cxx_compiler())[0]) else "a C++ compiler"
 
 
 def _padded(clip: Tensor, tall: float, wide: float) -> Tensor:

@@ -7,7 +7,8 @@ import pytest
 
 from dreamfusion_mesh.asset.uv.charts import Charts, regroup, signed_areas
 from dreamfusion_mesh.asset.uv.pack import DoesNotFit, inscribed_diameters, pack
-from dreamfusion_mesh.audit.uvs import chart_labels, coverage, gaps
+from dreamfusion_mesh.audit.atlas import coverage
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
 
 
 def fans(count: int, seed: int = 0) -> Charts:
@@ -34,7 +35,7 @@ def test_gaps_hold_and_nothing_leaves_or_overlaps(size: int, padding: int) -> No
     corners = uvs[charts.face_uvs]
     assert np.minimum(uvs, 1 - uvs).min() * size >= padding
     assert coverage(corners, 4 * size)[1] == 0
-    assert gaps(corners, chart_labels(charts.face_uvs), size, 1.0).gap >= 2 * padding
+    assert measure_gaps(corners, chart_labels(charts.face_uvs), size, 1.0).gap >= 2 * padding
 
 
 def test_shapes_are_turned_and_scaled_but_never_mirrored_or_bent() -> None:

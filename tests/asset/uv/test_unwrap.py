@@ -16,7 +16,9 @@ from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
 from dreamfusion_mesh.asset.uv import unwrap as uv
 from dreamfusion_mesh.asset.uv.unwrap import Unwrapped, unwrap
-from dreamfusion_mesh.audit.uvs import chart_labels, coverage, density_ratio, gaps, layout
+from dreamfusion_mesh.audit.atlas import coverage, layout
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
+from dreamfusion_mesh.audit.rows.texel_density import density_ratio
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import Mesh
@@ -40,7 +42,7 @@ def assert_holds(found: Unwrapped, given: Mesh, size: int, padding: int) -> None
     assert again == 0
     assert covered / (4 * size) ** 2 == pytest.approx(found.utilisation, abs=0.005)
     assert found.utilisation >= 0.5
-    space = gaps(uvs, chart_labels(found.mesh.face_uvs.numpy()), size, 8.0)
+    space = measure_gaps(uvs, chart_labels(found.mesh.face_uvs.numpy()), size, 8.0)
     assert space.charts == found.charts
     assert space.gap >= 2 * padding
     assert space.narrow <= 0.05 * space.charts

@@ -1,4 +1,4 @@
-"""A model's parts built from a folder that `folder.open_folder` has checked. Every failure is BadInput in one line."""
+"""The parts of a U-Net model, built from a folder that `folder.open_folder` has checked. Every failure is BadInput in one line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.losses.sds import Prediction
 from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS
+from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.guidance.weights.folder import INDEX, one_line, parts_of, read_json
+from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
 _KINDS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
-_CONDITIONS = {  # what a U-Net may ask for beside noise, time and words
+_CONDITIONS = {  # inputs that a U-Net may need beside noise, time and text
     "addition_embed_type": (None, "text"),
     "encoder_hid_dim_type": (None, "text_proj"),
     "class_embed_type": (None, "projection"),  # the latter of a multi-view model's cameras, and of nothing else
@@ -43,8 +43,8 @@ def load_networks(model: str, folder: Path, dtype: torch.dtype) -> tuple[Any, An
     return unet, text_encoder, vae
 
 
-def load_schedule(model: str, folder: Path) -> tuple[Tensor, Prediction]:
-    """alpha_bar [T] float32 and the kind of prediction, whatever sampler the folder names. Raises BadInput."""
+def load_schedule(model: str, folder: Path) -> tuple[Schedule, Prediction]:
+    """The noise schedule and the kind of prediction, whatever sampler the folder names. Raises BadInput."""
     from diffusers import DDPMScheduler
 
     name = "scheduler/scheduler_config.json"
@@ -60,10 +60,10 @@ def load_schedule(model: str, folder: Path) -> tuple[Tensor, Prediction]:
         scheduler: Any = DDPMScheduler(**{key: config[key] for key in wanted if key in config})
         alpha_bar = scheduler.alphas_cumprod
     except Exception as error:
-        raise _broken(model, name, error) from error
+        raise _load_error(model, name, error) from error
     if not (len(alpha_bar) and torch.isfinite(alpha_bar).all() and (alpha_bar >= 0).all() and (alpha_bar <= 1).all()):
         raise BadInput(f"guidance {model!r}: {name} gives shares of signal outside [0, 1]; download the model again")
-    return alpha_bar.float(), cast(Prediction, kind)
+    return variance_preserving(alpha_bar.float()), cast(Prediction, kind)
 
 
 def load_tokenizer(model: str, folder: Path) -> Any:
@@ -85,14 +85,14 @@ def load_tokenizer(model: str, folder: Path) -> Any:
             else:
                 tokenizer = CLIPTokenizer.from_pretrained(str(place), local_files_only=True)
     except Exception as error:
-        raise _broken(model, "tokenizer/", error) from error
+        raise _load_error(model, "tokenizer/", error) from error
     if tokenizer.pad_token_id is None:
         raise BadInput(f"guidance {model!r}: tokenizer/tokenizer_config.json names no pad_token that the tokenizer has; add it")
     return tokenizer
 
 
 def check_sizes(model: str, unet: Any, text: Any, tokenizer: Any, vae: Any | None) -> tuple[int, int]:
-    """Whether the parts fit together, from their configs. Returns (patch, size) as documented at DiffusionGuidance. Raises BadInput."""
+    """Whether the parts fit together, from their configs. Returns (patch, size) as documented at UNetModel. Raises BadInput."""
     channels, made, who = unet.in_channels, unet.out_channels, f"guidance {model!r}: "
     if made not in (channels, 2 * channels):
         raise BadInput(f"{who}unet/ makes {made} channels of {channels}; expected as many, or twice with a learned variance")
@@ -116,8 +116,8 @@ def check_sizes(model: str, unet: Any, text: Any, tokenizer: Any, vae: Any | Non
     return patch, side * scale
 
 
-def sees_together(model: str, folder: Path, unet: Any) -> bool:
-    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras, as model_index.json says. Raises BadInput."""
+def is_multiview(model: str, folder: Path, unet: Any) -> bool:
+    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras and model_index.json says so. Raises BadInput."""
     if unet.class_embed_type is None:
         return False
     views = read_json(model, folder, INDEX).get("multiview")
@@ -139,9 +139,9 @@ def _check_kinds(model: str, configs: dict[str, dict[str, Any]]) -> None:
     if found != "clip_text_model":
         raise BadInput(f"guidance {model!r}: text_encoder/ is a {found}; only CLIP text encoders (clip_text_model) are read")
     for key, readable in _CONDITIONS.items():
-        asked = configs["unet"].get(key)
-        if asked not in readable:
-            raise BadInput(f"guidance {model!r}: unet/config.json has {key} {asked!r}: it needs more than the prompt; not supported")
+        value = configs["unet"].get(key)
+        if value not in readable:
+            raise BadInput(f"guidance {model!r}: unet/config.json has {key} {value!r}: it needs more than the prompt; not supported")
 
 
 def _load(model: str, folder: Path, part: str, kind: Any, dtype: torch.dtype, **more: Any) -> Any:
@@ -152,14 +152,14 @@ def _load(model: str, folder: Path, part: str, kind: Any, dtype: torch.dtype, **
             str(folder / part), use_safetensors=True, local_files_only=True, torch_dtype=dtype, output_loading_info=True, **more
         )
     except Exception as error:
-        raise _broken(model, f"{part}/", error) from error
+        raise _load_error(model, f"{part}/", error) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInput(f"guidance {model!r}: {part}/ lacks {len(missing)} tensors that its config.json asks for, such as {missing[0]}")
     return network.eval().requires_grad_(False)
 
 
-def _broken(model: str, what: str, error: Exception) -> Exception:
+def _load_error(model: str, what: str, error: Exception) -> Exception:
     if isinstance(error, (MemoryError, BadInput)):
         return error
     return BadInput(f"guidance {model!r}: {what} cannot be loaded ({type(error).__name__}: {one_line(error)}); download the model again")
