@@ -19,8 +19,6 @@ import torch  # isort: skip
 
 pytest_plugins = ["folder_costs", "pytester"]
 
-import torch  # isort: skip
-
 _HOME = Path(__file__).parent / "gltf"
 _VALIDATOR = _HOME / "node_modules" / "gltf-validator"
 
