@@ -97,6 +97,17 @@ def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
+    rasterizer = resolve_rasterizer("warp", device)
+    found = deliver(Surface(torus().to(device), field().to(device)), rasterizer, MESH, TEXTURE, 2.0, {"seed": 7}).asset
+    assert found.mesh.vertices.device.type == device.type
+    assert torch.allclose(found.mesh.vertices.cpu(), ring().asset.mesh.vertices, atol=1e-6)
+    assert torch.equal(found.mesh.face_uvs.cpu(), ring().asset.mesh.face_uvs)
+    differs = np.abs(found.material.maps["base_color"].pixels.astype(int) - ring().asset.material.maps["base_color"].pixels)
+    assert differs.mean() < 0.5
+    assert asset_files(found).keys() == asset_files(ring().asset).keys()
+
+
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()

@@ -153,6 +153,13 @@ def test_it_is_shaded_with_the_normals_that_are_exported() -> None:
     assert np.array_equal(normals[shown.faces].numpy(), exported.normals[exported.face_normals])
 
 
+def test_each_device_shows_the_same_picture(device: torch.device) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    found = preview_sheet(box().to(device), texture, resolve_rasterizer("warp", device), SIZE).astype(int)
+    differs = np.abs(found - preview_sheet(box(), texture, resolve_rasterizer("warp", "cpu"), SIZE))
+    assert (differs > 1).mean() < 0.01
+
+
 @pytest.mark.parametrize("texture", [np.full((8, 8, 3), (200, 120, 40), np.uint8), white], ids=["an image", "a function"])
 def test_the_preview_stays_on_one_device(rasterizer: Rasterizer, texture: Texture) -> None:
     """Cameras are placed on the CPU, so that they are the same on every device; the finished sheet goes to numpy."""

@@ -238,6 +238,14 @@ def test_every_covered_sample_lies_on_the_reference_surface() -> None:
     assert float((torch.stack([ring, points[:, 2]], dim=1).norm(dim=1) - 0.25).abs().max()) < 1e-3
 
 
+def test_each_device_bakes_the_same_colours(device: torch.device) -> None:
+    mesh, reference = mapped("torus"), torus(64, 32)
+    found = base_color(mesh.to(device), position, resolve_rasterizer("warp", device), SETTINGS, reference.to(device))
+    differs = np.abs(found.astype(int) - base_color(mesh, position, RASTERIZER, SETTINGS, reference))
+    assert differs.max() <= 3  # a sample on a chart's border may fall to either side
+    assert (differs > 0).mean() < 0.01
+
+
 def test_the_bake_stays_on_one_device() -> None:
     """numpy is given the texels at the charts' edges, and the finished image; nothing else leaves the device."""
     mesh, reference = mapped("torus"), torus(64, 32)
