@@ -42,3 +42,15 @@ class Rasterizer(Protocol):
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """`image` [B, H, W, C] with smooth silhouettes; gradients in the image and, through where the silhouettes lie, in `clip`."""
         ...
+
+
+class GuidanceModel(Protocol):
+    """A loaded diffusion model that many prompts share."""
+
+    def for_prompt(self, prompt: str) -> Any:
+        """The model bound to `prompt`, as a ScoreModel. Raises BadInput where the prompt cannot be used."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """The model's name, licence and kind, and the SHA-256 of each weight file."""
+        ...

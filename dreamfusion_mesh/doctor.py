@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
+from importlib.util import find_spec
 
-from dreamfusion_mesh.pipeline import PARTS
+from dreamfusion_mesh.run.device import cuda_missing
+from dreamfusion_mesh.run.provenance import PARTS, version_of
 
 
 @dataclass(frozen=True)
@@ -35,40 +37,39 @@ def _devices() -> list[Finding]:
     memory = psutil.virtual_memory()
     cpu = f"{threads()} cores, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, {platform.machine()}"
     findings = [Finding("device", "cpu", True, True, cpu)]
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(index)
-            findings.append(Finding("device", f"cuda:{index}", True, False, f"{card.name}, {card.total_memory / 2**30:.0f} GiB"))
-        return findings
-    reason = "torch is a CPU build" if torch.version.cuda is None else "torch sees no driver or no card"
-    return [*findings, Finding("device", "cuda", False, False, f"{reason}; runs use the CPU")]
+    if not torch.cuda.is_available():
+        return [*findings, Finding("device", "cuda", False, False, f"{cuda_missing()}; runs use the CPU")]
+    for index in range(torch.cuda.device_count()):
+        card, cause = torch.cuda.get_device_properties(index), cuda_missing(index)
+        detail = f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+        findings.append(Finding("device", f"cuda:{index}", cause is None, False, f"{detail}; {cause}" if cause else detail))
+    return findings
 
 
 def _parts() -> list[Finding]:
-    findings = []
-    for part in PARTS:
-        try:
-            findings.append(Finding("part", part, True, True, metadata.version(part)))
-        except metadata.PackageNotFoundError:
-            findings.append(Finding("part", part, False, True, f"not installed; pip install {part}"))
-    return findings
+    return [
+        Finding("part", part, True, True, version_of(part))
+        if find_spec(module) is not None
+        else Finding("part", part, False, True, f"not installed; pip install {part}")
+        for part, module in PARTS.items()
+    ]
 
 
 def _back_ends() -> list[Finding]:
     import torch
     import warp as wp
 
-    from dreamfusion_mesh.kernels import launch  # starts Warp in silence
+    from dreamfusion_mesh.kernels import launch  # starts Warp without output
 
     devices = ", ".join(str(device) for device in wp.get_devices())
     warp = Finding("rasterizer", "warp", launch.threads() > 0, True, f"Warp {wp.config.version} on {devices}; Apache-2.0; the default")
-    tried = torch.cuda.is_available() and any(device.is_cuda for device in wp.get_devices())
-    card = "Warp and torch both see it" if tried else "needs a CUDA device that both Warp and torch see"
-    return [warp, Finding("rasterizer", "warp on cuda", tried, False, card), *_optional_rasterizers()]
+    causes = [cause for cause in (cuda_missing(), launch.warp_missing(torch.device("cuda"))) if cause]
+    card = "; ".join(causes[:1] if torch.cuda.is_available() else causes) or "Warp and torch both have it"
+    return [warp, Finding("rasterizer", "warp on cuda", not causes, False, card), *_optional_rasterizers()]
 
 
 def _optional_rasterizers() -> list[Finding]:
-    """What is installed and has a device; whether nvdiffrast compiles is told when it is first asked for."""
+    """What is installed and has a device; whether nvdiffrast compiles is found out when a run first uses it."""
     import torch
 
     from dreamfusion_mesh.render.raster import kaolin as raster_kaolin

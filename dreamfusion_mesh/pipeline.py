@@ -2,214 +2,109 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 
-from dreamfusion_mesh import __version__
 from dreamfusion_mesh.asset.export.glb import glb_bytes
 from dreamfusion_mesh.asset.export.obj import obj_files
-from dreamfusion_mesh.audit.report import Audit, audit
-from dreamfusion_mesh.audit.validity import find_validator
-from dreamfusion_mesh.config import RunConfig, change, dump, load_config
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
+from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.deliver import NAME, deliver
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses.sds import ScoreModel
 from dreamfusion_mesh.guidance.models.diffusion import load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
-from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.render.previews import preview_png
-from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder, open_run
+from dreamfusion_mesh.run.folder import RunFolder, check_changes, check_space, find_run, open_run
+from dreamfusion_mesh.run.lock import locked
+from dreamfusion_mesh.run.provenance import fit_notes
+from dreamfusion_mesh.run.publish import publish
+from dreamfusion_mesh.run.result import Result, read_result
+from dreamfusion_mesh.run.work import Work, prepare
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
-from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface
-from dreamfusion_mesh.stages.fit import Hooks, Report, quiet
-
-PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "xatlas", "fast-simplification", "manifold3d")
+from dreamfusion_mesh.stages.fine import fit_surface, load_surface
+from dreamfusion_mesh.stages.fit import Report, quiet
 
 
-class Guidance(Protocol):
-    """A loaded diffusion model that many prompts share."""
-
-    def for_prompt(self, prompt: str) -> ScoreModel: ...
-
-    def provenance(self) -> dict[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run: its folder, the files in it, what the audit measured, and what the user should be told."""
-
-    folder: Path
-    files: dict[str, Path]
-    audit: Audit
-    warnings: tuple[str, ...]
-
-
-def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, report: Report = quiet) -> Result:
+def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = quiet) -> Result:
     """Text to a textured, audited asset in `out`. Goes on where a run with the same settings in the same folder was stopped.
 
-    guidance  one loaded model for many prompts; None loads `config.guidance.model`
-    Raises BadInput before anything is written, or where the folder cannot take the files; RunFailed where the work did not succeed.
+    guidance  one loaded model for many prompts; None loads `config.guidance.model`, which a finished run does not need
+    Raises BadInput before anything is written, or where the folder is in use or cannot take the files; RunFailed where the work failed.
     """
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
-    device = resolve_device(config.device)
-    rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
-    find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is told now, not when the work is done
-    shared: Guidance = load_guidance(config.guidance, device) if guidance is None else guidance
-    if config.commercial:
-        check_commercial_use(shared.provenance())
-    model = shared.for_prompt(config.prompt)
-    run = open_run(out, config)
-    draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
-    started = time.perf_counter()
-    coarse = _coarse(run, model, config, draws, device, report)
-    fitted = time.perf_counter()
-    surface = _fine(run, coarse, model, rasterizer, config, draws, report)
-    seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
-    told = tuple(getattr(model, "warnings", ()))
-    return _deliver(run, surface, rasterizer, config, {"guidance": shared.provenance(), "seconds": seconds}, told, report)
+    with locked(out):
+        run = find_run(out, config)
+        if (finished := read_result(run)) is not None:
+            return finished
+        check_space(out)
+        work = prepare(run, config, report)
+        if not run.has_state("fine"):
+            _fit(work, guidance or load_guidance(config.guidance, work.device))
+        return _deliver(work)
 
 
 def export(folder: Path, config: RunConfig | None = None, *, report: Report = quiet) -> Result:
     """Redo unwrap, bake and files from a run's last checkpoint alone; `config` replaces its settings for that.
 
-    Raises BadInput where the folder holds no finished run, or where `config.commercial` and a licence bars that.
+    Raises BadInput, and leaves the run as it is, where the folder is in use or holds no finished surface, where `config` changes more than
+    the delivery, or where `config.commercial` and a licence bars that; RunFailed where the work failed.
     """
     run = RunFolder(folder)
-    config = config or run.config()
-    device = resolve_device(config.device)
-    state = run.load_state("fine")
-    if state is None:
-        raise BadInput(f"{folder}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {folder} to go on")
-    known = _read_provenance(run)
-    kept = {"guidance": known.get("guidance", {"model": config.guidance.model}), "seconds": known.get("seconds", {})}
-    rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
+    run.config()  # a folder without a run is named before the lock makes a file there
+    with locked(folder):
+        found = run.config()
+        check_changes(found, config or found, DELIVERY_GROUPS)
+        return _deliver(prepare(run, config or found, report))
+
+
+def _fit(work: Work, guidance: GuidanceModel) -> None:
+    """Prompt to surface, left in the fine checkpoint with what provenance.json will record of the guidance."""
+    run, config = work.run, work.config
     if config.commercial:
-        check_commercial_use(kept["guidance"])
-    run.write(SETTINGS, dump(config).encode())
-    return _deliver(run, load_surface(state, config, device), rasterizer, config, kept, (), report)
+        check_commercial_use(guidance.provenance())
+    model = guidance.for_prompt(config.prompt)
+    open_run(run.path, config)
+    draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
+    started = time.perf_counter()
+    coarse = _coarse(work, model, draws)
+    fitted = time.perf_counter()
+    hooks = run.hooks("fine", work.report, config.fine.checkpoint_interval)
+    _, state = fit_surface(coarse, model, work.rasterizer, config, draws, hooks)
+    seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
+    notes = {"guidance": guidance.provenance(), "warnings": list(getattr(model, "warnings", ())), "seconds": seconds}
+    run.finish_stage("fine", state, notes)
 
 
-def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
-    """Audit any file. One that lies in a run's folder is held against that run's settings and surface, unless `preset` is named."""
-    run = RunFolder(file.parent)
-    own = preset is None and (run.path / SETTINGS).is_file()
-    config = change(run.config(), changes, None, ("mesh", "asset", "audit")) if own else load_config(preset or "default", changes)
-    state = run.load_state("reference") if own else None
-    reference = Mesh(state["vertices"], state["faces"]) if state else None
-    return audit(file, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
-
-
-def resolve_device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one. Raises BadInput where a named device is missing."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: no CUDA device is to be seen; use --device cpu, or install a CUDA build of torch and its driver")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
-def check_commercial_use(guidance: Mapping[str, Any]) -> None:
-    """Raises BadInput where a model's provenance names a licence that is known to bar commercial use; an unknown one passes."""
-    licence = str(guidance.get("licence", ""))
-    words = licence.lower().replace("noncommercial", "nc").replace("non-commercial", "nc").replace("_", "-").split("-")
-    if "nc" in words or "research" in words or licence.lower().startswith("deepfloyd"):
-        model = guidance.get("model")
-        raise BadInput(f"guidance.model {model!r}: refused with --commercial (its licence is {licence!r}); name another model")
-
-
-def _hooks(run: RunFolder, stage: str, report: Report, interval: int) -> Hooks:
-    resume = run.load_state(f"{stage}.part")
-    run.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
-
-    def note(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        run.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
-        report(stage, done, total, figures)
-
-    return Hooks(note, lambda state: run.save_state(f"{stage}.part", state), interval, resume)
-
-
-def _coarse(run: RunFolder, model: ScoreModel, config: RunConfig, draws: torch.Generator, device: torch.device, report: Report) -> Coarse:
+def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
+    run, config = work.run, work.config
     state = run.load_state("coarse")
     if state is not None:
         draws.set_state(state["fit.draws"])
-        return load_coarse(state, config, device)
-    coarse, state = fit_field(model, config, draws, device, _hooks(run, "coarse", report, config.coarse.checkpoint_interval))
-    run.save_state("coarse", state)
-    run.drop_state("coarse.part")
+        return load_coarse(state, config, work.device)
+    hooks = run.hooks("coarse", work.report, config.coarse.checkpoint_interval)
+    coarse, state = fit_field(model, config, draws, work.device, hooks)
+    run.finish_stage("coarse", state)
     return coarse
 
 
-def _fine(
-    run: RunFolder, coarse: Coarse, model: ScoreModel, rasterizer: Rasterizer, config: RunConfig, draws: torch.Generator, report: Report
-) -> Surface:
+def _deliver(work: Work) -> Result:
+    """The fine checkpoint to files: tidy, decimate, unwrap, bake, place, write, audit."""
+    run, config, rasterizer = work.run, work.config, work.rasterizer
     state = run.load_state("fine")
-    if state is not None:
-        return load_surface(state, config, next(coarse.field.parameters()).device)
-    surface, state = fit_surface(coarse, model, rasterizer, config, draws, _hooks(run, "fine", report, config.fine.checkpoint_interval))
-    run.save_state("fine", state)
-    run.drop_state("fine.part")
-    return surface
-
-
-def _deliver(
-    run: RunFolder,
-    surface: Surface,
-    rasterizer: Rasterizer,
-    config: RunConfig,
-    known: Mapping[str, Any],
-    warnings: tuple[str, ...],
-    report: Report,
-) -> Result:
-    """Surface to files: tidy, decimate, unwrap, bake, place, write, audit."""
-    origin = {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]}
-    delivered = deliver(surface, rasterizer, config, origin, report)
+    if state is None:
+        raise BadInput(f"{run.path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {run.path} to go on")
+    fit = fit_notes(run, config)
+    if config.commercial:
+        check_commercial_use(fit["guidance"])
+    origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
+    delivered = deliver(load_surface(state, config, work.device), rasterizer, config, origin, work.report)
     started, asset = time.perf_counter(), delivered.asset
-    reference = delivered.reference
-    run.save_state("reference", {"vertices": reference.vertices.contiguous(), "faces": reference.faces})
     preview = preview_png(asset.mesh, asset.textures.base_color, rasterizer, config.asset.preview_size)
     files = {f"{NAME}.glb": glb_bytes(asset), **obj_files(asset), "preview.png": preview}
-    written = {name: run.write(name, content) for name, content in files.items()}
-    seconds = {"write": round(time.perf_counter() - started, 3)}
-    found = audit(written[f"{NAME}.glb"], config.audit, config.mesh.triangles, config.asset.longest_side, reference)
-    written["audit.json"] = run.write("audit.json", _json(found.to_json()))
-    seconds["audit"] = round(time.perf_counter() - started - seconds["write"], 3)
-    notes = _provenance(config, rasterizer, known, files)
-    notes["unwrap"] = delivered.unwrap
-    notes["seconds"] = {**known["seconds"], **delivered.seconds, **seconds}
-    written["provenance.json"] = run.write("provenance.json", _json(notes))
-    written |= {name: run.path / name for name in (SETTINGS, METRICS) if (run.path / name).is_file()}
-    return Result(run.path, written, found, (*warnings, *delivered.warnings))
-
-
-def _provenance(config: RunConfig, rasterizer: Rasterizer, known: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    return {
-        "prompt": config.prompt,
-        "seed": config.seed,
-        "settings": config.model_dump(mode="json"),
-        "generator": f"dreamfusion_mesh {__version__}",
-        "versions": {"python": platform.python_version(), **{part: metadata.version(part) for part in PARTS}},
-        "guidance": known["guidance"],
-        "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence, "terms": rasterizer.terms},
-        "files": {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()},
-    }
-
-
-def _read_provenance(run: RunFolder) -> dict[str, Any]:
-    file = run.path / "provenance.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file}: cannot be read ({error}); delete it") from None
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    seconds = {**fit["seconds"], **delivered.seconds, "write": round(time.perf_counter() - started, 3)}
+    notes = {**work.origin, "guidance": fit["guidance"], "unwrap": delivered.unwrap, "seconds": seconds}
+    return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *delivered.warnings))

@@ -20,21 +20,42 @@ import warp as wp
 from torch import Tensor
 
 
-def _start() -> None:
-    """Start Warp in silence: on a machine without a CUDA driver its native part writes a warning to file descriptor 2."""
+def _start() -> str:
+    """Start Warp without output, and return what its native part wrote to file descriptor 2: on a machine without a driver, a warning."""
     wp.config.log_level = 30  # warnings and errors
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     try:
-        with tempfile.TemporaryFile() as heard:
-            os.dup2(heard.fileno(), 2)
-            wp.init()
+        with tempfile.TemporaryFile() as captured:
+            os.dup2(captured.fileno(), 2)
+            try:
+                wp.init()
+                sys.stderr.flush()
+            finally:
+                os.dup2(stderr, 2)
+            captured.seek(0)
+            return captured.read().decode(errors="replace")
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.close(stderr)
 
 
-_start()
+_MESSAGE = " ".join(_start().split())
+
+
+def start_up_message() -> str:
+    """What Warp wrote when it started, in one line: why it has no CUDA device, for example; empty where it wrote nothing."""
+    return _MESSAGE
+
+
+def warp_missing(device: torch.device) -> str | None:
+    """Why Warp cannot run on `device`, with its own start-up message; None where it can."""
+    there = wp.get_cuda_devices()
+    index = 0 if device.index is None else device.index
+    if device.type == "cpu" or (device.type == "cuda" and index < len(there)):
+        return None
+    found = ", ".join(str(part) for part in wp.get_devices())
+    return f"Warp {wp.config.version} cannot run on {device}; it found {found} ({_MESSAGE or 'it gave no reason'})"
+
 
 _SMALLEST_SLICE = 2048  # below this a second thread costs more than it saves
 

@@ -10,7 +10,8 @@ import torch
 
 from dreamfusion_mesh.config import RunConfig, dump, load_config
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.pipeline import check_commercial_use, export, generate
+from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
+from dreamfusion_mesh.pipeline import export, generate
 from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
 
 
