@@ -7,11 +7,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait asleep
+
+if TYPE_CHECKING:
+    from dreamfusion_mesh.contracts import GuidanceModel
+    from dreamfusion_mesh.run.result import Result
 
 _HOME = Path(__file__).parent / "gltf"
 
@@ -31,3 +35,24 @@ def khronos() -> Callable[[Path], dict[str, Any]]:
         return json.loads(done.stdout)
 
     return report
+
+
+@pytest.fixture(scope="session")
+def guidance() -> GuidanceModel:
+    """The embedded model, as `smoke_runs.CONFIG` asks for it."""
+    import torch
+    from smoke_runs import CONFIG
+
+    from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+
+    return load_guidance(CONFIG.guidance, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def finished(guidance: GuidanceModel, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A finished run of `smoke_runs.CONFIG`; tests copy its folder before they change it."""
+    from smoke_runs import CONFIG
+
+    from dreamfusion_mesh.pipeline import generate
+
+    return generate(CONFIG, tmp_path_factory.mktemp("finished") / "run", guidance=guidance)
