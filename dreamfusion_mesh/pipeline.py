@@ -38,6 +38,7 @@ def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = N
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
     with locked(out):
         run = find_run(out, config)
+        run.remove_leftovers()
         if (finished := read_result(run)) is not None:
             return finished
         check_space(out)
@@ -58,6 +59,7 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = qu
     with locked(folder):
         found = run.config()
         check_changes(found, config or found, DELIVERY_GROUPS)
+        run.remove_leftovers()
         return _deliver(prepare(run, config or found, report))
 
 

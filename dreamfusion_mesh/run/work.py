@@ -33,12 +33,11 @@ class Work:
 
 
 def prepare(run: RunFolder, config: RunConfig, report: Report) -> Work:
-    """Resolve the device and the rasterizer of `config`, and clear what a killed process left in the folder, whose lock is held.
+    """Resolve the device and the rasterizer of `config`.
 
     Raises BadInput where one of them, or the glTF validator that the environment names, is missing or may not be used.
     """
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
-    run.remove_leftovers()
     return Work(run, config, device, rasterizer, provenance(config, rasterizer, device), report)

@@ -1,0 +1,63 @@
+"""A run whose surface is fitted, and a delivery that is worked out once, so that tests can write and rewrite its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamfusion_mesh import pipeline
+from dreamfusion_mesh.audit.report import audit
+from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.deliver import Delivered
+from dreamfusion_mesh.run import publish
+from dreamfusion_mesh.run.result import Result
+
+_DELIVERED: dict[str, Delivered] = {}
+_PREVIEWS: dict[str, bytes] = {}
+_AUDITS: dict[tuple[bytes, str], Any] = {}
+
+
+@pytest.fixture
+def fitted(finished: Result, tmp_path: Path) -> Path:
+    """A run's folder as the fine stage leaves it."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("run.yaml", "metrics.jsonl", "checkpoints/coarse.safetensors", "checkpoints/fine.safetensors"):
+        shutil.copy(finished.folder / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unwrap, bake, preview and audit are worked out once for the same settings; no guidance is loaded."""
+    deliver, preview_png = pipeline.deliver, pipeline.preview_png
+    current = ""
+
+    def delivering(surface: Any, rasterizer: Any, config: RunConfig, *rest: Any) -> Delivered:
+        nonlocal current
+        current = config.model_dump_json()
+        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, config, *rest))
+
+    monkeypatch.setattr(pipeline, "deliver", delivering)
+    monkeypatch.setattr(pipeline, "preview_png", lambda *asked: _once(_PREVIEWS, current, lambda: preview_png(*asked)))
+    monkeypatch.setattr(publish, "audit", lambda path, *asked: _once(_AUDITS, (path.read_bytes(), current), lambda: audit(path, *asked)))
+    monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
+
+
+def refuse(what: str) -> Callable[..., Any]:
+    """A function that must not be called."""
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError(what)
+
+    return called
+
+
+def _once(known: dict[Any, Any], key: Any, work: Callable[[], Any]) -> Any:
+    if key not in known:
+        known[key] = work()
+    return known[key]
