@@ -63,9 +63,10 @@ def _back_ends() -> list[Finding]:
 
     devices = ", ".join(str(device) for device in wp.get_devices())
     warp = Finding("rasterizer", "warp", launch.threads() > 0, True, f"Warp {wp.config.version} on {devices}; Apache-2.0; the default")
-    causes = [cause for cause in (cuda_missing(), launch.warp_missing(torch.device("cuda"))) if cause]
-    card = "; ".join(causes[:1] if torch.cuda.is_available() else causes) or "Warp and torch both have it"
-    return [warp, Finding("rasterizer", "warp on cuda", not causes, False, card), *_optional_rasterizers()]
+    in_warp = None if torch.cuda.is_available() else launch.warp_missing(torch.device("cuda"))  # else it is part of the first cause
+    causes = "; ".join(cause for cause in (cuda_missing(), in_warp) if cause)
+    detail = f"needs a CUDA device that both torch and Warp have: {causes}" if causes else "torch and Warp both have it"
+    return [warp, Finding("rasterizer", "warp on cuda", not causes, False, detail), *_optional_rasterizers()]
 
 
 def _optional_rasterizers() -> list[Finding]:
