@@ -59,7 +59,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run that lies in --out.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run in --out.")] = None,
     preset: Preset = None,
     set_: Set = None,
     seed: Seed = None,

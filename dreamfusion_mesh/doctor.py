@@ -14,7 +14,7 @@ from dreamfusion_mesh.run.provenance import PARTS, version_of
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked for. `needed` ones make the default path; the others widen it."""
+    """One part that a run may use. The default path needs those that are `needed`; the others are optional."""
 
     group: str
     name: str
@@ -24,7 +24,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything the pipeline may use; raises nothing for what is missing."""
+    """Check everything the pipeline may use; raises nothing for what is missing."""
     return [*_devices(), *_parts(), *_back_ends(), *_models(), *_validators()]
 
 

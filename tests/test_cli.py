@@ -50,7 +50,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*asked: object) -> None:
+    def load(*arguments: object) -> None:
         raise AssertionError("the model is loaded before the input is checked")
 
     monkeypatch.setattr(pipeline, "load_guidance", load)

@@ -1,4 +1,4 @@
-"""The audit of any file on disk, and of one that lies in a run's folder."""
+"""The audit of any file on disk, and of one in a run's folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
 
 
 def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
-    """Audit any file. One that lies in a run's folder is held against that run's settings and surface, unless `preset` is named.
+    """Audit any file. One in a run's folder is compared with that run's settings and surface, unless `preset` is named.
 
-    Reads alone, so it takes no lock. Raises BadInput where the file or the settings cannot be used.
+    Read-only, so it takes no lock. Raises BadInput where the file or the settings cannot be used.
     """
     run = RunFolder(file.parent)
     own = preset is None and (run.path / SETTINGS).is_file()

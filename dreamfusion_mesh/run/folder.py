@@ -1,4 +1,4 @@
-"""A run's folder: what lies in it, and how files come there whole or not at all.
+"""A run's folder: the files in it, written whole or not at all; checkpoints, metrics and settings.
 
 run.yaml            every resolved setting and the prompt
 checkpoints/        coarse, fine (finished stages), *.part (a stage under way), reference (the surface before decimation)
@@ -142,8 +142,8 @@ class RunFolder:
         if not file.is_file():
             return
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
-        self.write(METRICS, "".join(line + "\n" for line in kept).encode())
+        remaining = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
+        self.write(METRICS, "".join(line + "\n" for line in remaining).encode())
 
     def config(self) -> RunConfig:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
@@ -188,8 +188,12 @@ def open_run(path: Path, config: RunConfig) -> RunFolder:
 
 
 def check_is_folder(path: Path) -> None:
-    """Raises BadInput where `path` is something else than a folder."""
-    if path.exists() and not path.is_dir():
+    """Raises BadInput where `path` is something else than a folder, or cannot be looked up."""
+    try:
+        other = path.exists() and not path.is_dir()
+    except OSError as error:  # a name that is too long, a parent that may not be read
+        raise cannot_write(path, error) from error
+    if other:
         raise BadInput(f"--out {path}: is a file; name a folder")
 
 

@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path) -> int:
-    """A descriptor that holds the lock on the file that lies in the folder now."""
+    """A descriptor that holds the lock on the file that is in the folder now."""
     while True:
         with suppress(FileNotFoundError):  # the process before us removed the folder or the file between two of these lines
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def _acquire(folder: Path) -> int:
             try:
                 if not _try_lock(descriptor):
                     raise _in_use(folder, os.read(descriptor, 32))
-                if _lies_at(folder / LOCK, descriptor):
+                if _is_file_at(folder / LOCK, descriptor):
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, f"{os.getpid()}\n".encode())
                     return descriptor
@@ -63,7 +63,7 @@ def _in_use(folder: Path, holder: bytes) -> BadInput:
     return BadInput(f"{folder}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
 
 
-def _lies_at(path: Path, descriptor: int) -> bool:
+def _is_file_at(path: Path, descriptor: int) -> bool:
     """Whether `path` still is the file that was opened, and not one that was made after that was removed."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))

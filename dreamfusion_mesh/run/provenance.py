@@ -56,7 +56,7 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
 def fit_notes(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     """What a run recorded when its surface was fitted: the guidance's provenance, its warnings, and the seconds of each stage.
 
-    It lies in the fine checkpoint; in provenance.json for one of schema 0. Raises BadInput where the one that is read is broken.
+    Read from the fine checkpoint, or from provenance.json where that checkpoint is of schema 0. Raises BadInput where it is broken.
     """
     notes = run.load_notes("fine")
     if "guidance" not in notes:

@@ -38,7 +38,7 @@ def fingerprint(content: bytes) -> dict[str, Any]:
 
 
 def read_result(run: RunFolder) -> Result | None:
-    """The finished run that lies in the folder; None where it is not finished, or a file is not the one that was written.
+    """The finished run in the folder; None where it is not finished, or a file is not the one that was written.
 
     Raises BadInput where result.json is of a newer schema.
     """

@@ -43,8 +43,10 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, config, *rest))
 
     monkeypatch.setattr(pipeline, "deliver", delivering)
-    monkeypatch.setattr(pipeline, "preview_png", lambda *asked: _once(_PREVIEWS, current, lambda: preview_png(*asked)))
-    monkeypatch.setattr(publish, "audit", lambda path, *asked: _once(_AUDITS, (path.read_bytes(), current), lambda: audit(path, *asked)))
+    monkeypatch.setattr(pipeline, "preview_png", lambda *arguments: _once(_PREVIEWS, current, lambda: preview_png(*arguments)))
+    monkeypatch.setattr(
+        publish, "audit", lambda path, *arguments: _once(_AUDITS, (path.read_bytes(), current), lambda: audit(path, *arguments))
+    )
     monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
 
 

@@ -92,9 +92,9 @@ def test_provenance_is_collected_before_the_work(fitted: Path, monkeypatch: pyte
 
     order: list[str] = []
     provenance = work.provenance
-    monkeypatch.setattr(work, "provenance", lambda *asked: order.append("provenance") or provenance(*asked))
+    monkeypatch.setattr(work, "provenance", lambda *arguments: order.append("provenance") or provenance(*arguments))
 
-    def stop(*asked: object) -> None:
+    def stop(*arguments: object) -> None:
         order.append("deliver")
         raise KeyboardInterrupt
 

@@ -72,8 +72,8 @@ def test_a_holder_that_has_not_yet_written_its_id_is_refused_too(tmp_path: Path)
             pass
 
 
-@pytest.mark.parametrize("taken", ["run", "run/below"])
-def test_a_file_in_place_of_a_folder_is_named(taken: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", ["run", "run/below", "x" * 300])
+def test_a_path_that_cannot_be_a_folder_is_named(taken: str, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("content")
     with pytest.raises(BadInput, match=r"is a file|cannot be written"), locked(tmp_path / taken):
         pass
