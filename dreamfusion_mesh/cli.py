@@ -15,7 +15,7 @@ from dreamfusion_mesh.errors import BadInput, RunFailed
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.config import RunConfig
-    from dreamfusion_mesh.pipeline import Result
+    from dreamfusion_mesh.run.result import Result
 
 app = typer.Typer(
     help="Text in, game-ready textured mesh out.",
@@ -59,7 +59,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run that lies in --out.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run in --out.")] = None,
     preset: Preset = None,
     set_: Set = None,
     seed: Seed = None,
@@ -74,7 +74,7 @@ def generate(
 
     with _progress() as report:
         result = run(config, folder, report=report)
-    _tell(result)
+    _print_result(result)
 
 
 @app.command()
@@ -84,18 +84,18 @@ def export(
     device: Device = None,
     commercial: Commercial = False,
 ) -> None:
-    """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset and audit may change."""
-    from dreamfusion_mesh.config import change
+    """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset, audit and raster may change."""
+    from dreamfusion_mesh.config import DELIVERY_GROUPS, change
     from dreamfusion_mesh.run.folder import RunFolder
 
-    config = change(RunFolder(run).config(), set_ or (), device, groups=("mesh", "texture", "asset", "audit", "raster"))
+    config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
     if commercial:
         config = config.model_copy(update={"commercial": True})
     from dreamfusion_mesh.pipeline import export as redo
 
     with _progress() as report:
         result = redo(run, config, report=report)
-    _tell(result)
+    _print_result(result)
 
 
 @app.command()
@@ -106,22 +106,21 @@ def audit(
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the result there.")] = None,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
-    from dreamfusion_mesh.pipeline import audit_file
+    from dreamfusion_mesh.run.audit_file import audit_file
 
     found = audit_file(file, preset, set_ or ())
     print(found.table())
     if json_ is not None:
-        import json
-
         from dreamfusion_mesh.run.folder import RunFolder
+        from dreamfusion_mesh.run.result import audit_document
 
-        RunFolder(json_.parent).write(json_.name, (json.dumps(found.to_json(), indent=2) + "\n").encode())
+        RunFolder(json_.parent).write_json(json_.name, audit_document(found))
     raise typer.Exit(0 if found.passed else 1)
 
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine has: devices, back ends, models; found, or missing and why."""
+    """List what this machine has: devices, back ends, models; found, or missing and why."""
     from dreamfusion_mesh.doctor import examine
 
     findings = examine()
@@ -163,7 +162,7 @@ def _slug(prompt: str) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
-    """Bars with the time left, one a stage; plain lines now and then where nobody watches a terminal."""
+    """Bars with the time left, one a stage; a plain line for each tenth where the output is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -184,17 +183,18 @@ def _progress() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]
     def report(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total, note="")
-        note = f"loss {figures['loss']:.4f}" if "loss" in figures else ""
+        note = f"residual {figures['residual']:.4f}" if "residual" in figures else ""
         bars.update(tasks[stage], completed=done, note=note)
         if not console.is_terminal and (done == total or done % max(1, total // 10) == 0):
             left = bars.tasks[tasks[stage]].time_remaining
-            print(f"{stage} {done}/{total} {note}" + (f", {left:.0f} s left" if left and done < total else ""), file=sys.stderr, flush=True)
+            remaining = f"{left:.0f} s left" if left and done < total else ""
+            print(", ".join(part for part in (f"{stage} {done}/{total}", note, remaining) if part), file=sys.stderr, flush=True)
 
     with bars:
         yield report
 
 
-def _tell(result: Result) -> None:
+def _print_result(result: Result) -> None:
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(result.audit.table())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
+from importlib.util import find_spec
 
-from dreamfusion_mesh.pipeline import PARTS
+from dreamfusion_mesh.run.device import cuda_missing
+from dreamfusion_mesh.run.provenance import PARTS, version_of
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked for. `needed` ones make the default path; the others widen it."""
+    """One part that a run may use. The default path needs those that are `needed`; the others are optional."""
 
     group: str
     name: str
@@ -22,7 +24,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything the pipeline may use; raises nothing for what is missing."""
+    """Check everything the pipeline may use; raises nothing for what is missing."""
     return [*_devices(), *_parts(), *_back_ends(), *_models(), *_validators()]
 
 
@@ -35,40 +37,40 @@ def _devices() -> list[Finding]:
     memory = psutil.virtual_memory()
     cpu = f"{threads()} cores, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, {platform.machine()}"
     findings = [Finding("device", "cpu", True, True, cpu)]
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(index)
-            findings.append(Finding("device", f"cuda:{index}", True, False, f"{card.name}, {card.total_memory / 2**30:.0f} GiB"))
-        return findings
-    reason = "torch is a CPU build" if torch.version.cuda is None else "torch sees no driver or no card"
-    return [*findings, Finding("device", "cuda", False, False, f"{reason}; runs use the CPU")]
+    if not torch.cuda.is_available():
+        return [*findings, Finding("device", "cuda", False, False, f"{cuda_missing()}; runs use the CPU")]
+    for index in range(torch.cuda.device_count()):
+        card, cause = torch.cuda.get_device_properties(index), cuda_missing(index)
+        detail = f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+        findings.append(Finding("device", f"cuda:{index}", cause is None, False, f"{detail}; {cause}" if cause else detail))
+    return findings
 
 
 def _parts() -> list[Finding]:
-    findings = []
-    for part in PARTS:
-        try:
-            findings.append(Finding("part", part, True, True, metadata.version(part)))
-        except metadata.PackageNotFoundError:
-            findings.append(Finding("part", part, False, True, f"not installed; pip install {part}"))
-    return findings
+    return [
+        Finding("part", part, True, True, version_of(part))
+        if find_spec(module) is not None
+        else Finding("part", part, False, True, f"not installed; pip install {part}")
+        for part, module in PARTS.items()
+    ]
 
 
 def _back_ends() -> list[Finding]:
     import torch
     import warp as wp
 
-    from dreamfusion_mesh.kernels import launch  # starts Warp in silence
+    from dreamfusion_mesh.kernels import launch  # starts Warp without output
 
     devices = ", ".join(str(device) for device in wp.get_devices())
     warp = Finding("rasterizer", "warp", launch.threads() > 0, True, f"Warp {wp.config.version} on {devices}; Apache-2.0; the default")
-    tried = torch.cuda.is_available() and any(device.is_cuda for device in wp.get_devices())
-    card = "Warp and torch both see it" if tried else "needs a CUDA device that both Warp and torch see"
-    return [warp, Finding("rasterizer", "warp on cuda", tried, False, card), *_optional_rasterizers()]
+    in_warp = None if torch.cuda.is_available() else launch.warp_missing(torch.device("cuda"))  # else it is part of the first cause
+    causes = "; ".join(cause for cause in (cuda_missing(), in_warp) if cause)
+    detail = f"needs a CUDA device that both torch and Warp have: {causes}" if causes else "torch and Warp both have it"
+    return [warp, Finding("rasterizer", "warp on cuda", not causes, False, detail), *_optional_rasterizers()]
 
 
 def _optional_rasterizers() -> list[Finding]:
-    """What is installed and has a device; whether nvdiffrast compiles is told when it is first asked for."""
+    """What is installed and has a device; whether nvdiffrast compiles is found out when a run first uses it."""
     import torch
 
     from dreamfusion_mesh.render.raster import kaolin as raster_kaolin

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,10 @@ from dreamfusion_mesh.audit.khronos import VALIDATOR_VARIABLE, find_validator
 import torch  # isort: skip
 
 pytest_plugins = ["folder_costs", "pytester"]
+
+if TYPE_CHECKING:
+    from dreamfusion_mesh.contracts import GuidanceModel
+    from dreamfusion_mesh.run.result import Result
 
 _HOME = Path(__file__).parent / "gltf"
 _VALIDATOR = _HOME / "node_modules" / "gltf-validator"
@@ -61,3 +65,23 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def guidance() -> GuidanceModel:
+    """The embedded model, as `smoke_runs.CONFIG` asks for it."""
+    from smoke_runs import CONFIG
+
+    from dreamfusion_mesh.guidance.models.load import load_guidance
+
+    return load_guidance(CONFIG.guidance, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def finished(guidance: GuidanceModel, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A finished run of `smoke_runs.CONFIG`; tests copy its folder before they change it."""
+    from smoke_runs import CONFIG
+
+    from dreamfusion_mesh.pipeline import generate
+
+    return generate(CONFIG, tmp_path_factory.mktemp("finished") / "run", guidance=guidance)

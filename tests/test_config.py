@@ -50,7 +50,7 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "changes", "said"),
+    ("preset", "changes", "message"),
     [
         ("dmo", [], "did you mean 'demo'"),
         ("nowhere.yaml", [], "cannot be read"),
@@ -72,10 +72,10 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
         ("demo", ["guidance.multiview=true", "coarse.views=4"], "coarse.views 4 and fine.views 2: set both to 4"),
     ],
 )
-def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], said: str) -> None:
+def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], message: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_config(preset, changes)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

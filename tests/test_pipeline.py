@@ -1,46 +1,30 @@
-"""The whole way on the smallest preset: files, audit, validity, determinism, resume, export, wheel."""
+"""The whole way on the smallest preset: files, audit, validity, determinism, resume, failures."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
+from smoke_runs import CONFIG, PROMPT, glb, stop_at
 
-from dreamfusion_mesh.config import GuidanceSettings, change, load_config
+from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.guidance.models.load import load_guidance
-from dreamfusion_mesh.pipeline import Result, audit_file, export, generate
+from dreamfusion_mesh.pipeline import export, generate
+from dreamfusion_mesh.run.audit_file import audit_file
 from dreamfusion_mesh.run.folder import RunFolder
+from dreamfusion_mesh.run.result import Result, audit_document
 
-ROOT = Path(__file__).parents[1]
-PROMPT = "a red mushroom with white parts"
-CONFIG = load_config("smoke", ["device=cpu"], {"prompt": PROMPT, "seed": 3})
-FILES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", "audit.json", "run.yaml", "provenance.json", "metrics.jsonl"}
-
-
-@pytest.fixture(scope="module")
-def guidance():
-    return load_guidance(CONFIG.guidance, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def finished(guidance, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return generate(CONFIG, tmp_path_factory.mktemp("finished") / "run", guidance=guidance)
-
-
-def glb(result: Result) -> bytes:
-    return (result.folder / "asset.glb").read_bytes()
+SUPPORT = Path(__file__).parent / "support"
+FILES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", "audit.json", "run.yaml", "provenance.json", "metrics.jsonl", "result.json"}
 
 
 def test_every_file_is_there(finished: Result) -> None:
@@ -58,7 +42,8 @@ def test_the_audit_passes_and_says_the_same_of_the_written_file(finished: Result
     assert not failed
     assert {row.number for row in finished.audit.rows if row.status == "pass"} >= {1, 2, 3, 4, 5, 6, 7, 13}
     again = audit_file(finished.folder / "asset.glb")
-    assert again.to_json() == json.loads((finished.folder / "audit.json").read_text())
+    assert again == finished.audit
+    assert audit_document(again) == json.loads((finished.folder / "audit.json").read_text())
 
 
 def test_the_khronos_validator_has_nothing_to_say(finished: Result, khronos) -> None:
@@ -70,11 +55,14 @@ def test_the_khronos_validator_has_nothing_to_say(finished: Result, khronos) -> 
 def test_settings_and_provenance_say_how_to_make_it_again(finished: Result) -> None:
     assert load_config(str(finished.folder / "run.yaml")) == CONFIG
     notes = json.loads((finished.folder / "provenance.json").read_text())
+    assert notes["schema"] == 1
     assert notes["prompt"] == PROMPT
     assert notes["seed"] == 3
     assert notes["settings"] == CONFIG.model_dump(mode="json")
     assert notes["guidance"]["licence"] == "Apache-2.0"
     assert notes["rasterizer"]["licence"] == "Apache-2.0"
+    assert notes["device"] == "cpu"
+    assert notes["generator"].startswith("dreamfusion_mesh ")
     assert set(notes["files"]) >= {"asset.glb", "asset.obj", "asset.mtl", "preview.png"}
     assert str(finished.folder) not in json.dumps(notes)
 
@@ -92,68 +80,78 @@ def test_the_preview_shows_something(finished: Result) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(finished: Result, guidance, tmp_path: Path) -> None:
-    assert glb(generate(CONFIG, tmp_path / "again", guidance=guidance)) == glb(finished)
+    assert glb(generate(CONFIG, tmp_path / "again", guidance=guidance).folder) == glb(finished.folder)
     other = CONFIG.model_copy(update={"seed": 4})
-    assert glb(generate(other, tmp_path / "other", guidance=guidance)) != glb(finished)
+    assert glb(generate(other, tmp_path / "other", guidance=guidance).folder) != glb(finished.folder)
 
 
-def stop_at(stage: str, step: int):
-    def report(name: str, done: int, total: int, figures: object) -> None:
-        if (name, done) == (stage, step):
-            raise KeyboardInterrupt
+def first_step(run: RunFolder) -> tuple[str, int]:
+    """The step after the last checkpoint."""
+    stage = "fine" if run.has_state("coarse") else "coarse"
+    state = run.load_state(f"{stage}.part")
+    return stage, 1 + (int(state["fit.counts"][0]) if state else 0)
 
-    return report
 
+def test_a_run_stopped_in_each_stage_goes_on_to_the_same_bytes(finished: Result, guidance, tmp_path: Path) -> None:
+    run, steps, firsts = RunFolder(tmp_path / "run"), [], []
+    for stage, step in (("coarse", 6), ("coarse", 12), ("fine", 3), ("deliver", 2)):
+        stop, steps = stop_at(stage, step), []
+        firsts.append(first_step(run))
 
-@pytest.mark.parametrize(("stage", "step"), [("coarse", 6), ("coarse", 12), ("fine", 3)])
-def test_a_stopped_run_goes_on_to_the_same_bytes(stage: str, step: int, finished: Result, guidance, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        generate(CONFIG, tmp_path / "run", guidance=guidance, report=stop_at(stage, step))
-    steps: list[tuple[str, int]] = []
-    result = generate(CONFIG, tmp_path / "run", guidance=guidance, report=lambda name, done, *_: steps.append((name, done)))
-    first = {("coarse", 6): 7, ("coarse", 12): 12, ("fine", 3): 4}[stage, step]  # after the last checkpoint; none is taken at the last step
-    assert steps[0] == (stage, first)
-    assert glb(result) == glb(finished)
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        def report(name: str, done: int, total: int, figures: object, stop=stop, steps=steps) -> None:
+            steps.append((name, done))
+            stop(name, done, total, figures)
+
+        with pytest.raises(KeyboardInterrupt):
+            generate(CONFIG, run.path, guidance=guidance, report=report)
+        assert steps[0] == firsts[-1]
+        assert steps[-1] == (stage, step)
+        assert not (run.path / "asset.glb").exists()
+    assert firsts == sorted(set(firsts))  # none began where the one before did
+    steps.clear()
+    result = generate(CONFIG, run.path, report=lambda name, done, *_: steps.append((name, done)))
+    assert steps[0] == ("deliver", 0)
+    assert {file.name for file in run.path.rglob("*")} == {file.name for file in finished.folder.rglob("*")}
+    assert glb(run.path) == glb(finished.folder)
+    assert result.folder == run.path
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == CONFIG.coarse.steps + CONFIG.fine.steps
 
 
-def test_a_run_killed_after_the_coarse_stage_resumes_there(finished: Result, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dreamfusion_mesh.cli", "generate", PROMPT, "--preset", "smoke", "--seed", "3", "--device", "cpu"]
-    command += ["--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 240
-    while not (tmp_path / "run" / "checkpoints" / "coarse.safetensors").exists():
-        assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (tmp_path / "run" / "asset.glb").exists()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0, again.stderr
-    assert "coarse" not in again.stderr  # its steps were not done again
-    assert (tmp_path / "run" / "asset.glb").read_bytes() == glb(finished)
+HOLDER = """
+import sys
+from pathlib import Path
+
+from smoke_runs import CONFIG
+
+from dreamfusion_mesh.pipeline import generate
+
+def wait(stage, done, total, figures):
+    if (stage, done) == ("fine", 1):
+        print("there", flush=True)
+        sys.stdin.read()
+
+generate(CONFIG, Path(sys.argv[1]), report=wait)
+"""
 
 
-def test_export_needs_the_checkpoint_alone(finished: Result, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    for name in ("run.yaml", "checkpoints/fine.safetensors"):
-        (folder / name).write_bytes((finished.folder / name).read_bytes())
-    result = export(folder)
-    notes = json.loads((folder / "provenance.json").read_text())
-    assert result.audit.passed
-    assert notes["guidance"]["model"] == "embedded"
-    (folder / "provenance.json").write_bytes((finished.folder / "provenance.json").read_bytes())
-    assert glb(export(folder)) == glb(finished)
-    smaller = change(CONFIG, ["texture.size=128", "mesh.triangles=500", "asset.longest_side=2.5"], None, ["texture", "mesh", "asset"])
-    export(folder, smaller)
-    assert RunFolder(folder).config() == smaller
-    assert glb(finished) != (folder / "asset.glb").read_bytes()
-    rows = {row.number: row for row in audit_file(folder / "asset.glb").rows}
-    assert rows[13].status == "pass"
-    assert rows[3].measured["triangles"] <= 500
+def test_a_running_process_keeps_others_out_and_a_killed_one_is_resumed(finished: Result, guidance, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    command = [sys.executable, "-c", HOLDER, str(run.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SUPPORT), str(SUPPORT.parents[1])))}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        for work in (lambda: generate(CONFIG, run.path, guidance=guidance), lambda: export(run.path)):
+            with pytest.raises(BadInput, match=rf"is in use by process {process.pid}, .*wait until it is done"):
+                work()
+        process.send_signal(signal.SIGKILL)
+    first, steps = first_step(run), []
+    assert first[0] == "fine"
+    result = generate(CONFIG, run.path, guidance=guidance, report=lambda name, done, *_: steps.append((name, done)))
+    assert steps[0] == first
+    assert glb(result.folder) == glb(finished.folder)
+    assert not [file.name for file in run.path.iterdir() if file.name.startswith(".")]
 
 
 def test_export_of_an_unfinished_run_says_how_to_go_on(guidance, tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_export_of_an_unfinished_run_says_how_to_go_on(guidance, tmp_path: Path)
 
 
 class FaultyScore:
-    """A score model whose predictions turn to NaN after `good` evaluations."""
+    """A score that turns to NaN after `good` questions."""
 
     def __init__(self, inner, good: int) -> None:
         self.schedule, self.together, self.warnings, self.encode = inner.schedule, inner.together, inner.warnings, inner.encode
@@ -201,21 +199,3 @@ def test_an_empty_field_is_named_with_its_range(guidance, tmp_path: Path) -> Non
     with pytest.raises(RunFailed, match="density"):
         generate(config, tmp_path / "run", guidance=guidance)
     assert not (tmp_path / "run" / "asset.glb").exists()
-
-
-def test_the_wheel_carries_presets_and_model_and_works_from_any_folder(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    for preset in (ROOT / "configs").glob("*.yaml"):
-        assert yaml.safe_load((site / "dreamfusion_mesh" / "presets" / preset.name).read_text()) == yaml.safe_load(preset.read_text())
-    (tmp_path / "elsewhere").mkdir()
-    code = "import dreamfusion_mesh, sys; print(dreamfusion_mesh.__file__, file=sys.stderr); from dreamfusion_mesh.cli import main; main()"
-    command = [sys.executable, "-c", code, "generate", "a blue chair", "--preset", "smoke", "--device", "cpu", "--set", "coarse.steps=2"]
-    env = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "elsewhere", env=env, timeout=300)
-    assert result.returncode == 0, result.stderr
-    assert str(site) in result.stderr.splitlines()[0]
-    assert (tmp_path / "elsewhere" / "out" / "a-blue-chair" / "asset.glb").is_file()

@@ -11,10 +11,11 @@ from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
 from dreamfusion_mesh.config.fit import FitSettings
 from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, resolve
-from dreamfusion_mesh.config.run import RunConfig
+from dreamfusion_mesh.config.run import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.config.views import ViewSettings
 
 __all__ = [
+    "DELIVERY_GROUPS",
     "MULTIVIEW",
     "AssetSettings",
     "AuditSettings",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dreamfusion_mesh.config.messages import explain, nearest
 from dreamfusion_mesh.config.run import RunConfig
+from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
 from dreamfusion_mesh.errors import BadInput
 
 
@@ -59,8 +60,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dump(config: RunConfig) -> str:
-    """Every resolved setting as YAML that `load_config` reads back to an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """Every resolved setting, and their schema, as YAML that `load_config` reads back to an equal config."""
+    return yaml.safe_dump({KEY: SCHEMA, **config.model_dump(mode="json")}, sort_keys=False)
 
 
 def _presets() -> Path:
@@ -87,6 +88,7 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise BadInput(f"preset {preset!r}: expected settings (name: value), found {type(values).__name__}")
+    values = migrate(values, f"preset {preset!r}")
     base = values.pop("base", None)
     if base is None:
         return values

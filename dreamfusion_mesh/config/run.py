@@ -14,6 +14,9 @@ from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
 from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.config.views import ViewSettings
 
+# What may change when a finished run is delivered again, from the surface that its fine stage left.
+DELIVERY_GROUPS = ("mesh", "texture", "asset", "audit", "raster", "device", "commercial")
+
 
 class RunConfig(Settings):
     """Every setting of one run; the prompt too, so that one file says how to make the asset again."""

@@ -1,9 +1,11 @@
-"""A run's folder: what lies in it, and how files come there whole or not at all.
+"""A run's folder: the files in it, written whole or not at all; checkpoints, metrics and settings.
 
 run.yaml            every resolved setting and the prompt
 checkpoints/        coarse, fine (finished stages), *.part (a stage under way), reference (the surface before decimation)
 metrics.jsonl       one line a step
 asset.*, preview.png, audit.json, provenance.json
+result.json         hashes of the files above: written last, it marks a finished run (result.py)
+.lock               while a process works here (lock.py);  .staged/  files of a delivery under way (publish.py);  .*.part  a file under way
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,15 @@ from typing import Any
 import yaml
 
 from dreamfusion_mesh.config import RunConfig, dump, resolve
+from dreamfusion_mesh.config.schema import migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.stages.fit import State
+from dreamfusion_mesh.run.schema import CHECKPOINT, KEY, check_schema
+from dreamfusion_mesh.stages.fit import Hooks, Report, State
 
 SETTINGS = "run.yaml"
 METRICS = "metrics.jsonl"
+LOCK = ".lock"
+STAGED = ".staged"
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 
 
@@ -39,40 +45,88 @@ class RunFolder:
         part = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False) as file:
                 part = Path(file.name)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             part.chmod(0o644)
-            part.replace(target)
-        except OSError as error:
+            os.replace(part, target)
+        except BaseException as error:
             if part is not None:
                 part.unlink(missing_ok=True)
-            raise _cannot_write(target, error) from error
+            if isinstance(error, OSError):
+                raise cannot_write(target, error) from error
+            raise
         return target
 
-    def save_state(self, name: str, state: State, notes: Mapping[str, str] | None = None) -> None:
-        """Write tensors as checkpoints/NAME.safetensors."""
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """`write` for plain values. Raises as it does."""
+        return self.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held."""
+        shutil.rmtree(self.path / STAGED, ignore_errors=True)
+        for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+            part.unlink(missing_ok=True)
+        for stage in ("coarse", "fine"):
+            if self.has_state(stage):
+                self.drop_state(f"{stage}.part")
+
+    def save_state(self, name: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
+        """Write tensors as checkpoints/NAME.safetensors, and `notes` (plain values) with them."""
         from safetensors.torch import save
 
-        self.write(f"checkpoints/{name}.safetensors", save({key: value.contiguous() for key, value in state.items()}, dict(notes or {})))
+        texts = {KEY: str(CHECKPOINT), **{key: json.dumps(value) for key, value in (notes or {}).items()}}
+        self.write(_checkpoint(name), save({key: value.contiguous() for key, value in state.items()}, texts))
+
+    def finish_stage(self, stage: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
+        """Write the checkpoint of a finished stage, and drop that of the stage under way."""
+        self.save_state(stage, state, notes)
+        self.drop_state(f"{stage}.part")
+
+    def has_state(self, name: str) -> bool:
+        return (self.path / _checkpoint(name)).is_file()
 
     def load_state(self, name: str) -> State | None:
-        """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken."""
-        from safetensors import SafetensorError
+        """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken or of a newer schema."""
         from safetensors.torch import load_file
 
-        file = self.path / "checkpoints" / f"{name}.safetensors"
-        if not file.is_file():
+        if not self.has_state(name):
             return None
+        self.load_notes(name)
+        return load_file(self.path / _checkpoint(name))
+
+    def load_notes(self, name: str) -> dict[str, Any]:
+        """The notes that a checkpoint was saved with; empty in those of schema 0. Raises as `load_state` does."""
+        from safetensors import SafetensorError, safe_open
+
+        file = self.path / _checkpoint(name)
+        remedy = "delete it to redo its stage"
         try:
-            return load_file(file)
+            with safe_open(str(file), framework="pt") as opened:
+                texts = dict(opened.metadata() or {})
         except (SafetensorError, OSError) as error:
-            raise BadInput(f"{file}: not a readable checkpoint ({error}); delete it to redo its stage") from None
+            raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy}") from None
+        check_schema(str(file), texts.pop(KEY, None), CHECKPOINT, remedy)
+        try:
+            return {key: json.loads(text) for key, text in texts.items()}
+        except ValueError as error:
+            raise BadInput(f"{file}: its notes cannot be read ({error}); {remedy}") from None
 
     def drop_state(self, name: str) -> None:
-        (self.path / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
+        (self.path / _checkpoint(name)).unlink(missing_ok=True)
+
+    def hooks(self, stage: str, report: Report) -> Hooks:
+        """How a stage resumes from this folder and leaves its checkpoints and metrics there."""
+        resume = self.load_state(f"{stage}.part")
+        self.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
+
+        def record(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            self.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
+            report(stage, done, total, figures)
+
+        return Hooks(record, lambda state: self.save_state(f"{stage}.part", state), resume)
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -80,7 +134,7 @@ class RunFolder:
             with (self.path / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise _cannot_write(self.path / METRICS, error) from error
+            raise cannot_write(self.path / METRICS, error) from error
 
     def trim_metrics(self, stage: str, done: int) -> None:
         """Drop the lines of steps that will be done again: those of `stage` after `done`."""
@@ -88,8 +142,8 @@ class RunFolder:
         if not file.is_file():
             return
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
-        self.write(METRICS, "".join(line + "\n" for line in kept).encode())
+        remaining = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
+        self.write(METRICS, "".join(line + "\n" for line in remaining).encode())
 
     def config(self) -> RunConfig:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
@@ -102,30 +156,65 @@ class RunFolder:
             raise BadInput(f"{file}: cannot be read ({' '.join(str(error).split())})") from None
         if not isinstance(values, dict):
             raise BadInput(f"{file}: expected settings (name: value), found {type(values).__name__}")
-        return resolve(values, origin=f"{file}: ")
+        return resolve(migrate(values, str(file)), origin=f"{file}: ")
 
 
-def open_run(path: Path, config: RunConfig) -> RunFolder:
-    """A folder for a run of `config`: new, or one that holds this very run and can go on.
+def find_run(path: Path, config: RunConfig) -> RunFolder:
+    """A folder that can take a run of `config`: new, empty, or one that holds this very run. Writes nothing.
 
-    Raises BadInput where it holds something else, cannot be written, or its disk is full; then nothing in it was changed.
+    Raises BadInput where it holds something else.
     """
     run = RunFolder(path)
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"--out {path}: is a file; name a folder")
+    check_is_folder(path)
     if (path / SETTINGS).exists():
         found = run.config()
         if found != config:
             raise BadInput(f"--out {path}: holds another run ({_difference(found, config)}); name another folder, or delete this one first")
-    elif path.is_dir() and any(path.iterdir()):
+    elif path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir()):
         raise BadInput(f"--out {path}: is not empty and holds no run; name a new or empty folder")
-    _check_space(path)
+    return run
+
+
+def open_run(path: Path, config: RunConfig) -> RunFolder:
+    """`find_run`, and run.yaml written where it is missing.
+
+    Raises BadInput as that does, or where the disk is full or the folder cannot be written; then nothing in it was changed.
+    """
+    run = find_run(path, config)
+    check_space(path)
     if not (path / SETTINGS).exists():
         run.write(SETTINGS, dump(config).encode())
     return run
 
 
-def _check_space(path: Path) -> None:
+def check_is_folder(path: Path) -> None:
+    """Raises BadInput where `path` is something else than a folder, or cannot be looked up."""
+    try:
+        other = path.exists() and not path.is_dir()
+    except OSError as error:  # a name that is too long, a parent that may not be read
+        raise cannot_write(path, error) from error
+    if other:
+        raise BadInput(f"--out {path}: is a file; name a folder")
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a file is what a process that was killed before run.yaml was there has left."""
+    return name == LOCK or (name.startswith(f".{SETTINGS}.") and name.endswith(".part"))
+
+
+def _checkpoint(name: str) -> str:
+    return f"checkpoints/{name}.safetensors"
+
+
+def check_changes(found: RunConfig, wanted: RunConfig, groups: Sequence[str]) -> None:
+    """Raises BadInput where a setting outside `groups` differs from those that the run was made with."""
+    rest = wanted.model_copy(update={name: getattr(found, name) for name in groups})
+    if rest != found:
+        raise BadInput(f"export: {_difference(found, rest)}; only settings of {', '.join(groups)} may change here")
+
+
+def check_space(path: Path) -> None:
+    """Raises BadInput where the disk of `path` is too full for a run."""
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < SMALLEST_FREE_SPACE:
@@ -149,6 +238,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _cannot_write(target: Path, error: OSError) -> BadInput:
+def cannot_write(target: Path, error: OSError) -> BadInput:
+    """The error of a file that could not be written, with its remedy."""
     remedy = "free some space or name another --out" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name a folder you may write to"
     return BadInput(f"{target}: cannot be written ({error.strerror or error}); {remedy}")

@@ -23,8 +23,9 @@ from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import textureless_prompt
-from dreamfusion_mesh.pipeline import generate, resolve_device
+from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.render.previews import COLUMNS, VIEWS
+from dreamfusion_mesh.run.device import resolve_device
 from tools.prior import held_out, judge
 from tools.prior.captions import parse
 from tools.prior.renders import SIZE

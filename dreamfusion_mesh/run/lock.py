@@ -1,0 +1,107 @@
+"""One process at a time in a run's folder, by a lock that the operating system holds and drops when its process dies.
+
+The lock is on the file `.lock` (flock; on Windows a byte range of msvcrt), which holds the process id and is removed with the lock. A
+killed process leaves the file behind without its lock; the next one takes it over. Folders on network disks need a file system whose
+locks reach every machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.run.folder import LOCK, cannot_write, check_is_folder
+
+_LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process, making it where it is missing; folders that stay empty are removed again.
+
+    Raises BadInput naming the process that holds it, or where the folder cannot be written.
+    """
+    check_is_folder(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        descriptor = _acquire(folder)
+    except OSError as error:
+        _remove_empty(made)
+        raise cannot_write(folder / LOCK, error) from error
+    try:
+        yield
+    finally:
+        _release(folder / LOCK, descriptor)
+        _remove_empty(made)
+
+
+def _acquire(folder: Path) -> int:
+    """A descriptor that holds the lock on the file that is in the folder now."""
+    while True:
+        with suppress(FileNotFoundError):  # the process before us removed the folder or the file between two of these lines
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                if not _try_lock(descriptor):
+                    raise _in_use(folder, os.read(descriptor, 32))
+                if _is_file_at(folder / LOCK, descriptor):
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"{os.getpid()}\n".encode())
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+
+def _in_use(folder: Path, holder: bytes) -> BadInput:
+    process = f"process {holder.decode('ascii', 'replace').strip()}" if holder.strip() else "a process that has just started"
+    return BadInput(f"{folder}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
+
+
+def _is_file_at(path: Path, descriptor: int) -> bool:
+    """Whether `path` still is the file that was opened, and not one that was made after that was removed."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _release(path: Path, descriptor: int) -> None:
+    if sys.platform == "win32":  # an open file cannot be removed there
+        os.close(descriptor)
+        with suppress(OSError):
+            path.unlink()
+    else:
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,91 @@
+"""How the files of a delivery replace those of the one before, together.
+
+They are written to the folder `.staged`, audited there, and moved over the old ones when all are whole: first the files, then run.yaml,
+then result.json with their hashes. What stops before the first move leaves the old run as it was; what stops in between leaves files
+whose hashes are not those of result.json, so the run is delivered again from its checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamfusion_mesh import __version__
+from dreamfusion_mesh.audit.report import audit
+from dreamfusion_mesh.config import RunConfig, dump
+from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGED, RunFolder, cannot_write
+from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
+from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, fingerprint, read_record
+from dreamfusion_mesh.run.schema import KEY, RESULT
+
+
+def publish(
+    run: RunFolder,
+    config: RunConfig,
+    files: Mapping[str, bytes],
+    main: str,
+    reference: Mesh,
+    provenance: Mapping[str, Any],
+    warnings: Sequence[str],
+) -> Result:
+    """Write and audit a delivery, put it in the place of the one before, and mark the run as finished.
+
+    files       the asset's files by name; `main` is the one that is audited
+    reference   the surface before decimation, in the space of the files; kept for later audits
+    provenance  what provenance.json says, but for the audit's seconds and the files' hashes
+    Raises BadInput where a file cannot be written; before the first one is moved, the run is then as it was.
+    """
+    stage = RunFolder(run.path / STAGED)
+    try:
+        for name, content in files.items():
+            stage.write(name, content)
+        stage.save_state("reference", {"vertices": reference.vertices, "faces": reference.faces})
+        started = time.perf_counter()
+        found = audit(stage.path / main, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
+        seconds = {**provenance["seconds"], "audit": round(time.perf_counter() - started, 3)}
+        hashes = {name: fingerprint(content) for name, content in files.items()}
+        stage.write_json(AUDIT_FILE, audit_document(found))
+        stage.write_json(PROVENANCE_FILE, {**provenance, "seconds": seconds, "files": hashes})
+        stage.write(SETTINGS, dump(config).encode())
+        names = _move_all(stage, run)
+    finally:
+        shutil.rmtree(stage.path, ignore_errors=True)
+    record = {
+        KEY: RESULT,
+        "generator": f"dreamfusion_mesh {__version__}",
+        "prompt": config.prompt,
+        "seed": config.seed,
+        "warnings": list(warnings),
+        "files": {name: fingerprint((run.path / name).read_bytes()) for name in names},
+    }
+    run.write_json(RESULT_FILE, record)
+    return as_result(run, record)
+
+
+def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
+    """Move every staged file to its place, run.yaml last, and remove what the delivery before had and this one has not.
+
+    Returns the names of all files that result.json answers for.
+    """
+    earlier = read_record(run).get("files")
+    staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
+    for name in sorted(staged, key=lambda name: name == SETTINGS):
+        _move(stage.path / name, run.path / name)
+    names = sorted([*staged, METRICS]) if (run.path / METRICS).is_file() else staged
+    for name in set(earlier if isinstance(earlier, dict) else ()) - set(names):
+        if Path(name).name == name:  # never outside the folder, whatever was written into result.json by hand
+            (run.path / name).unlink(missing_ok=True)
+    return names
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(exist_ok=True)
+        os.replace(source, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error

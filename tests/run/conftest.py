@@ -1,0 +1,72 @@
+"""A run whose surface is fitted, and a delivery that is worked out once, so that tests can write and rewrite its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamfusion_mesh import pipeline
+from dreamfusion_mesh.audit.report import audit
+from dreamfusion_mesh.config import AuditSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.deliver import Delivered
+from dreamfusion_mesh.run import publish
+from dreamfusion_mesh.run.result import Result
+
+_DELIVERED: dict[str, Delivered] = {}
+_PREVIEWS: dict[str, Any] = {}
+_AUDITS: dict[tuple[bytes, str], Any] = {}
+
+
+@pytest.fixture
+def fitted(finished: Result, tmp_path: Path) -> Path:
+    """A run's folder as the fine stage leaves it."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("run.yaml", "metrics.jsonl", "checkpoints/coarse.safetensors", "checkpoints/fine.safetensors"):
+        shutil.copy(finished.folder / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unwrap, bake, preview and audit are worked out once for the same settings; no guidance is loaded."""
+    deliver, preview_sheet = pipeline.deliver, pipeline.preview_sheet
+    current = ""
+
+    def delivering(
+        surface: Any, rasterizer: Any, mesh: MeshSettings, texture: TextureSettings, longest_side: float, *rest: Any
+    ) -> Delivered:
+        nonlocal current
+        current = f"{mesh.model_dump_json()} {texture.model_dump_json()} {longest_side} {rest[0]}"
+        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, longest_side, *rest))
+
+    def previewing(mesh: Any, pixels: Any, rasterizer: Any, size: int) -> Any:
+        return _once(_PREVIEWS, f"{current} {size}", lambda: preview_sheet(mesh, pixels, rasterizer, size))
+
+    def auditing(path: Path, settings: AuditSettings, *more: Any) -> Any:
+        key = (path.read_bytes(), f"{settings.model_dump_json()} {more[:2]} {current}")
+        return _once(_AUDITS, key, lambda: audit(path, settings, *more))
+
+    monkeypatch.setattr(pipeline, "deliver", delivering)
+    monkeypatch.setattr(pipeline, "preview_sheet", previewing)
+    monkeypatch.setattr(publish, "audit", auditing)
+    monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
+
+
+def refuse(what: str) -> Callable[..., Any]:
+    """A function that must not be called."""
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError(what)
+
+    return called
+
+
+def _once(known: dict[Any, Any], key: Any, work: Callable[[], Any]) -> Any:
+    if key not in known:
+        known[key] = work()
+    return known[key]

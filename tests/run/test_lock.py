@@ -1,0 +1,105 @@
+"""One process at a time in a folder; a lock goes with its process and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.run import lock
+from dreamfusion_mesh.run.folder import LOCK
+from dreamfusion_mesh.run.lock import locked
+
+
+def test_a_locked_folder_refuses_a_second_holder_and_names_the_first(tmp_path: Path) -> None:
+    with locked(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK).read_text() == f"{os.getpid()}\n"
+        with (
+            pytest.raises(BadInput, match=f"run: is in use by process {os.getpid()}, another generate or export; wait until it is done"),
+            locked(tmp_path / "run"),
+        ):
+            pass
+        assert (tmp_path / "run" / LOCK).exists()
+        with locked(tmp_path / "other"):
+            pass
+
+
+def test_a_released_folder_can_be_locked_again_and_nothing_is_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path / "deep" / "run"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run").mkdir()
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.rglob("*")) == [tmp_path / "run"]  # it was there before
+    with locked(tmp_path / "run"):
+        (tmp_path / "run" / "file").write_text("content")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["file"]
+
+
+def test_the_file_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("4194304999\n")  # what is left of a process that is gone
+    with locked(tmp_path):
+        assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_removed_between_opening_and_locking_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    try_lock = lock._try_lock
+
+    def released_just_then(descriptor: int) -> bool:
+        if not tried:
+            (tmp_path / LOCK).unlink()
+        tried.append(descriptor)
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(lock, "_try_lock", released_just_then)
+    with locked(tmp_path):
+        assert len(tried) == 2
+        assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_holder_that_has_not_yet_written_its_id_is_refused_too(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / LOCK).write_text("")
+        with pytest.raises(BadInput, match="in use by a process that has just started"), locked(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("taken", ["run", "run/below", "x" * 300])
+def test_a_path_that_cannot_be_a_folder_is_named(taken: str, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("content")
+    with pytest.raises(BadInput, match=r"is a file|cannot be written"), locked(tmp_path / taken):
+        pass
+    assert (tmp_path / "run").read_text() == "content"
+
+
+def test_windows_locks_a_byte_behind_the_process_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a stand-in for msvcrt, whose locks are of a range of bytes at the file's position."""
+    fcntl = pytest.importorskip("fcntl")
+    held: list[int] = []
+    stand_in = ModuleType("msvcrt")
+    stand_in.LK_NBLCK = 2  # type: ignore[attr-defined]
+
+    def locking(descriptor: int, mode: int, count: int) -> None:
+        assert (mode, count, os.lseek(descriptor, 0, os.SEEK_CUR)) == (2, 1, 1 << 30)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(13, "Permission denied") from None
+        held.append(descriptor)
+
+    stand_in.locking = locking  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "msvcrt", stand_in)
+    monkeypatch.setattr(lock.sys, "platform", "win32")
+    with locked(tmp_path):
+        with pytest.raises(BadInput, match=f"in use by process {os.getpid()}"), locked(tmp_path):
+            pass
+        assert len(held) == 1
+    assert list(tmp_path.iterdir()) == []

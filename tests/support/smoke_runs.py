@@ -1,0 +1,25 @@
+"""The run that tests of the whole way share, and how to stop one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dreamfusion_mesh.config import load_config
+
+PROMPT = "a red mushroom with white parts"
+CONFIG = load_config("smoke", ["device=cpu"], {"prompt": PROMPT, "seed": 3})
+
+
+def glb(folder: Path) -> bytes:
+    return (folder / "asset.glb").read_bytes()
+
+
+def stop_at(stage: str, step: int) -> Callable[..., None]:
+    """A `Report` that interrupts the run when `stage` has done `step` steps."""
+
+    def report(name: str, done: int, total: int, figures: object) -> None:
+        if (name, done) == (stage, step):
+            raise KeyboardInterrupt
+
+    return report
