@@ -19,6 +19,7 @@ from dreamfusion_mesh.kernels import launch
 from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.lock import locked
 
+ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "dreamfusion_mesh.cli"]
 
 
@@ -30,7 +31,8 @@ class Ended(NamedTuple):
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, which first has to load torch."""
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # this checkout, whatever is installed
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
 @pytest.fixture
