@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from dreamfusion_mesh.config import AuditSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.deliver import Delivered
 from dreamfusion_mesh.run import publish
 from dreamfusion_mesh.run.result import Result
+from dreamfusion_mesh.stages.fine import Surface
 
 _DELIVERED: dict[str, Delivered] = {}
 _PREVIEWS: dict[str, Any] = {}
@@ -37,12 +39,11 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver, preview_sheet = pipeline.deliver, pipeline.preview_sheet
     current = ""
 
-    def delivering(
-        surface: Any, rasterizer: Any, mesh: MeshSettings, texture: TextureSettings, longest_side: float, *rest: Any
-    ) -> Delivered:
+    def delivering(surface: Surface, rasterizer: Any, mesh: MeshSettings, texture: TextureSettings, *rest: Any) -> Delivered:
         nonlocal current
-        current = f"{mesh.model_dump_json()} {texture.model_dump_json()} {longest_side} {rest[0]}"
-        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, longest_side, *rest))
+        shape = hashlib.sha256(surface.mesh.vertices.numpy().tobytes()).hexdigest()
+        current = f"{shape} {mesh.model_dump_json()} {texture.model_dump_json()} {rest[:2]}"
+        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, *rest))
 
     def previewing(mesh: Any, pixels: Any, rasterizer: Any, size: int) -> Any:
         return _once(_PREVIEWS, f"{current} {size}", lambda: preview_sheet(mesh, pixels, rasterizer, size))
