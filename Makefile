@@ -27,7 +27,7 @@ test: $(VENV)/.installed-tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(SELECTED)
 
-test-all: SELECTED := -m ""
+test-all: SELECTED := -m "" --timeout=7200
 test-all: test
 
 bench: install

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.records import FieldSample, Fragments
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.records import FieldSample, Fragments, Views
+from dreamfusion_mesh.records.diffusion import Answers, Schedule
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,65 @@ class Rasterizer(Protocol):
 
     def antialias(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """`image` [B, H, W, C] with smooth silhouettes; gradients in the image and, through where the silhouettes lie, in `clip`."""
+        ...
+
+
+class ScoreModel(Protocol):
+    """A diffusion model bound to one prompt and its settings: what a score distillation loss evaluates.
+
+    schedule   noise by time, on the model's device
+    together   images in a row that it sees together, and that therefore share their time
+    warnings   lines for the user, such as words of the prompt that the model does not know
+    """
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def together(self) -> int: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, H, W, 3] in [0, 1] to latents [B, ...], differentiable."""
+        ...
+
+    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """The model's raw predictions, each shaped like `noisy` [B, ...], at times t [B] int64 as seen from `views`.
+
+        Answers.others are given where the settings ask for Perp-Neg; a model that needs no guidance gives the text's prediction alone.
+        """
+        ...
+
+
+class GuidanceModel(Protocol):
+    """A loaded diffusion model: weights alone, shared by any number of prompts and of settings.
+
+    model            `guidance.model` as it was loaded
+    half_precision   `guidance.half_precision` as it was loaded
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def half_precision(self) -> bool: ...
+
+    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> ScoreModel:
+        """The model bound to `prompt` and `settings`. Raises BadInput where the settings name another model or precision."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """The model's name, the licence of each component (see guidance/weights/licences.py), SHA-256 of each weight file."""
+        ...
+
+
+class Probe(Protocol):
+    """What is asked of a surface, point by point, for one of its maps: albedo, roughness, occlusion."""
+
+    def __call__(self, points: Tensor, /) -> Tensor:
+        """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; asked without gradients."""
         ...
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from dreamfusion_mesh.asset.bake.base_color import bake_base_color
+from dreamfusion_mesh.asset.bake.texels import sample_texels
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.config import MeshSettings, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.records import Asset, Mesh, TextureSet
+from dreamfusion_mesh.records import Asset, Material, Mesh
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
@@ -44,33 +45,40 @@ class Delivered:
 
 @torch.no_grad()
 def deliver(
-    surface: Surface, rasterizer: Rasterizer, config: RunConfig, provenance: dict[str, Any], report: Report = no_progress
+    surface: Surface,
+    rasterizer: Rasterizer,
+    mesh: MeshSettings,
+    texture: TextureSettings,
+    longest_side: float,
+    provenance: dict[str, Any],
+    report: Report = no_progress,
 ) -> Delivered:
-    """The asset of `surface`, on the surface's device.
+    """The asset of `surface`, on the surface's device; `rasterizer` draws there.
 
-    provenance  what the asset's files say of where it came from
+    longest_side  of the asset, metres
+    provenance    what the asset's files state of where it came from
     Raises RunFailed where the surface cannot be made sound, or cannot be unwrapped or baked.
     """
     steps, device = _Steps(report), surface.mesh.vertices.device
     with steps.step("tidy"):
-        refined = tidy(surface.mesh, config.mesh)
-        reduced = decimate(refined, config.mesh.triangles).to(device)
+        refined = tidy(surface.mesh, mesh)
+        reduced = decimate(refined, mesh.triangles).to(device)
         refined = refined.to(device)
     with steps.step("unwrap"):
-        unwrapped = unwrap(reduced, config.texture)
+        unwrapped = unwrap(reduced, texture)
     with steps.step("bake"):
-        base_color = bake_base_color(unwrapped.mesh, surface.field.albedo, rasterizer, config.texture, refined)
-    placed, scale, offset = stand_on_ground(unwrapped.mesh, config.asset.longest_side)
+        base_color = bake_base_color(sample_texels(unwrapped.mesh, rasterizer, texture, refined), surface.field.albedo)
+    placed, scale, offset = stand_on_ground(unwrapped.mesh, longest_side)
     reference = Mesh(refined.vertices * scale + offset, refined.faces)
-    textures = TextureSet(base_color, roughness=config.texture.roughness, metallic=config.texture.metallic)
+    material = Material({"base_color": base_color}, texture.roughness, texture.metallic)
     notes = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
     warnings = (f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()
-    return Delivered(Asset(NAME, placed, textures, provenance), reference, notes, steps.seconds, warnings)
+    return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
 
 
 @dataclass
 class _Steps:
-    """Names the parts of the delivery as they begin and times them."""
+    """Reports the parts of the delivery as they begin and end, and times them."""
 
     report: Report
     seconds: dict[str, float] = field(default_factory=dict)

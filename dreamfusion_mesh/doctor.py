@@ -96,7 +96,7 @@ def _models() -> list[Finding]:
 
 
 def _validators() -> list[Finding]:
-    from dreamfusion_mesh.audit.validity import find_validator
+    from dreamfusion_mesh.audit.khronos import find_validator
 
     found = find_validator()
     missing = "node or the npm package gltf-validator not found; row 1 of the audit uses its own checks"

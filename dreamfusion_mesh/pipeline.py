@@ -10,24 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.export.glb import glb_bytes
-from dreamfusion_mesh.asset.export.obj import obj_files
+from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.export.png import png_bytes
+from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.audit.report import Audit, audit
-from dreamfusion_mesh.audit.validity import find_validator
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import GuidanceModel, Rasterizer, ScoreModel
 from dreamfusion_mesh.deliver import NAME, deliver
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.losses.sds import ScoreModel
-from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
+from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.render.previews import preview_png
+from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder, open_run
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
@@ -36,14 +36,6 @@ from dreamfusion_mesh.stages.fit import Hooks, Report, no_progress
 from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
 
 PARTS = ("torch", "numpy", "scipy", "warp-lang", "diffusers", "transformers", "xatlas", "fast-simplification", "manifold3d")
-
-
-class Guidance(Protocol):
-    """A loaded diffusion model that many prompts share."""
-
-    def for_prompt(self, prompt: str) -> ScoreModel: ...
-
-    def provenance(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Result:
     warnings: tuple[str, ...]
 
 
-def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, report: Report = no_progress) -> Result:
+def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = no_progress) -> Result:
     """Text to a textured, audited asset in `out`. Goes on where a run with the same settings in the same folder was stopped.
 
     guidance  one loaded model for many prompts; None loads `config.guidance.model`
@@ -66,10 +58,9 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is told now, not when the work is done
-    shared: Guidance = load_guidance(config.guidance, device) if guidance is None else guidance
-    if config.commercial:
-        check_commercial_use(shared.provenance())
-    model = shared.for_prompt(config.prompt)
+    shared: GuidanceModel = load_guidance(config.guidance, device) if guidance is None else guidance
+    terms = check_commercial_use(shared.provenance(), config.guidance.licence_checked) if config.commercial else ()
+    model = shared.for_prompt(config.prompt, config.guidance)
     run = open_run(out, config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
     started = time.perf_counter()
@@ -77,8 +68,8 @@ def generate(config: RunConfig, out: Path, *, guidance: Guidance | None = None, 
     fitted = time.perf_counter()
     surface = _fine(run, coarse, model, rasterizer, config, draws, report)
     seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
-    told = tuple(getattr(model, "warnings", ()))
-    return _deliver(run, surface, rasterizer, config, {"guidance": shared.provenance(), "seconds": seconds}, told, report)
+    warnings = (*model.warnings, *terms)
+    return _deliver(run, surface, rasterizer, config, {"guidance": shared.provenance(), "seconds": seconds}, warnings, report)
 
 
 def export(folder: Path, config: RunConfig | None = None, *, report: Report = no_progress) -> Result:
@@ -95,10 +86,9 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = no
     known = _read_provenance(run)
     kept = {"guidance": known.get("guidance", {"model": config.guidance.model}), "seconds": known.get("seconds", {})}
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
-    if config.commercial:
-        check_commercial_use(kept["guidance"])
+    terms = check_commercial_use(kept["guidance"], config.guidance.licence_checked) if config.commercial else ()
     run.write(SETTINGS, dump(config).encode())
-    return _deliver(run, load_surface(state, config.coarse.field, device), rasterizer, config, kept, (), report)
+    return _deliver(run, load_surface(state, config.coarse.field, device), rasterizer, config, kept, terms, report)
 
 
 def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
@@ -116,15 +106,6 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: no CUDA device is to be seen; use --device cpu, or install a CUDA build of torch and its driver")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
-def check_commercial_use(guidance: Mapping[str, Any]) -> None:
-    """Raises BadInput where a model's provenance names a licence that is known to bar commercial use; an unknown one passes."""
-    licence = str(guidance.get("licence", ""))
-    words = licence.lower().replace("noncommercial", "nc").replace("non-commercial", "nc").replace("_", "-").split("-")
-    if "nc" in words or "research" in words or licence.lower().startswith("deepfloyd"):
-        model = guidance.get("model")
-        raise BadInput(f"guidance.model {model!r}: refused with --commercial (its licence is {licence!r}); name another model")
 
 
 def _hooks(run: RunFolder, stage: str, report: Report) -> Hooks:
@@ -179,12 +160,12 @@ def _deliver(
 ) -> Result:
     """Surface to files: tidy, decimate, unwrap, bake, place, write, audit."""
     origin = {"prompt": config.prompt, "seed": config.seed, "model": known["guidance"]}
-    delivered = deliver(surface, rasterizer, config, origin, report)
+    delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, report)
     started, asset = time.perf_counter(), delivered.asset
     reference = delivered.reference
     run.save_state("reference", {"vertices": reference.vertices.contiguous(), "faces": reference.faces})
-    preview = preview_png(asset.mesh, asset.textures.base_color, rasterizer, config.asset.preview_size)
-    files = {f"{NAME}.glb": glb_bytes(asset), **obj_files(asset), "preview.png": preview}
+    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, config.asset.preview_size)
+    files = {**asset_files(asset), "preview.png": png_bytes(preview)}
     written = {name: run.write(name, content) for name, content in files.items()}
     seconds = {"write": round(time.perf_counter() - started, 3)}
     found = audit(written[f"{NAME}.glb"], config.audit, config.mesh.triangles, config.asset.longest_side, reference)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ import torch
 import yaml
 from PIL import Image
 
-from dreamfusion_mesh.config import change, load_config
+from dreamfusion_mesh.config import GuidanceSettings, change, load_config
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.pipeline import Result, audit_file, export, generate
 from dreamfusion_mesh.run.folder import RunFolder
 
@@ -163,23 +164,24 @@ def test_export_of_an_unfinished_run_says_how_to_go_on(guidance, tmp_path: Path)
 
 
 class FaultyScore:
-    """A score that turns to NaN after `good` questions."""
+    """A score model whose predictions turn to NaN after `good` evaluations."""
 
     def __init__(self, inner, good: int) -> None:
-        self.alpha_bar, self.size, self.together, self.encode = inner.alpha_bar, inner.size, inner.together, inner.encode
+        self.schedule, self.together, self.warnings, self.encode = inner.schedule, inner.together, inner.warnings, inner.encode
         self.inner, self.left = inner, good
 
-    def score(self, noisy, t, views):
+    def answer(self, noisy, t, views):
         self.left -= 1
-        return self.inner.score(noisy, t, views) * (1 if self.left >= 0 else float("nan"))
+        answers = self.inner.answer(noisy, t, views)
+        return answers if self.left >= 0 else replace(answers, text=answers.text * float("nan"))
 
 
 class FaultyGuidance:
     def __init__(self, inner, good: int) -> None:
         self.inner, self.good, self.provenance = inner, good, inner.provenance
 
-    def for_prompt(self, prompt: str) -> FaultyScore:
-        return FaultyScore(self.inner.for_prompt(prompt), self.good)
+    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> FaultyScore:
+        return FaultyScore(self.inner.for_prompt(prompt, settings), self.good)
 
 
 def test_nan_from_guidance_stops_the_run_and_keeps_the_last_good_checkpoint(finished: Result, guidance, tmp_path: Path) -> None:

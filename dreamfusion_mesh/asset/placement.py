@@ -1,4 +1,4 @@
-"""Where the delivered mesh stands."""
+"""Position and size of the delivered mesh."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def stand_on_ground(mesh: Mesh, longest_side: float) -> tuple[Mesh, float, Tenso
     Gives the placed mesh, the scale and the offset [3]: placed = scale * vertex + offset.
     Raises RunFailed for a mesh without extent.
     """
-    spots = mesh.vertices if len(mesh.vertices) else mesh.vertices.new_zeros(1, 3)
-    low, high = spots.amin(dim=0), spots.amax(dim=0)
+    vertices = mesh.vertices if len(mesh.vertices) else mesh.vertices.new_zeros(1, 3)
+    low, high = vertices.amin(dim=0), vertices.amax(dim=0)
     extent = float((high - low).max())
     if not 0 < extent < float("inf"):
         raise RunFailed(f"placement: the mesh's longest side is {extent:.4g}, expected a finite length above 0")

@@ -1,6 +1,6 @@
 """Which grid cells a UV face covers, as spans of columns in rows: exact by centres, or every cell the face touches.
 
-A span is one row of one face, so overlaps and coverage are counted by sorting spans; no picture of the grid is ever made. Rows come in
+A span is one row of one face, so overlaps and coverage are counted by sorting spans; no image of the grid is ever made. Rows come in
 bands of bounded size.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BAND = 2_000_000  # spans worked on at once, about 200 bytes each
-_FINEST = 1 << 24  # of the UV square: float32 has no finer step above one half
+_SPANS_PER_BAND = 2_000_000  # worked on at once, about 200 bytes each
+_UNITS = 1 << 24  # along the UV square's side, at most: float32 has no finer step above one half
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ def centre_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
     Exact in whole numbers, with a rule for centres on an edge that gives each to one of the two faces that share it (the top-left rule of
     rasterizers, mirrored for v upwards), so faces of one sheet never count a centre twice. Faces without area cover nothing.
     """
-    half = max(1, _FINEST // (2 * grid))  # a cell is 2 * half units, its centre a whole number of them
+    half = max(1, _UNITS // (2 * grid))  # a cell is 2 * half units, its centre a whole number of them
     corners = np.rint(corner_uvs * (2.0 * grid * half)).astype(np.int64)
     doubled = _cross(corners)
     corners = np.where((doubled < 0)[:, None, None], corners[:, ::-1], corners)
@@ -73,29 +73,29 @@ def touched_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
         yield Spans(face, row, start, np.clip(np.ceil(right - 1e-6), start + 1, grid).astype(np.int64))
 
 
-def paint(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
-    """Picture [grid, grid] int32 of the label + 1 of the face in each cell, 0 where none, and how many cells hold two labels."""
-    picture = np.zeros(grid * grid, np.int32)
+def label_image(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
+    """Image [grid, grid] int32 of the label + 1 of the face in each cell, 0 where none, and how many cells hold two labels."""
+    image = np.zeros(grid * grid, np.int32)
     shared = 0
     for band in spans:
         lengths = band.stop - band.start
         first = np.cumsum(lengths) - lengths
         cells = np.arange(lengths.sum()) - np.repeat(first - band.start - band.row * grid, lengths)
         values = np.repeat(labels[band.face] + 1, lengths).astype(np.int32)
-        picture[cells] = values
-        shared += len(np.unique(cells[picture[cells] != values]))
-    return picture.reshape(grid, grid), shared
+        image[cells] = values
+        shared += len(np.unique(cells[image[cells] != values]))
+    return image.reshape(grid, grid), shared
 
 
 def _bands(low: np.ndarray, high: np.ndarray, grid: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every (face, row) with low <= row < high, whole rows together, about _BAND at a time."""
+    """Every (face, row) with low <= row < high, whole rows together, about _SPANS_PER_BAND at a time."""
     high = np.maximum(high, low)
     starts, ends = np.bincount(low, minlength=grid + 1), np.bincount(high, minlength=grid + 1)
     total = np.cumsum(np.cumsum(starts - ends))[:grid]  # spans in rows up to and including each
     first = 0
     while first < grid:
         done = total[first - 1] if first else 0
-        after = max(int(np.searchsorted(total, done + _BAND, side="right")), first + 1)
+        after = max(int(np.searchsorted(total, done + _SPANS_PER_BAND, side="right")), first + 1)
         face = np.flatnonzero((low < after) & (high > first))
         begin, counts = np.maximum(low[face], first), np.minimum(high[face], after) - np.maximum(low[face], first)
         if counts.sum():

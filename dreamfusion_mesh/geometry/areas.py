@@ -19,15 +19,15 @@ def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
 
 def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:
     """Scalar volume inside a closed mesh, negative where its faces look inwards; differentiable (divergence theorem)."""
-    return _cones(vertices, faces).sum()
+    return _cone_volumes(vertices, faces).sum()
 
 
 def shell_volumes(vertices: Tensor, faces: Tensor, shell: Tensor) -> Tensor:
     """[S] signed volume of each shell; `shell` [F] as `shells` gives it."""
     count = int(shell.max()) + 1 if len(shell) else 0
-    return torch.zeros(count, dtype=vertices.dtype, device=vertices.device).index_add(0, shell, _cones(vertices, faces))
+    return torch.zeros(count, dtype=vertices.dtype, device=vertices.device).index_add(0, shell, _cone_volumes(vertices, faces))
 
 
-def _cones(vertices: Tensor, faces: Tensor) -> Tensor:
+def _cone_volumes(vertices: Tensor, faces: Tensor) -> Tensor:
     a, b, c = (vertices - vertices.detach().mean(dim=0))[faces].unbind(1)
     return (a * torch.linalg.cross(b, c, dim=1)).sum(dim=1) / 6

@@ -16,7 +16,7 @@ def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor, weights: Literal["area", "angle"] = "area") -> Tensor:
-    """[V, 3] unit normals, the weighted mean of the faces round a vertex; zero where there is none. Differentiable.
+    """[V, 3] unit normals, the weighted mean of the faces round a vertex; zero where there is none, or they cancel. Differentiable.
 
     weights  "area" is cheap and bounded in a sliver, for optimisation; "angle", the face's angle at the vertex, does not depend on how a
              surface is cut into triangles, for what is delivered (Thuermer and Wuethrich, "Computing vertex normals from polygonal
@@ -30,17 +30,25 @@ def vertex_normals(vertices: Tensor, faces: Tensor, weights: Literal["area", "an
             shares = (face_normals(vertices, faces)[:, None] * corner_angles(vertices, faces)[..., None]).reshape(-1, 3)
         case _:
             raise ValueError(f"weights {weights!r}: expected 'area' or 'angle'")
-    return unit_vectors(torch.zeros_like(vertices).index_add(0, faces.reshape(-1), shares))
+    total = torch.zeros_like(vertices).index_add(0, faces.reshape(-1), shares)
+    if weights == "angle":  # radians, so what rounding leaves of faces back to back has a known size
+        total = total * (total.detach().norm(dim=1, keepdim=True) > 1e3 * torch.finfo(total.dtype).eps)
+    return unit_vectors(total)
 
 
 def corner_angles(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[F, 3] angle of each face at each of its corners, radians; exact for small ones too."""
+    """[F, 3] angle of each face at each of its corners, radians."""
     corners = torch.stack([vertices.index_select(0, column) for column in faces.unbind(1)], dim=1)
-    one, other = corners.roll(-1, dims=1) - corners, corners.roll(1, dims=1) - corners
-    return torch.atan2(torch.linalg.cross(one, other, dim=2).norm(dim=2), (one * other).sum(dim=2))
+    return vector_angles(corners.roll(-1, dims=1) - corners, corners.roll(1, dims=1) - corners)
+
+
+def vector_angles(one: Tensor, other: Tensor) -> Tensor:
+    """[...] angle between vectors [..., 3], radians; exact for small ones too."""
+    return torch.atan2(torch.linalg.cross(one, other, dim=-1).norm(dim=-1), (one * other).sum(dim=-1))
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:
-    """Normalised; the zero vector stays zero, with a finite gradient."""
-    # The derivative of rsqrt at the bound, 1e36 / 2, is the largest that float32 still holds.
-    return vectors * vectors.square().sum(dim=1, keepdim=True).clamp_min(1e-24).rsqrt()
+    """Vectors [N, 3] normalised; the zero vector stays zero, with a finite gradient."""
+    # The derivative of rsqrt at the bound, half its power of -3/2, is still finite in the vectors' precision.
+    bound = 1e-200 if vectors.dtype == torch.float64 else 1e-24
+    return vectors * vectors.square().sum(dim=1, keepdim=True).clamp_min(bound).rsqrt()

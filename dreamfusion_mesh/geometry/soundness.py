@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.geometry.areas import shell_volumes
+from dreamfusion_mesh.geometry.areas import area_vectors, shell_volumes
 from dreamfusion_mesh.geometry.topology import edge_keys, shells
 from dreamfusion_mesh.records import Mesh
 
-FLAT = 1e-6  # of the diagonal: a face that is lower than this has no normal worth the name in float32
+DEGENERATE_HEIGHT = 1e-6  # of the diagonal: a face lower than this has no usable normal in float32
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Soundness:
     open_edges          edges with one face
     nonmanifold_edges   edges with more than two
     inconsistent_edges  edges whose two faces run along it in the same direction
-    degenerate_faces    faces with a corner twice, or lower than FLAT of the mesh's diagonal
+    degenerate_faces    faces with a corner twice, or lower than DEGENERATE_HEIGHT of the mesh's diagonal
     duplicate_faces     faces with the same three corners as an earlier one
-    shells              parts that hang together through edges
-    inverted_shells     those of them without positive volume: inside out, or the wall of a cavity
+    shells              parts connected through edges
+    inverted_shells     those without positive volume: inside out, or the wall of a cavity
     smallest_shell      share of the faces that the smallest shell has
     """
 
@@ -74,13 +74,13 @@ def soundness(mesh: Mesh) -> Soundness:
         duplicate_faces=len(faces) - len(faces.sort(dim=1).values.unique(dim=0)),
         shells=len(sizes),
         inverted_shells=int((shell_volumes(vertices, faces, shell) <= 0).sum()),
-        smallest_shell=float(sizes.min() / len(faces)),
+        smallest_shell=int(sizes.min()) / len(faces),
     )
 
 
-def degenerate(vertices: Tensor, faces: Tensor, flat: float = FLAT) -> Tensor:
-    """[F] bool: a corner twice, or lower than `flat` of the mesh's diagonal."""
+def degenerate(vertices: Tensor, faces: Tensor, height: float = DEGENERATE_HEIGHT) -> Tensor:
+    """[F] bool: a corner twice, or lower than `height` of the mesh's diagonal."""
     corners = vertices[faces]
     longest = (corners - corners.roll(1, dims=1)).norm(dim=2).amax(dim=1)
-    doubled = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    return doubled <= longest * flat * (vertices.amax(dim=0) - vertices.amin(dim=0)).norm()
+    diagonal = (vertices.amax(dim=0) - vertices.amin(dim=0)).norm()
+    return area_vectors(vertices, faces).norm(dim=1) <= longest * height * diagonal

@@ -1,4 +1,4 @@
-"""How faces hang together: edges, neighbours, shells, and vertices at one place."""
+"""How faces are connected: edges, neighbours, shells, and welding."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dreamfusion_mesh.records import Mesh
 
 
 def edge_keys(faces: Tensor, span: int) -> tuple[Tensor, Tensor]:
-    """[F, 3] a number for each corner's undirected edge to the next corner, and whether it runs from the smaller row to the larger.
+    """[F, 3] a key for each corner's undirected edge to the next corner, and whether it runs from the smaller row to the larger.
 
-    The number is smaller * span + larger; `span` is above every row.
+    The key is smaller * span + larger; `span` is above every row.
     """
     start, end = faces, faces.roll(-1, dims=1)
     return torch.minimum(start, end) * span + torch.maximum(start, end), start < end
@@ -26,7 +26,7 @@ def face_adjacency(faces: Tensor) -> Tensor:
 
 
 def shells(faces: Tensor) -> Tensor:
-    """[F] number of the shell each face belongs to, from 0; faces hang together through shared edges."""
+    """[F] number of the shell each face belongs to, from 0; faces are connected through shared edges."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -37,7 +37,7 @@ def shells(faces: Tensor) -> Tensor:
 
 
 def weld(mesh: Mesh) -> Mesh:
-    """Vertices at exactly the same place become one; unused ones go. The surface's own uvs stay as they are."""
+    """Vertices at exactly the same position become one; unused ones are dropped. The surface's own uvs stay as they are."""
     used, faces = mesh.faces.unique(return_inverse=True)
     vertices, place = (mesh.vertices[used] + 0.0).unique(dim=0, return_inverse=True)  # adding zero turns -0 into 0
     return Mesh(vertices, place[faces], mesh.uvs, mesh.face_uvs)

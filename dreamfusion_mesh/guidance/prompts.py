@@ -1,4 +1,4 @@
-"""What the model is told: the prompt, the words of the view (DreamFusion, section 3.2), and the words of the clay model."""
+"""Texts for the model: the prompt, its view suffixes (DreamFusion, section 3.2), and the prompt of textureless renders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dreamfusion_mesh.errors import BadInput
 VIEW_SUFFIXES = (", front view", ", side view", ", back view", ", overhead view")
 _FRONT, _SIDE, _BACK, _OVERHEAD = range(4)
 
-LONGEST_PROMPT = 1000  # characters; more than any text encoder here reads
+MAX_PROMPT_LENGTH = 1000  # characters; more than any text encoder here reads
 
 _COLOR = (
     r"(?:(?:dark|light|bright|pale|deep)[ -])?(?:red|green|blue|yellow|purple|orange|white|brown|black|gr[ea]y|pink|cyan|magenta"
@@ -36,8 +36,8 @@ def check_prompt(text: str) -> str:
     clean = " ".join(plain.split())
     if not clean:
         raise BadInput('prompt: is empty; say what to make, such as "a red mushroom with white parts"')
-    if len(clean) > LONGEST_PROMPT:
-        raise BadInput(f"prompt: {len(clean)} characters, at most {LONGEST_PROMPT} are allowed; shorten it")
+    if len(clean) > MAX_PROMPT_LENGTH:
+        raise BadInput(f"prompt: {len(clean)} characters, at most {MAX_PROMPT_LENGTH} are allowed; shorten it")
     return clean
 
 
@@ -48,12 +48,11 @@ def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhea
     between. Source: DreamFusion, arXiv:2209.14988, section 3.2.
     """
     turned = torch.remainder(azimuth.double() + math.pi, 2 * math.pi) - math.pi
-    aside = torch.rad2deg(turned).abs()
-    words = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
-    words[aside <= front_degrees] = _FRONT
-    words[aside >= 180 - front_degrees] = _BACK
-    words[torch.rad2deg(elevation.double()) > overhead_degrees] = _OVERHEAD
-    return words
+    off_front = torch.rad2deg(turned).abs()
+    rows = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
+    rows = torch.where(off_front <= front_degrees, _FRONT, rows)
+    rows = torch.where(off_front >= 180 - front_degrees, _BACK, rows)
+    return torch.where(torch.rad2deg(elevation.double()) > overhead_degrees, _OVERHEAD, rows)
 
 
 def subject(prompt: str) -> str:
@@ -69,7 +68,7 @@ def subject(prompt: str) -> str:
 
 
 def textureless_prompt(words: str, prompt: str) -> str:
-    """The words of the grey clay model: `words` with {subject} and {prompt} filled in. Raises BadInput at any other placeholder."""
+    """The prompt of textureless renders: `words` with {subject} and {prompt} filled in. Raises BadInput at any other placeholder."""
     allowed = "allowed are {subject} and {prompt}"
     try:
         fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]

@@ -1,4 +1,4 @@
-"""The data that flows through the house, and every convention, stated once.
+"""The data that flows through the package, and every convention, stated once.
 
 Space      right-handed, +Y up, the asset's front faces +Z (glTF). Scene units; the object lies inside [-1, 1]^3.
 Angles     radians. Azimuth 0 looks at the front (camera on +Z) and grows towards +X; elevation grows upwards.
@@ -8,26 +8,28 @@ Colour     the field's and every Render's colour is display-referred (sRGB), bec
            It is made linear only for physical lighting and for averaging texels.
 Meshes     faces int64, counter-clockwise seen from outside. SDF negative inside.
 UVs        origin bottom-left, with an index of their own, so a seam never splits the surface.
-Chance     every draw comes from one seeded torch.Generator on the CPU, handed down.
+Draws      every random draw comes from one seeded torch.Generator on the CPU, handed down.
 """
 
 from dreamfusion_mesh.records.asset import Asset
 from dreamfusion_mesh.records.color import linear_to_srgb, srgb_to_linear
-from dreamfusion_mesh.records.material import TextureSet
+from dreamfusion_mesh.records.material import ColorSpace, Material, TextureMap
 from dreamfusion_mesh.records.mesh import Fragments, Mesh, TetGrid
 from dreamfusion_mesh.records.views import Cameras, FieldSample, Lights, Render, Shading, Views
 
 __all__ = [
     "Asset",
     "Cameras",
+    "ColorSpace",
     "FieldSample",
     "Fragments",
     "Lights",
+    "Material",
     "Mesh",
     "Render",
     "Shading",
     "TetGrid",
-    "TextureSet",
+    "TextureMap",
     "Views",
     "linear_to_srgb",
     "srgb_to_linear",

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamfusion_mesh.records.material import TextureSet
+from dreamfusion_mesh.records.material import Material
 from dreamfusion_mesh.records.mesh import Mesh
 
 
 @dataclass(frozen=True, eq=False)
 class Asset:
-    """What is delivered: one mesh with UVs in metres, pivot at its bottom centre, its textures, and where it came from."""
+    """What is delivered: one mesh with UVs in metres, pivot at its bottom centre, its material, and its provenance."""
 
     name: str
     mesh: Mesh
-    textures: TextureSet
+    material: Material
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -54,8 +54,8 @@ class Cameras:
 
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on `device`."""
-        tensors = (part.to(device) for part in (self.to_world, self.fov_y, self.azimuth, self.elevation))
-        return Cameras(*tensors, self.height, self.width)
+        to_world, fov_y = self.to_world.to(device), self.fov_y.to(device)
+        return Cameras(to_world, fov_y, self.azimuth.to(device), self.elevation.to(device), self.height, self.width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import Probe, Rasterizer
 from dreamfusion_mesh.geometry.normals import vertex_normals
+from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Cameras, Fragments, Mesh, linear_to_srgb, srgb_to_linear
 from dreamfusion_mesh.render.cameras import clip_from_world, turntable
 from dreamfusion_mesh.render.raster.render import downsample
@@ -29,7 +29,7 @@ _CLAY = 0.6  # the textureless grey, linear
 _KEY = 0.85  # light above the camera's left shoulder, linear
 _SKY, _GROUND = 0.38, 0.18  # hemispheric ambient, linear: from above, from below
 
-Texture = np.ndarray | Callable[[Tensor], Tensor]
+Texture = np.ndarray | Probe
 ColorOf = Callable[[Fragments, Tensor], Tensor]
 
 
@@ -39,32 +39,34 @@ def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: in
 
     texture  uint8 [S, S, 3] sRGB looked up at the mesh's UVs, row 0 at v = 1; or a function of points [N, 3] in the mesh's own
              space to display-referred colour [N, 3]
-    Bounds of any size and place are framed. Lit and averaged in linear light. Raises ValueError for an empty mesh, a size under 1, or
+    Bounds of any size and position are framed. Lit and averaged in linear light. Raises ValueError for an empty mesh, a size under 1, or
     an image without UVs to look it up at.
     """
     if size < 1 or len(mesh.faces) == 0:
         raise ValueError(f"preview: {len(mesh.faces)} faces at {size} pixels, expected at least one of each")
-    mesh = Mesh(mesh.vertices.detach().float(), mesh.faces, mesh.uvs, mesh.face_uvs)
+    mesh, normals = smooth_surface(mesh)
     color_of = _colors(mesh, texture, rasterizer)
     cameras = turntable(
         VIEWS, _ELEVATION, _MARGIN / math.sin(_FOV_Y / 2), _FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device
     )
     with torch.no_grad():
-        pictures = torch.cat([_picture(mesh, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
+        pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
     sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)
-    return (linear_to_srgb(sheet.clamp(0, 1)) * 255).round().to(torch.uint8).cpu().numpy()
+    return to_picture(sheet)
 
 
-def preview_png(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int) -> bytes:
-    """`preview_sheet` as a PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(preview_sheet(mesh, texture, rasterizer, size)).save(file, "PNG", optimize=False)
-    return file.getvalue()
+def smooth_surface(mesh: Mesh) -> tuple[Mesh, Tensor]:
+    """The mesh welded, in float32, and its vertices' normals [V, 3] as the exported file has them."""
+    welded = weld(Mesh(mesh.vertices.detach().float(), mesh.faces, mesh.uvs, mesh.face_uvs))
+    return welded, vertex_normals(welded.vertices.double(), welded.faces, "angle").float()
 
 
-def _picture(mesh: Mesh, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras) -> Tensor:
+def to_picture(light: Tensor) -> np.ndarray:
+    """uint8 [H, W, 3] sRGB of linear light [H, W, 3]."""
+    return (linear_to_srgb(light.clamp(0, 1)) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _picture(mesh: Mesh, normals: Tensor, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras) -> Tensor:
     """[2, 1, size, size, 3] linear light of one view: textured, and clay."""
     center, radius = _sphere(mesh.vertices[mesh.faces].reshape(-1, 3))
     framed = (mesh.vertices - center) / radius
@@ -72,8 +74,8 @@ def _picture(mesh: Mesh, color_of: ColorOf, rasterizer: Rasterizer, camera: Came
     clip = torch.cat((framed, torch.ones_like(framed[:, :1])), dim=1) @ project.transpose(1, 2)
     fragments = rasterizer.rasterize(clip, mesh.faces, (camera.height, camera.width))
     seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
-    normals = rasterizer.interpolate(vertex_normals(framed, mesh.faces), fragments, mesh.faces).reshape(-1, 3)[seen]
-    light = _light(normalize(normals, dim=1), camera)
+    facing = normalize(rasterizer.interpolate(normals, fragments, mesh.faces).reshape(-1, 3)[seen], dim=1)
+    light = _light(facing, camera)
     empty = srgb_to_linear(torch.full((camera.height * camera.width, 6), BACKGROUND, device=framed.device))
     filled = empty.index_copy(0, seen, torch.cat((color_of(fragments, seen) * light, (_CLAY * light).expand(-1, 3)), dim=1))
     smooth = rasterizer.antialias(filled.reshape(1, camera.height, camera.width, 6), fragments, clip, mesh.faces)
@@ -91,7 +93,7 @@ def _light(normals: Tensor, camera: Cameras) -> Tensor:
 def _colors(mesh: Mesh, texture: Texture, rasterizer: Rasterizer) -> ColorOf:
     """A function from fragments and the pixels [N] that see the surface to its linear colour [N, 3] there."""
     if callable(texture):
-        return lambda fragments, seen: _ask(texture, rasterizer.interpolate(mesh.vertices, fragments, mesh.faces).reshape(-1, 3)[seen])
+        return _probed(mesh.vertices, mesh.faces, texture, rasterizer)
     if mesh.uvs is None or mesh.face_uvs is None:
         raise ValueError("preview: the mesh has no uvs to look the texture up at")
     uvs, face_uvs = mesh.uvs.detach().float(), mesh.face_uvs
@@ -101,15 +103,19 @@ def _colors(mesh: Mesh, texture: Texture, rasterizer: Rasterizer) -> ColorOf:
     linear = srgb_to_linear(image.permute(2, 0, 1)[None].float() / 255)
 
     def look_up(fragments: Fragments, seen: Tensor) -> Tensor:
-        place = rasterizer.interpolate(uvs, fragments, face_uvs).reshape(-1, 2)[seen] * 2 - 1
-        place = torch.stack((place[:, 0], -place[:, 1]), dim=1)[None, None]  # from origin bottom-left to row 0 on top
-        return grid_sample(linear, place, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
+        u, v = rasterizer.interpolate(uvs, fragments, face_uvs).reshape(-1, 2)[seen].unbind(1)
+        grid = torch.stack((u * 2 - 1, 1 - v * 2), dim=1)[None, None]  # from origin bottom-left to row 0 on top
+        return grid_sample(linear, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
 
     return look_up
 
 
-def _ask(texture: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    return srgb_to_linear(texture(points).detach().float().clamp(0, 1))
+def _probed(vertices: Tensor, faces: Tensor, texture: Probe, rasterizer: Rasterizer) -> ColorOf:
+    def color_of(fragments: Fragments, seen: Tensor) -> Tensor:
+        points = rasterizer.interpolate(vertices, fragments, faces).reshape(-1, 3)[seen]
+        return srgb_to_linear(texture(points).detach().float().clamp(0, 1))
+
+    return color_of
 
 
 def _sphere(vertices: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.guidance.losses.sds import ScoreModel
+from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.checkpoint import State, check_schema, module_state
-from dreamfusion_mesh.stages.distillation import distill
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import coarse_loss
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import Rasterizer, ScoreModel
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.guidance.losses.sds import ScoreModel
+from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
@@ -22,7 +22,6 @@ from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, check_schema, module_state, schema_state, snapshot
-from dreamfusion_mesh.stages.distillation import distill
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import fine_loss
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface

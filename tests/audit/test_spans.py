@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial import Delaunay
 
 from dreamfusion_mesh.audit import spans as audit_spans
-from dreamfusion_mesh.audit.spans import centre_spans, paint, touched_spans
-from dreamfusion_mesh.audit.uvs import coverage
+from dreamfusion_mesh.audit.atlas import coverage
+from dreamfusion_mesh.audit.spans import centre_spans, label_image, touched_spans
 
 
 def sheet(points: np.ndarray) -> np.ndarray:
@@ -67,10 +67,10 @@ def test_an_overlap_is_counted_to_the_cell() -> None:
 
 def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     uvs = sheet(np.random.default_rng(3).random((50, 2)))
-    whole = [coverage(uvs[::2], 128), paint(touched_spans(uvs[::2], 128), np.arange(len(uvs)), 128)]
-    monkeypatch.setattr(audit_spans, "_BAND", 50)
+    whole = [coverage(uvs[::2], 128), label_image(touched_spans(uvs[::2], 128), np.arange(len(uvs)), 128)]
+    monkeypatch.setattr(audit_spans, "_SPANS_PER_BAND", 50)
     assert len(list(centre_spans(uvs, 128))) > 50
-    again = [coverage(uvs[::2], 128), paint(touched_spans(uvs[::2], 128), np.zeros(len(uvs), np.int64), 128)]
+    again = [coverage(uvs[::2], 128), label_image(touched_spans(uvs[::2], 128), np.zeros(len(uvs), np.int64), 128)]
     assert whole[0] == again[0]
     assert np.array_equal(whole[1][0] > 0, again[1][0] > 0)
 
@@ -78,21 +78,21 @@ def test_bands_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_touched_cells_are_those_a_clipped_face_reaches() -> None:
     grid = 12
     for triangle in np.random.default_rng(4).random((40, 3, 2)):
-        picture, _ = paint(touched_spans(triangle[None], grid), np.zeros(1, np.int64), grid)
+        image, _ = label_image(touched_spans(triangle[None], grid), np.zeros(1, np.int64), grid)
         wanted = [[has_part_in_cell(triangle * grid, column, row) for column in range(grid)] for row in range(grid)]
-        assert np.array_equal(picture > 0, np.array(wanted))
+        assert np.array_equal(image > 0, np.array(wanted))
 
 
 def test_cells_on_the_edge_of_a_face_are_not_touched() -> None:
     square = np.array([[[2, 2], [5, 2], [5, 5]], [[2, 2], [5, 5], [2, 5]]]) / 8
-    picture, _ = paint(touched_spans(square, 8), np.zeros(2, np.int64), 8)
+    image, _ = label_image(touched_spans(square, 8), np.zeros(2, np.int64), 8)
     wanted = np.zeros((8, 8), bool)
     wanted[2:5, 2:5] = True
-    assert np.array_equal(picture > 0, wanted)
+    assert np.array_equal(image > 0, wanted)
 
 
-def test_paint_counts_cells_that_two_labels_share() -> None:
+def test_cells_that_two_labels_share_are_counted() -> None:
     square = np.array([[[0, 0], [4, 0], [4, 4]], [[0, 0], [4, 4], [0, 4]]]) / 8
     both = np.concatenate([square, square + np.array([3, 0]) / 8])
-    assert paint(touched_spans(both, 8), np.array([0, 0, 1, 1]), 8)[1] == 4
-    assert paint(touched_spans(both, 8), np.array([0, 0, 0, 0]), 8)[1] == 0
+    assert label_image(touched_spans(both, 8), np.array([0, 0, 1, 1]), 8)[1] == 4
+    assert label_image(touched_spans(both, 8), np.array([0, 0, 0, 0]), 8)[1] == 0

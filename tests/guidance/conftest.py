@@ -2,6 +2,10 @@
 
 import pytest
 import torch
+from tiny_folders import write_folder
+
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.guidance.models.load import load_guidance
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -11,3 +15,23 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(kept)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Tiny models of every kind; not to be changed."""
+    parent = tmp_path_factory.mktemp("models")
+    return {
+        "epsilon": write_folder(parent / "epsilon"),
+        "v_prediction": write_folder(parent / "velocity", prediction="v_prediction"),
+        "sample": write_folder(parent / "sample", prediction="sample"),
+        "folded": write_folder(parent / "folded", channels=12),
+        "variance": write_folder(parent / "variance", made=6),
+        "latent": write_folder(parent / "latent", channels=4, vae=True),
+        "multiview": write_folder(parent / "multiview", multiview=True),
+    }
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    return load_guidance(GuidanceSettings(), "cpu")

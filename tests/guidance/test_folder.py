@@ -11,8 +11,7 @@ from tiny_folders import edit_json, write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.diffusion import load_guidance
-from dreamfusion_mesh.guidance.weights.folder import licence_of
+from dreamfusion_mesh.guidance.models.load import load_guidance
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SCHEDULER, MARKS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
@@ -234,19 +233,3 @@ def test_shards_load_as_the_single_file_does(sound, folder):
     for name, value in whole.unet.state_dict().items():
         assert torch.equal(value, cut.unet.state_dict()[name]), name
     assert sorted(cut.provenance()["files"]) == [TEXT, "unet/a.safetensors", "unet/b.safetensors"]
-
-
-@pytest.mark.parametrize(
-    ("card", "licence"),
-    [
-        ("---\nlicense: openrail++\n---\n# A model", "openrail++"),
-        ("---\ntags: [x]\n---\n", "unknown: see the model's card"),
-        ("# A model, license: none", "unknown: see the model's card"),
-        ("---\n: [broken\n---\n", "unknown: see the model's card"),
-        (None, "unknown: see the model's card"),
-    ],
-)
-def test_the_licence_is_what_the_card_says(tmp_path, card, licence):
-    if card is not None:
-        (tmp_path / "README.md").write_text(card)
-    assert licence_of(tmp_path) == licence

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.prompts import LONGEST_PROMPT, VIEW_SUFFIXES, check_prompt, subject, textureless_prompt, view_words
+from dreamfusion_mesh.guidance.prompts import MAX_PROMPT_LENGTH, VIEW_SUFFIXES, check_prompt, subject, textureless_prompt, view_words
 
 
 def _words(azimuth_degrees, elevation_degrees=0.0, front=45.0, overhead=50.0):
@@ -15,7 +15,7 @@ def _words(azimuth_degrees, elevation_degrees=0.0, front=45.0, overhead=50.0):
     return [VIEW_SUFFIXES[row].removeprefix(", ").removesuffix(" view") for row in view_words(azimuth, elevation, front, overhead)]
 
 
-def test_views_are_named_by_azimuth_just_inside_and_outside_their_borders():
+def test_view_suffix_by_azimuth_just_inside_and_outside_its_borders():
     assert _words([0.0, 44.9, -44.9]) == ["front"] * 3
     assert _words([45.1, 90.0, 134.9, -45.1, -90.0, -134.9]) == ["side"] * 6
     assert _words([135.1, 180.0, -180.0, -135.1]) == ["back"] * 4
@@ -63,7 +63,7 @@ def test_the_subject_keeps_shapes_and_drops_colours(prompt, expected):
     assert subject(prompt) == expected
 
 
-def test_the_clay_models_words_take_the_subject_and_the_prompt():
+def test_textureless_prompt_takes_the_subject_and_the_prompt():
     assert textureless_prompt("a grey clay {subject}", "a red mug with blue parts") == "a grey clay mug"
     assert textureless_prompt("{prompt}, {subject}, clay", "a red mug") == "a red mug, mug, clay"
     assert textureless_prompt("{{clay}}", "a red mug") == "{clay}"
@@ -78,7 +78,7 @@ def test_other_placeholders_are_refused_with_what_is_allowed(words):
 def test_white_space_is_collapsed():
     assert check_prompt("  a\tred\n mug  ") == "a red mug"
     assert check_prompt("une théière 茶壶") == "une théière 茶壶"
-    assert check_prompt("x" * LONGEST_PROMPT) == "x" * LONGEST_PROMPT
+    assert check_prompt("x" * MAX_PROMPT_LENGTH) == "x" * MAX_PROMPT_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_white_space_is_collapsed():
         ("a\x1fb", r"U\+001F"),
         ("a\x1b[31mb", r"U\+001B"),
         ("\ud800", r"U\+D800"),
-        ("x" * (LONGEST_PROMPT + 1), "1001 characters, at most 1000"),
+        ("x" * (MAX_PROMPT_LENGTH + 1), "1001 characters, at most 1000"),
     ],
 )
 def test_prompts_that_cannot_be_used_are_refused_in_one_printable_line(text, reason):

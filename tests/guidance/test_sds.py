@@ -5,13 +5,17 @@ import math
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.losses.sds import convert, distill, draw_timesteps, guide, rescale, sds_loss, timestep_range, weight
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.guidance.answers import convert
+from dreamfusion_mesh.guidance.losses.sds import distill, sds_loss
+from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.records import Shading
+from dreamfusion_mesh.records.diffusion import Answers
 from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.views import plain_views
 
 ALPHA_BAR = torch.cos(torch.linspace(0.02, 1.55, 50, dtype=torch.float64)).square()
-KINDS = ("epsilon", "sample", "v_prediction")
+SCHEDULE = variance_preserving(ALPHA_BAR)
 WEIGHTS = ("one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform")
 MEAN, SPREAD = 0.3, 0.4
 
@@ -32,7 +36,7 @@ def _gaussian_score(noisy, t):
 
 def _gradient(latents, t, noise, weighting, predict=_gaussian_score):
     latents = latents.clone().requires_grad_()
-    sds_loss(latents, predict, ALPHA_BAR, t, noise, weighting).backward()
+    sds_loss(latents, predict, SCHEDULE, t, noise, weighting).backward()
     return latents.grad
 
 
@@ -58,7 +62,7 @@ def test_the_square_root_weight_pulls_towards_the_clean_image_it_sees():
     latents, noise, t = _normal(3, 3, 4, 4), _normal(3, 3, 4, 4, seed=1), torch.tensor([3, 20, 48])
     abar = ALPHA_BAR[t]
     noisy = _column(abar.sqrt()) * latents + _column((1 - abar).sqrt()) * noise
-    clean = convert(_gaussian_score(noisy, t), noisy, abar, "epsilon", "sample")
+    clean = convert(_gaussian_score(noisy, t), noisy, SCHEDULE, t, "epsilon", "sample")
     expected = _column(abar.sqrt()) * (latents - clean) / 3
     torch.testing.assert_close(_gradient(latents, t, noise, "sqrt_one_minus_alpha_bar"), expected, rtol=1e-10, atol=1e-13)
 
@@ -84,93 +88,10 @@ def test_a_perfect_guess_of_the_noise_leaves_the_latents_alone():
     assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
-@pytest.mark.parametrize("source", KINDS)
-@pytest.mark.parametrize("target", KINDS)
-def test_predictions_convert_as_their_definitions_say_and_back(source, target):
-    clean, noise, t = _normal(5, 3, 4, 4), _normal(5, 3, 4, 4, seed=1), torch.tensor([0, 9, 25, 40, 49])
-    a, s = _column(ALPHA_BAR[t].sqrt()), _column((1 - ALPHA_BAR[t]).sqrt())
-    noisy = a * clean + s * noise
-    kinds = {"epsilon": noise, "sample": clean, "v_prediction": a * noise - s * clean}
-    made = convert(kinds[source], noisy, ALPHA_BAR[t], source, target)
-    torch.testing.assert_close(made, kinds[target], rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(convert(made, noisy, ALPHA_BAR[t], target, source), kinds[source], rtol=1e-9, atol=1e-10)
-
-
-def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="flow"):
-        convert(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([0.5]), "flow", "epsilon")
-    with pytest.raises(ValueError, match="snr"):
-        weight(torch.tensor([0.5]), "snr")
-
-
-def test_guidance_scale_zero_is_unconditional_and_one_is_the_text():
-    uncond, text = _normal(2, 3, 4, 4), _normal(2, 3, 4, 4, seed=1)
-    assert torch.equal(guide(uncond, text, 0.0), uncond)
-    torch.testing.assert_close(guide(uncond, text, 1.0), text, rtol=1e-14, atol=1e-14)
-    torch.testing.assert_close(guide(uncond, text, 7.5), -6.5 * uncond + 7.5 * text)
-
-
-@pytest.mark.parametrize("kind", ["sample", "v_prediction"])
-@pytest.mark.parametrize("perp_neg", [0.0, 1.5])
-def test_guiding_any_kind_of_prediction_is_guiding_eps(kind, perp_neg):
-    uncond, text, other, noisy = (_normal(3, 3, 4, 4, seed=seed) for seed in range(4))
-    abar = ALPHA_BAR[torch.tensor([4, 22, 45])]
-    on_kind = convert(guide(uncond, text, 7.5, other, perp_neg), noisy, abar, kind, "epsilon")
-    uncond, text, other = (convert(value, noisy, abar, kind, "epsilon") for value in (uncond, text, other))
-    on_eps = guide(uncond, text, 7.5, other, perp_neg)
-    torch.testing.assert_close(on_kind, on_eps, rtol=1e-10, atol=1e-10)
-
-
-def test_perp_neg_takes_off_what_is_perpendicular_to_the_text_alone():
-    uncond, text, other = (_normal(3, 3, 4, 4, seed=seed) for seed in range(3))
-    toward, away = text - uncond, other - uncond
-    taken = guide(uncond, text, 5.0) - guide(uncond, text, 5.0, other, 0.7)
-    across = taken / (5.0 * 0.7)
-    torch.testing.assert_close((across * toward).flatten(1).sum(1), torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-9)
-    along = away - across
-    lengths = [value.flatten(1).norm(dim=1) for value in (along, toward)]
-    torch.testing.assert_close((along * toward).flatten(1).sum(1).abs(), lengths[0] * lengths[1])  # parallel
-
-
-def test_perp_neg_leaves_words_that_say_the_same_alone():
-    uncond, text = _normal(2, 3, 4, 4), _normal(2, 3, 4, 4, seed=1)
-    plain = guide(uncond, text, 5.0)
-    for other in (text, uncond, uncond - 2 * (text - uncond)):
-        torch.testing.assert_close(guide(uncond, text, 5.0, other, 3.0), plain)
-    assert torch.equal(guide(uncond, uncond, 5.0, text, 1.0), uncond - 5.0 * (text - uncond)), "no words to go along with"
-
-
-def test_full_rescaling_restores_the_texts_deviation_and_half_goes_half_way():
-    guided, text = 5 * _normal(3, 3, 8, 8) + 1, _normal(3, 3, 8, 8, seed=1)
-    deviation = [value.flatten(1).std(dim=1) for value in (rescale(guided, text, share) for share in (0.0, 0.5, 1.0))]
-    wanted = text.flatten(1).std(dim=1)
-    torch.testing.assert_close(deviation[2], wanted)
-    torch.testing.assert_close(deviation[1], (deviation[0] + wanted) / 2)
-    assert torch.equal(rescale(guided, text, 0.0), guided)
-
-
-def test_times_anneal_linearly_and_stay_within_the_schedule():
-    spans = ((0.02, 0.1), (0.98, 0.5))
-    assert timestep_range(0.0, *spans, 1000) == (20, 980)
-    assert timestep_range(0.5, *spans, 1000) == (60, 740)
-    assert timestep_range(1.0, *spans, 1000) == (100, 500)
-    assert timestep_range(0.0, (1.0, 1.0), (1.0, 1.0), 10) == (9, 9)
-    for progress in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="progress"):
-            timestep_range(progress, *spans, 1000)
-
-
-def test_every_time_of_the_range_is_drawn_both_ends_included():
-    drawn = draw_timesteps(3, 6, 400, torch.Generator().manual_seed(0))
-    assert drawn.dtype == torch.int64
-    assert sorted(set(drawn.tolist())) == [3, 4, 5, 6]
-
-
 class _Score:
     """A ScoreModel of Gaussian data whose latents are the images themselves."""
 
-    size = 4
-    alpha_bar, together = ALPHA_BAR, 1
+    schedule, together, warnings = SCHEDULE, 1, ()
 
     def __init__(self, spoil=0.0):
         self.spoil, self.seen = spoil, []
@@ -178,15 +99,15 @@ class _Score:
     def encode(self, images):
         return images.permute(0, 3, 1, 2)
 
-    def score(self, noisy, t, views):
+    def answer(self, noisy, t, views):
         self.seen.append((noisy, t, views))
-        return _gaussian_score(noisy, t) + self.spoil
+        return Answers("epsilon", _gaussian_score(noisy, t) + self.spoil)
 
 
 def _distill(model, images, seed=0, progress=0.25):
     views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
     draws = torch.Generator().manual_seed(seed)
-    return distill(model, images, views, "uniform", (0.1, 0.1), (0.9, 0.5), progress, draws), views
+    return distill(model, images, views, GuidanceSettings(weighting="uniform"), (0.1, 0.1), (0.9, 0.5), progress, draws), views
 
 
 def test_distilling_is_the_loss_at_the_drawn_times_and_noise():
@@ -201,7 +122,7 @@ def test_distilling_is_the_loss_at_the_drawn_times_and_noise():
     assert seen is views
     assert ((t >= 5) & (t <= 40)).all()
     assert step.finite
-    torch.testing.assert_close(images.grad, residual.permute(0, 2, 3, 1) / 2, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(images.grad, residual.permute(0, 2, 3, 1) / (2 * 4 * 4 * 3), rtol=1e-9, atol=1e-9)
     assert step.residual == pytest.approx(float(residual.square().mean().sqrt()), rel=1e-9)
 
 
@@ -226,3 +147,60 @@ def test_a_model_that_answers_nonsense_is_reported_and_harmless(spoil):
 def test_one_image_a_view():
     with pytest.raises(ValueError, match="images"):
         _distill(_Score(), _normal(3, 4, 4, 3))
+
+
+def test_guidance_and_weight_of_the_settings_are_applied():
+    """Three known predictions: the gradient is that of guidance by hand."""
+
+    class Guided(_Score):
+        def answer(self, noisy, t, views):
+            self.seen.append((noisy, t, views))
+            return Answers("epsilon", text=noisy + 1, uncond=noisy, others=(noisy.flip(2),))
+
+    images, model = _normal(2, 4, 4, 3).requires_grad_(), Guided()
+    settings = GuidanceSettings(scale=7.0, perp_neg=0.5, weighting="sqrt_one_minus_alpha_bar")
+    views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
+    distill(model, images, views, settings, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0)).loss.backward()
+    noisy, t, _ = model.seen[0]
+    a, s = _column(ALPHA_BAR[t].sqrt()), _column((1 - ALPHA_BAR[t]).sqrt())
+    noise = (noisy - a * images.detach().permute(0, 3, 1, 2)) / s
+    away = noisy.flip(2) - noisy
+    across = away - away.mean((1, 2, 3), keepdim=True)  # what is perpendicular to text - uncond, which is 1 everywhere
+    expected = s * (noisy + 7 * (1 - 0.5 * across) - noise) / (2 * 4 * 4 * 3)
+    torch.testing.assert_close(images.grad, expected.permute(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
+
+
+class _Family:
+    """A model of images [B, 64, 64, 3] that wants them `delta` darker, whatever its latents: `channels` of them, `factor` times smaller.
+
+    A latent value is the mean of the pixels below it, so a change of brightness moves each latent value by as much.
+    """
+
+    schedule, together, warnings = SCHEDULE, 1, ()
+
+    def __init__(self, channels, factor, delta=0.25):
+        self.channels, self.factor, self.delta = channels, factor, delta
+
+    def encode(self, images):
+        pixels = torch.nn.functional.avg_pool2d(images.permute(0, 3, 1, 2), self.factor)
+        self.latents = torch.cat([pixels] * 6, dim=1)[:, : self.channels]
+        return self.latents
+
+    def answer(self, noisy, t, views):
+        return Answers("sample", self.latents.detach() - self.delta)
+
+
+FAMILIES = {"pixels": (3, 1), "pixels folded": (12, 2), "4 latent channels": (4, 8), "16 latent channels": (16, 8)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_ratio_of_sds_to_a_regulariser_does_not_depend_on_the_family(family):
+    """Gradients in the brightness of the images, of SDS and of a mean over pixels, as each regulariser is one."""
+    brightness = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    images = _normal(2, 64, 64, 3) * 0.1 + brightness
+    views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
+    settings = GuidanceSettings(weighting="sqrt_one_minus_alpha_bar")
+    step = distill(_Family(*FAMILIES[family]), images, views, settings, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0))
+    sds, regulariser = (torch.autograd.grad(loss, brightness, retain_graph=True)[0] for loss in (step.loss, images.mean()))
+    # With this weight SDS pulls by signal (x - x0_hat), and x0_hat is delta below x everywhere.
+    torch.testing.assert_close(sds / regulariser, 0.25 * SCHEDULE.signal[step.t].mean(), rtol=1e-9, atol=0)

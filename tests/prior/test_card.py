@@ -2,7 +2,7 @@
 
 import hashlib
 
-from dreamfusion_mesh.guidance.weights.folder import licence_of
+from dreamfusion_mesh.guidance.weights.licences import read_licences
 from tools.prior import judge
 from tools.prior.captions import COLOURS, FINISHES
 from tools.prior.card import write_card, write_judge_card
@@ -60,10 +60,10 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         assert figure in card
     assert "held_out.png" not in card  # is not there
     (tmp_path / "README.md").write_text(card)
-    assert licence_of(tmp_path) == "apache-2.0"
+    assert [licence["licence"] for licence in read_licences(tmp_path, [])] == [["apache-2.0"]]
 
 
-def test_what_was_not_measured_is_not_said(tmp_path):
+def test_the_card_leaves_out_what_was_not_measured(tmp_path):
     export(Prior(RECIPES["tiny"].size), tmp_path)
     card = write_card(tmp_path, tmp_path, {}, "")
     assert "Not measured." in card

@@ -21,7 +21,7 @@ def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_spoiling_is_the_seeds_alone_and_keeps_the_picture(shards):
+def test_degradation_depends_on_its_seed_alone_and_keeps_the_picture(shards):
     images = read_shard(shards / "shard-00000.safetensors").images.float() / 255
     spoilt = degrade(images, draws(3))
     assert torch.equal(spoilt, degrade(images, draws(3)))
@@ -59,7 +59,7 @@ def test_views_are_cut_at_the_comma():
     assert torch.equal(cut_views(ids, torch.zeros(3, dtype=torch.bool)), ids)
 
 
-def test_views_are_turned_and_kinds_found():
+def test_captions_are_reworded_for_every_view_and_their_kinds_found():
     texts = ["a red mug, side view", "the big car with red parts on a blue box, overhead view"]
     turned, own = tokens.turn_views(tokens.encode(texts))
     assert own.tolist() == [1, 3]

@@ -5,8 +5,8 @@ import torch
 
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.diffusion import load_guidance
-from dreamfusion_mesh.guidance.models.multiview import ask
+from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.multiview import predict_views
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from dreamfusion_mesh.render.views import random_views
 from tools.prior import tokens
@@ -80,25 +80,27 @@ def test_times_are_drawn_in_order_two_thirds_of_them_where_words_decide():
 def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
     run = start_run(tmp_path / "run", TINY, CPU)
     export(run.averaged(), tmp_path / "model")
-    guidance = load_guidance(GuidanceSettings(model=str(tmp_path / "model")), "cpu")
+    settings = GuidanceSettings(model=str(tmp_path / "model"))
+    guidance = load_guidance(settings, "cpu")
     assert (guidance.patch, guidance.size, guidance.prediction, guidance.limit) == (8, 64, "sample", tokens.LENGTH)
-    assert torch.allclose(guidance.alpha_bar, alpha_bar(), atol=1e-6)
-    prompted = guidance.for_prompt("a red mug with a white handle")
+    assert torch.allclose(guidance.schedule.signal.square().float(), alpha_bar(), atol=1e-6)
+    prompted = guidance.for_prompt("a red mug with a white handle", settings)
     assert prompted.warnings == []
     views = random_views(4, ViewSettings(), 64, 64, torch.Generator().manual_seed(0), 0, "cpu")
     images = read_shard(next(iter(sorted(shards.iterdir())))).images[:4].float() / 255
     noisy, t = guidance.encode(images), torch.tensor([50, 300, 600, 900])
-    score = prompted.score(noisy, t, views)
-    assert score.shape == noisy.shape == (4, 192, 8, 8)
-    assert torch.isfinite(score).all()
+    answers = prompted.answer(noisy, t, views)
+    for predicted in (answers.text, answers.uncond):
+        assert predicted.shape == noisy.shape == (4, 192, 8, 8)
+        assert torch.isfinite(predicted).all()
     with pytest.raises(BadInput, match="knows none of: xylophone"):
-        guidance.for_prompt("a xylophone")
+        guidance.for_prompt("a xylophone", settings)
 
     # The folder's U-Net and words are those that were trained, but for half precision.
     ids = tokens.encode([f"a red mug with a white handle{suffix}" for suffix in VIEW_SUFFIXES])
     with torch.no_grad():
         trained = run.averaged()(noisy, t, ids)
-        served = guidance.predict(noisy, t, prompted.words[:4])
+        served = guidance.predict(noisy, t, prompted.text[:4])
     assert (trained - served).abs().max() < 0.01 * trained.abs().max()
 
     again = Prior(TINY.size)
@@ -115,5 +117,6 @@ def test_the_full_recipe_keeps_its_budgets(tmp_path):
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        ask(prior.unet, torch.zeros(1, 12, 32, 32), torch.zeros(1).long(), torch.zeros(1, tokens.LENGTH, 192), torch.zeros(1, 5), 1)
+        text = torch.zeros(1, tokens.LENGTH, 192)
+        predict_views(prior.unet, torch.zeros(1, 12, 32, 32), torch.zeros(1).long(), text, torch.zeros(1, 5), 1)
     assert 3.5e9 < counter.get_total_flops() < 4.5e9

@@ -11,7 +11,7 @@ from stub_score import StubScore
 from torch import Tensor
 
 from dreamfusion_mesh.config import CoarseSettings, FieldSettings, FineSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.guidance.losses.sds import Distilled
+from dreamfusion_mesh.guidance.losses.sds import Distilled, distill
 from dreamfusion_mesh.records import Render, Shading
 from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
@@ -23,7 +23,6 @@ from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consisten
 from dreamfusion_mesh.shape.tets.grid import Lattice
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, new_coarse
-from dreamfusion_mesh.stages.distillation import distill
 from dreamfusion_mesh.stages.fine import fit_surface
 from dreamfusion_mesh.stages.fit import Hooks
 from dreamfusion_mesh.stages.losses import Terms, coarse_loss, fine_loss
@@ -138,7 +137,7 @@ def test_distillation_is_a_mean_over_what_the_model_sees(size: int) -> None:
 
 def fit_coarse(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[Coarse, Coarse]:
     """The field before and after the stage, on the model's device."""
-    settings, device = COARSE.model_copy(update=changes), model.alpha_bar.device
+    settings, device = COARSE.model_copy(update=changes), model.schedule.signal.device
     before = new_coarse(settings, torch.Generator().manual_seed(4), device)
     after, _ = fit_field(model, settings, LIT, GUIDANCE, torch.Generator().manual_seed(4), device, hooks)
     return before, after
@@ -146,7 +145,7 @@ def fit_coarse(model: StubScore, hooks: Hooks | None = None, **changes: object) 
 
 def fit_fine(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[TetSurface, TetSurface]:
     """The surface before and after the stage, on the model's device."""
-    device = model.alpha_bar.device
+    device = model.schedule.signal.device
     before, after = bumpy_surface(device), bumpy_surface(device)
     field, rasterizer = HashField(FIELD, torch.Generator().manual_seed(4)).to(device), resolve_rasterizer("auto", device)
     settings = FINE.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""Assets to export: a surface with UVs, and textures of given pixels."""
+"""Assets to export: a surface with UVs, and maps of given pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from surfaces import SURFACES
 
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
-from dreamfusion_mesh.records import Asset, Mesh, TextureSet
+from dreamfusion_mesh.records import Asset, Material, Mesh, TextureMap
 
 PROVENANCE = {
     "prompt": 'a "red" mushroom, crème — 蘑菇',
@@ -31,6 +31,12 @@ def picture(seed: int, size: int = 64) -> np.ndarray:
 
 
 def asset(name: str, maps: bool = False, title: str = "thing") -> Asset:
-    normal = np.full((64, 64, 3), (128, 128, 255), dtype=np.uint8)
-    textures = TextureSet(picture(0), picture(1), normal, 0.6, 0.9) if maps else TextureSet(picture(0), roughness=0.6, metallic=0.1)
-    return Asset(title, mapped(name), textures, PROVENANCE)
+    return Asset(title, mapped(name), material(maps), PROVENANCE)
+
+
+def material(maps: bool = False) -> Material:
+    base_color = {"base_color": TextureMap(picture(0), "srgb")}
+    if not maps:
+        return Material(base_color, roughness_factor=0.6, metallic_factor=0.1)
+    normal = TextureMap(np.full((64, 64, 3), (128, 128, 255), dtype=np.uint8), "linear")
+    return Material({**base_color, "orm": TextureMap(picture(1), "linear"), "normal": normal}, roughness_factor=0.6, metallic_factor=0.9)

@@ -21,7 +21,12 @@ def measure(path: Path, **changes: Any) -> Audit:
     return audit(path, AuditSettings(**changes), budget=1200, longest_side=1.0)
 
 
-def moved(draft: Draft, shift: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0) -> Draft:
+def failing(found: Audit) -> set[int]:
+    """Numbers of the rows that fail."""
+    return {row.number for row in found.rows if row.status == "fail"}
+
+
+def shifted(draft: Draft, shift: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0) -> Draft:
     return replace(draft, positions=draft.positions * scale + np.array(shift))
 
 
@@ -33,7 +38,7 @@ def without(draft: Draft, face: int) -> Draft:
     return replace(draft, faces=np.delete(draft.faces, face, axis=0))
 
 
-def turned(draft: Draft, face: int) -> Draft:
+def flipped(draft: Draft, face: int) -> Draft:
     faces = draft.faces.copy()
     faces[face] = faces[face, ::-1]
     return replace(draft, faces=faces)
@@ -112,11 +117,11 @@ def accessor(index: int, **values: Any) -> Draft:
     return document(lambda whole: whole["accessors"][index].update(values))
 
 
-def spoil(values: str, row: int, number: float) -> Draft:
+def corrupt(values: str, row: int, number: float) -> Draft:
     draft = box()
-    spoilt = getattr(draft, values).copy()
-    spoilt[row, 0] = number
-    return replace(draft, **{values: spoilt})
+    corrupted = getattr(draft, values).copy()
+    corrupted[row, 0] = number
+    return replace(draft, **{values: corrupted})
 
 
 def finite_bounds(whole: dict[str, Any]) -> None:
@@ -141,11 +146,11 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "an index past the vertices": (replace(box(), faces=np.maximum(box().faces, (np.arange(1200) == 9)[:, None] * 726)), {1}),
     "an accessor past its bytes": (accessor(2, count=10**12), {1}),
     "an accessor off its boundary": (accessor(1, byteOffset=2), {1}),
-    "normals that are not unit": (spoil("normals", 5, 2.0), {1}),
-    "a normal that is not a number": (spoil("normals", 5, float("nan")), {1}),
-    "an infinite position": (replace(spoil("positions", 5, float("inf")), change=finite_bounds), {1}),
+    "normals that are not unit": (corrupt("normals", 5, 2.0), {1}),
+    "a normal that is not a number": (corrupt("normals", 5, float("nan")), {1}),
+    "an infinite position": (replace(corrupt("positions", 5, float("inf")), change=finite_bounds), {1}),
     "an image that does not decode": (replace(box(), image=png()[:200]), {1, 7}),
-    "a JPEG said to be PNG": (replace(box(), image=b"\xff\xd8\xff" + bytes(50)), {1, 7}),
+    "a JPEG declared as PNG": (replace(box(), image=b"\xff\xd8\xff" + bytes(50)), {1, 7}),
     "an image type that is not there": (document(lambda whole: whole["images"][0].update(mimeType="image/jpeg")), {1}),
     "a texture of no image": (document(lambda whole: whole["textures"][0].update(source=4)), {1}),
     "another version": (document(lambda whole: whole["asset"].update(version="1.0")), {1}),
@@ -155,7 +160,7 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "lines for triangles": (document(lambda whole: whole["meshes"][0]["primitives"][0].update(mode=1)), {1}),
     # 2: sound surface
     "a missing face": (without(box(), 7), {2}),
-    "a face inside out": (turned(box(), 7), {2, 4}),
+    "a face inside out": (flipped(box(), 7), {2, 4}),
     "a face twice": (replace(box(), faces=np.concatenate([box().faces[:-1], box().faces[:1]])), {2, 4}),
     "a face without area": (replace(box(), faces=np.concatenate([box().faces[:-1], [[0, 1, 1]]])), {2, 4}),
     "everything inside out": (replace(box(), faces=box().faces[:, ::-1]), {2, 4}),
@@ -190,9 +195,9 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "colour read as data": (with_orm(png(), source=0), {7}),
     "no material": (document(lambda whole: whole["meshes"][0]["primitives"][0].pop("material") and None), {7}),
     # 13: placement
-    "a pivot in the middle": (moved(box(), (0, -0.5, 0)), {13}),
-    "a pivot at the side": (moved(box(), (0.01, 0, 0)), {13}),
-    "another size": (moved(box(), scale=1.001), {13}),
+    "a pivot in the middle": (shifted(box(), (0, -0.5, 0)), {13}),
+    "a pivot at the side": (shifted(box(), (0.01, 0, 0)), {13}),
+    "another size": (shifted(box(), scale=1.001), {13}),
     "a root that turns": (root(rotation=[0, ROOT_2, 0, ROOT_2]), {13}),
     "a root that scales": (root(scale=[1, 1, 1.00001]), {13}),
     "a root with a matrix": (root(matrix=[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1]), {13}),

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.records import Shading, Views
+from dreamfusion_mesh.records.diffusion import Answers
 from dreamfusion_mesh.render.cameras import rays
 
 CLAY = 0.8
@@ -117,20 +119,20 @@ def _shade(shape: Shape, points: Tensor, views: Views, b: int) -> Tensor:
 class OracleScore:
     """The exact score of N(render of the shape from the asked view, spread^2 I): eps_hat in closed form.
 
-    With x_t = sqrt(a) x + sqrt(1 - a) eps, the posterior mean of eps is sqrt(1 - a) (x_t - sqrt(a) mean) / (a spread^2 + 1 - a).
+    With x_t = a x + s eps, the posterior mean of eps is s (x_t - a mean) / (a^2 spread^2 + s^2).
     """
 
     def __init__(self, shape: Shape, size: int = 64, spread: float = 0.05) -> None:
-        self.shape, self.size, self.spread, self.together = shape, size, spread, 1
+        self.shape, self.size, self.spread, self.together, self.warnings = shape, size, spread, 1, ()
         ramp = torch.linspace(0, 1, 1001)[1:]
-        self.alpha_bar = torch.cos(ramp * 0.998 * torch.pi / 2) ** 2
-        self.warnings: list[str] = []
+        self.schedule = variance_preserving(torch.cos(ramp * 0.998 * torch.pi / 2) ** 2)
 
     def encode(self, images: Tensor) -> Tensor:
         pixels = images.permute(0, 3, 1, 2) * 2 - 1
         return torch.nn.functional.interpolate(pixels, size=(self.size, self.size), mode="area")
 
-    def score(self, noisy: Tensor, t: Tensor, views: Views) -> Tensor:
+    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """eps_hat without words: it knows what is right, so there is nothing to guide."""
         mean = self.encode(draw(self.shape, views, supersample=2 * self.size // views.cameras.height or 1)[0])
-        a = self.alpha_bar[t].reshape(-1, 1, 1, 1)
-        return (1 - a).sqrt() * (noisy - a.sqrt() * mean) / (a * self.spread**2 + 1 - a)
+        signal, sigma = self.schedule.at(t, noisy)
+        return Answers("epsilon", sigma * (noisy - signal * mean) / (signal**2 * self.spread**2 + sigma**2))

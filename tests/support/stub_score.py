@@ -1,4 +1,4 @@
-"""A score model whose residual is known: what is left of a step is its regularisers."""
+"""A diffusion model whose residual is known."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import Views
+from dreamfusion_mesh.records.diffusion import Answers, Schedule
 
 
 class StubScore:
-    """eps_hat - eps is `residual` everywhere: at alpha_bar 0 a noisy latent is the noise alone. Remembers the times it was asked at."""
+    """eps_hat - eps is `residual` everywhere: without signal a noisy latent is the noise alone. Remembers the times it was evaluated at."""
 
     def __init__(self, size: int = 16, residual: float = 0.0, device: torch.device | str = "cpu") -> None:
-        self.size, self.residual, self.together = size, residual, 1
-        self.alpha_bar = torch.zeros(1000, device=device)
+        self.size, self.residual, self.together, self.warnings = size, residual, 1, ()
+        self.schedule = Schedule(torch.zeros(1000, device=device), torch.ones(1000, device=device))
         self.times: list[int] = []
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.nn.functional.interpolate(images.permute(0, 3, 1, 2) * 2 - 1, size=(self.size, self.size), mode="area")
 
-    def score(self, noisy: Tensor, t: Tensor, views: Views) -> Tensor:
+    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         self.times += t.tolist()
-        return noisy + self.residual
+        return Answers("epsilon", noisy + self.residual)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import RunFailed
-from dreamfusion_mesh.guidance.models.diffusion import load_guidance
+from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import textureless_prompt
 from dreamfusion_mesh.pipeline import generate, resolve_device
 from dreamfusion_mesh.render.previews import COLUMNS, VIEWS

@@ -113,11 +113,11 @@ def caption_of(phrase: str, view: int, clay: bool) -> str:
 
 def _thing_words(thing: Thing, draw: Draw | None) -> str:
     kind = KINDS[thing.kind]
-    said = [SIZES[thing.size]] if thing.size else []
+    size = [SIZES[thing.size]] if thing.size else []
     look = [_COLOUR_WORDS[thing.colour]] if thing.colour else []
     if thing.finish:
         look.insert(0 if draw is None or draw.chance(0.5) else len(look), FINISHES[thing.finish])
-    words = " ".join(_one(names, draw) for names in (*said, *look, kind.words))
+    words = " ".join(_one(names, draw) for names in (*size, *look, kind.words))
     article = "a" if draw is None or draw.chance(0.85) else draw.pick(["the", "", "a"])
     text = _with_article(article, words)
     if thing.part is None:
@@ -179,16 +179,16 @@ def parse(caption: str) -> Caption:
 
 def _take_thing(left: list[str], caption: str) -> Thing:
     """Takes one thing off the front of `left`."""
-    said: dict[str, str] = {}
+    named: dict[str, str] = {}
     if left and left[0] in _ARTICLES:
         left.pop(0)
     while left and left[0] not in _KIND_OF:
         word = left.pop(0)
         for what, table in (("size", _SIZE_OF), ("finish", _FINISH_OF), ("colour", _COLOUR_OF)):
             if word in table:
-                if what in said:
+                if what in named:
                     raise ValueError(f"{caption!r}: a second {what}, {word!r}")
-                said[what] = table[word]
+                named[what] = table[word]
                 break
         else:
             raise ValueError(f"{caption!r}: {word!r} is no size, finish, colour or kind")
@@ -196,8 +196,8 @@ def _take_thing(left: list[str], caption: str) -> Thing:
         raise ValueError(f"{caption!r}: no kind is named")
     kind = _KIND_OF[left.pop(0)]
     if left and left[0] == "with":
-        return Thing(kind, part=_take_part(left, kind, caption), **said)
-    return Thing(kind, **said)
+        return Thing(kind, part=_take_part(left, kind, caption), **named)
+    return Thing(kind, **named)
 
 
 def _take_part(left: list[str], kind: str, caption: str) -> str | None:

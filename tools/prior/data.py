@@ -131,7 +131,7 @@ def main() -> None:
     for process in team:
         process.join()
     if any(process.exitcode for process in team):
-        raise SystemExit("a worker failed; what it said is above")
+        raise SystemExit("a worker failed; its message is above")
     seconds = time.perf_counter() - started
     print(f"{shards * SHARD} images in {arguments.folder}, {seconds:.0f} s, {shards * SHARD / seconds:.0f} a second")
 

@@ -56,7 +56,7 @@ def measure(eyes: judge.Judge, draw: Draws, prompts: Sequence[str]) -> tuple[dic
     grey, grey_captions = draw(prompts, True)
     clay = [textureless_prompt(settings.textureless_words, prompt) for prompt in prompts]
     chosen = [parse(clay[row]).scene.thing.kind for row in judge.choose(eyes, grey, clay).tolist()]
-    shares["clay"] = _share([kind == parse(said).scene.thing.kind for kind, said in zip(chosen, grey_captions, strict=True)])
+    shares["clay"] = _share([kind == parse(caption).scene.thing.kind for kind, caption in zip(chosen, grey_captions, strict=True)])
     shares["view"] = _views(eyes, torch.cat((images, grey)), captions + grey_captions)
     return shares, images
 

@@ -148,21 +148,21 @@ def judging_loss(judge: Judge) -> Loss:
     right and count as each other's wrong answer. The choices are between captions that differ by one word (Yuksekgonul et al.,
     arXiv:2210.01936), of which a batch has few.
     """
-    said_kinds = tokens.encode([f"{words} {kind.words[0]}" for words in ("a", "a grey clay") for kind in KINDS.values()])
+    kind_texts = tokens.encode([f"{words} {kind.words[0]}" for words in ("a", "a grey clay") for kind in KINDS.values()])
     clay = tokens.word_ids()["clay"]
 
     def loss(batch: Batch, draws: torch.Generator) -> Tensor:
         ids, spoilt = batch.ids, degrade(batch.images.float() / 255, draws)
-        said = cut_views(ids, (torch.rand(1, generator=draws, device=ids.device) < 0.5).expand(len(ids)))
+        texts = cut_views(ids, (torch.rand(1, generator=draws, device=ids.device) < 0.5).expand(len(ids)))
         scale = judge.log_scale.exp().clamp_max(100)
         seen = judge.see(spoilt)
         pictures = judge.project(seen)
-        coloured, grey = (scale * pictures @ part.T for part in judge.texts(said_kinds.to(ids.device)).chunk(2))
+        coloured, grey = (scale * pictures @ part.T for part in judge.texts(kind_texts.to(ids.device)).chunk(2))
         kinds = torch.where((ids == clay).any(1, keepdim=True), grey, coloured)
         turned, own_view = tokens.turn_views(ids[::_ASKED_VIEWS])
         views = scale * (pictures[::_ASKED_VIEWS, None] * judge.texts(turned.flatten(0, 1)).unflatten(0, turned.shape[:2])).sum(2)
         chosen = functional.cross_entropy(kinds, kind_rows(ids)) + functional.cross_entropy(views, own_view)
-        return contrastive(pictures, judge.texts(said), said, scale) + chosen + _NAMING * naming(judge.words(seen), ids)
+        return contrastive(pictures, judge.texts(texts), texts, scale) + chosen + _NAMING * naming(judge.words(seen), ids)
 
     return loss
 
@@ -171,8 +171,8 @@ def judging_loss(judge: Judge) -> Loss:
 def choose(judge: Judge, images: Tensor, texts: Sequence[str], batch: int = 512) -> Tensor:
     """Row of the best fitting of `texts` for each of images [B, 64, 64, 3] in [0, 1]; [B] int64 on the CPU."""
     device = next(judge.parameters()).device
-    said = judge.texts(tokens.encode(texts).to(device))
-    return torch.cat([(judge.pictures(part.to(device)) @ said.T).argmax(1).cpu() for part in images.split(batch)])
+    text_vectors = judge.texts(tokens.encode(texts).to(device))
+    return torch.cat([(judge.pictures(part.to(device)) @ text_vectors.T).argmax(1).cpu() for part in images.split(batch)])
 
 
 def export(judge: Judge, folder: Path) -> None:

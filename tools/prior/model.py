@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS, ask, span_views
+from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS, predict_views, set_multiview_attention
 from tools.prior import tokens
 from tools.prior.runs import Pace
 
@@ -103,7 +103,7 @@ class Prior(nn.Module):
             class_embed_type="projection",
             projection_class_embeddings_input_dim=CAMERA_NUMBERS,
         )
-        span_views(self.unet)
+        set_multiview_attention(self.unet)
         for value in self.unet.class_embedding.linear_2.parameters():
             nn.init.zeros_(value)  # so that weights without it go on as they were
         text = CLIPTextConfig(
@@ -120,10 +120,10 @@ class Prior(nn.Module):
         self.text_encoder: Any = CLIPTextModel(text)
 
     def forward(self, noisy: Tensor, t: Tensor, ids: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
-        """The clean image [B, C, h, h] guessed from `noisy` [B, C, h, h] at t [B] under texts [B, L]; the rest as in multiview.ask."""
+        """The clean image [B, C, h, h] guessed from `noisy` [B, C, h, h] at t [B] under texts [B, L]; the rest as in predict_views."""
         words = self.text_encoder(ids).last_hidden_state
-        untold = noisy.new_zeros(len(noisy), CAMERA_NUMBERS)
-        return ask(self.unet, noisy, t, words, untold if cameras is None else cameras, views)
+        no_cameras = noisy.new_zeros(len(noisy), CAMERA_NUMBERS)
+        return predict_views(self.unet, noisy, t, words, no_cameras if cameras is None else cameras, views)
 
     def fold(self, images: Tensor) -> Tensor:
         """Images [B, 64, 64, 3], uint8 or float in [0, 1], to [B, C, h, h] in [-1, 1]."""

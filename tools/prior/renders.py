@@ -79,8 +79,8 @@ def words_of(scenes: Sequence[Built], scene: Tensor, views: Views) -> list[str]:
     settings = GuidanceSettings()
     rows = view_words(views.cameras.azimuth, views.cameras.elevation, settings.front_degrees, settings.overhead_degrees)
     clay = views.shading == Shading.TEXTURELESS
-    told = zip(scene.tolist(), rows.tolist(), clay.tolist(), strict=True)
-    return [caption_of(scenes[which].phrase, row, grey) for which, row, grey in told]
+    triples = zip(scene.tolist(), rows.tolist(), clay.tolist(), strict=True)
+    return [caption_of(scenes[which].phrase, row, grey) for which, row, grey in triples]
 
 
 @torch.no_grad()

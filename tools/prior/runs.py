@@ -25,7 +25,7 @@ from tools.prior.optimiser import Optimiser
 
 N = TypeVar("N", bound=nn.Module)
 
-_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _SAY_STEPS = 120.0, 30.0, 20, 200
+_SAVE_SECONDS, _LOOK_SECONDS, _LOG_STEPS, _PRINT_STEPS = 120.0, 30.0, 20, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,7 @@ class Pace:
 class Run(Generic[N]):
     """`loss` takes a batch and the step's draws to a scalar. dtype is that of matrix products; None takes the device's fastest."""
 
-    def __init__(
-        self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, folder: Path, network: N, loss: Loss, pace: Pace, device: torch.device, dtype: torch.dtype | None = None) -> None:
         self.folder, self.loss, self.pace, self.device = folder, loss, pace, device
         self.dtype = fastest_dtype(device) if dtype is None else dtype
         self.network = network.to(device)
@@ -160,7 +158,7 @@ def train(run: Run[N], pictures: Pictures, minutes: float, least: int = 1) -> No
         run.advance(pictures, ids)
         now = time.monotonic()
         run.log(now - started, len(pictures))
-        if run.step % _SAY_STEPS == 0:
+        if run.step % _PRINT_STEPS == 0:
             print("  ".join(f"{name} {value:.6g}" for name, value in run.rows[-1].items()), flush=True)
         if now - looked > _LOOK_SECONDS:
             looked, known = now, len(pictures)

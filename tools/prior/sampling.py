@@ -1,4 +1,4 @@
-"""Images drawn from a prior: DDIM (Song et al., arXiv:2010.02502), guided as score distillation is (guidance/sds.py)."""
+"""Images drawn from a prior: DDIM (Song et al., arXiv:2010.02502), guided as score distillation is (guidance/answers.py)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.guidance.losses.sds import guide
-from dreamfusion_mesh.guidance.models.multiview import another, another_together, camera_numbers
+from dreamfusion_mesh.guidance.answers import guide
+from dreamfusion_mesh.guidance.models.multiview import camera_numbers, contrast_view, contrast_view_in_group
 from tools.prior import tokens
 from tools.prior.model import TIMES, Prior, alpha_bar
 from tools.prior.runs import fastest_dtype, mixed_precision
@@ -46,12 +46,12 @@ def sample(
     made = []
     for first in range(0, len(texts), batch):
         ids = tokens.encode(texts[first : first + batch]).to(device)
-        told = None if angles is None else camera_numbers(*angles[first : first + batch].unbind(1)).to(device)
+        cameras = None if angles is None else camera_numbers(*angles[first : first + batch].unbind(1)).to(device)
         noisy = torch.randn(len(ids), channels, side, side, generator=draws).to(device)
         times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
         for t, following in zip(times, [*times[1:], -1], strict=True):
             at = torch.full((len(ids),), t, device=device)
-            clean = _guided(network, noisy, at, ids, told, scale, perp_neg).clamp(-1, 1)
+            clean = _guided(network, noisy, at, ids, cameras, scale, perp_neg).clamp(-1, 1)
             left, next_left = float(shares[t]), float(shares[following]) if following >= 0 else 1.0
             noise = (noisy - left**0.5 * clean) / (1 - left) ** 0.5
             noisy = next_left**0.5 * clean + (1 - next_left) ** 0.5 * noise
@@ -60,18 +60,18 @@ def sample(
 
 
 def _guided(
-    network: Callable[..., Tensor], noisy: Tensor, t: Tensor, ids: Tensor, told: Tensor | None, scale: float, perp_neg: float
+    network: Callable[..., Tensor], noisy: Tensor, t: Tensor, ids: Tensor, cameras: Tensor | None, scale: float, perp_neg: float
 ) -> Tensor:
     """The clean image guessed: without words, with them and, for Perp-Neg, as another view has it."""
-    said, cameras = [tokens.encode([""]).to(ids.device).expand_as(ids), ids], [told, told]
-    if perp_neg and told is not None:
-        order = another_together(t, MULTIVIEW)
-        said.append(ids[order])
-        cameras.append(told[order])
+    text_conditions, camera_conditions = [tokens.encode([""]).to(ids.device).expand_as(ids), ids], [cameras, cameras]
+    if perp_neg and cameras is not None:
+        order = contrast_view_in_group(t, MULTIVIEW)
+        text_conditions.append(ids[order])
+        camera_conditions.append(cameras[order])
     elif perp_neg:
         views, own = tokens.turn_views(ids)
-        said.append(views[torch.arange(len(ids), device=ids.device), another(own, t, views.shape[1])])
-    more = () if told is None else (torch.cat(cameras), MULTIVIEW)
-    answers = network(noisy.repeat(len(said), 1, 1, 1), t.repeat(len(said)), torch.cat(said), *more)
-    uncond, worded, *other = answers.chunk(len(said))
-    return guide(uncond, worded, scale, other[0] if other else None, perp_neg)
+        text_conditions.append(views[torch.arange(len(ids), device=ids.device), contrast_view(own, t, views.shape[1])])
+    more = () if cameras is None else (torch.cat(camera_conditions), MULTIVIEW)
+    answers = network(noisy.repeat(len(text_conditions), 1, 1, 1), t.repeat(len(text_conditions)), torch.cat(text_conditions), *more)
+    uncond, with_text, *others = answers.chunk(len(text_conditions))
+    return guide(uncond, with_text, scale, others, perp_neg)

@@ -57,7 +57,7 @@ def start_run(
 def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe, device: torch.device) -> Loss:
     """The loss of a batch at times spread as `times_of` has them, texts blanked and left out as the recipe says.
 
-    Views that are seen together share their time, and are all with or all without their texts; their cameras are told.
+    Views that are seen together share their time, and are all with or all without their texts; the network is given their cameras.
     """
     shares, null = alpha_bar().to(device), tokens.encode([""]).to(device)
 
@@ -68,12 +68,12 @@ def denoising_loss(prior: Prior, forward: Callable[..., Tensor], recipe: Recipe,
         t = times_of(spread).repeat_interleave(views)
         dropped = (torch.rand(groups, generator=draws, device=device) < recipe.drop).repeat_interleave(views)
         blanked = torch.rand(count, generator=draws, device=device) < recipe.blank
-        said = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
+        texts = torch.where(dropped[:, None], null, tokens.blank_one(batch.ids, blanked, draws))
         cameras = camera_numbers(*batch.angles.unbind(1)) if views > 1 else None
         clean = prior.fold(batch.images)
         weights = number_weights(batch.images, prior.size.patch)
         noise = torch.randn(clean.shape, generator=draws, device=device)
-        return loss_of(lambda noisy, at: forward(noisy, at, said, cameras, views), clean, weights, t, noise, shares)
+        return loss_of(lambda noisy, at: forward(noisy, at, texts, cameras, views), clean, weights, t, noise, shares)
 
     return loss
 

@@ -72,8 +72,8 @@ def build(scene: Scene, draw: Draw) -> Built:
         placed = [_put_on(placed[0], placed[1], scene, draw), placed[1]]
     every = np.concatenate([corners for corners, _ in placed])
     middle = (every.min((0, 1)) + every.max((0, 1))) / 2
-    said = None if scene.base is not None and scene.thing.size else scene.things()[-1].size
-    scale = _room(every - middle) * draw.uniform(*_SIZE[said])
+    size = None if scene.base is not None and scene.thing.size else scene.things()[-1].size
+    scale = _room(every - middle) * draw.uniform(*_SIZE[size])
     looks = [_look(thing, parts, draw) for thing, (_, parts) in zip(scene.things(), placed, strict=True)]
     return Built(
         phrase_of(scene, draw),

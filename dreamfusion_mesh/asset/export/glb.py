@@ -5,7 +5,6 @@ Source: Khronos glTF 2.0 specification, sections 3.7 (geometry), 3.9 (materials)
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from typing import Any
@@ -14,13 +13,14 @@ import numpy as np
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.asset.export.corners import Corners, split_corners, surface
-from dreamfusion_mesh.asset.export.names import safe_name
-from dreamfusion_mesh.records import Asset, TextureSet
+from dreamfusion_mesh.asset.export.names import MAP_SUFFIXES, safe_name
+from dreamfusion_mesh.asset.export.png import png_bytes
+from dreamfusion_mesh.records import Asset, Material, TextureMap
 
 _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _VERTICES, _INDICES = 34962, 34963  # buffer targets
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP = 9729, 9987, 33071
-_LONGEST_NOTE = 2000  # characters of one provenance entry that go into the file
+_MAX_NOTE_LENGTH = 2000  # characters of one provenance entry that go into the file
 
 
 def glb_bytes(asset: Asset) -> bytes:
@@ -28,36 +28,26 @@ def glb_bytes(asset: Asset) -> bytes:
 
     Raises ValueError where the mesh has no faces, no UVs, or values that are not finite.
     """
-    corners = split_corners(surface(asset.mesh), tangents=asset.textures.normal is not None)
+    corners = split_corners(surface(asset.mesh), tangents="normal" in asset.material.maps)
     binary = _Binary()
     name = safe_name(asset.name)
     primitive = {"attributes": _attributes(corners, binary), "indices": _indices(corners, binary), "material": 0, "mode": 4}
-    material, images = _material(asset.textures, name)
-    pictures = [{"bufferView": binary.add(png_bytes(image)), "mimeType": "image/png", "name": label} for label, image in images]
+    images = [_image(f"{name}_{MAP_SUFFIXES[role]}", image, binary) for role, image in asset.material.maps.items()]
     document = {
         "asset": {"version": "2.0", "generator": f"dreamfusion_mesh {__version__}", "extras": _notes(asset.provenance)},
         "scene": 0,
         "scenes": [{"name": name, "nodes": [0]}],
         "nodes": [{"name": name, "mesh": 0}],
         "meshes": [{"name": name, "primitives": [primitive]}],
-        "materials": [material],
+        "materials": [_material(asset.material, name)],
         "textures": [{"sampler": 0, "source": index} for index in range(len(images))],
         "samplers": [{"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAP_LINEAR, "wrapS": _CLAMP, "wrapT": _CLAMP}],
-        "images": pictures,
+        "images": images,
         "accessors": binary.accessors,
         "bufferViews": binary.views,
         "buffers": [{"byteLength": len(binary.data)}],
     }
     return _container(document, bytes(binary.data))
-
-
-def png_bytes(image: np.ndarray) -> bytes:
-    """An 8-bit image [H, W, 3] or [H, W] as PNG, without any colour profile or date: sRGB or linear is said by its use."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG")
-    return file.getvalue()
 
 
 class _Binary:
@@ -105,30 +95,32 @@ def _indices(corners: Corners, binary: _Binary) -> int:
     return binary.add_array(values, "SCALAR", _UINT16 if small else _UINT32, _INDICES)
 
 
-def _material(textures: TextureSet, name: str) -> tuple[dict[str, Any], list[tuple[str, np.ndarray]]]:
-    """The material, and its images in the order of their indices."""
-    images = [(f"{name}_basecolor", textures.base_color)]
+def _image(name: str, image: TextureMap, binary: _Binary) -> dict[str, Any]:
+    return {"bufferView": binary.add(png_bytes(image.pixels)), "mimeType": "image/png", "name": name}
+
+
+def _material(material: Material, name: str) -> dict[str, Any]:
+    """glTF's material; its textures have the indices of `material.maps`."""
+    texture = {role: {"index": index, "texCoord": 0} for index, role in enumerate(material.maps)}
     metallic_roughness: dict[str, Any] = {
-        "baseColorFactor": [1.0, 1.0, 1.0, 1.0],
-        "baseColorTexture": {"index": 0, "texCoord": 0},
-        "metallicFactor": float(textures.metallic),
-        "roughnessFactor": float(textures.roughness),
+        "baseColorFactor": [*map(float, material.base_color_factor), 1.0],
+        "baseColorTexture": texture["base_color"],
+        "metallicFactor": float(material.metallic_factor),
+        "roughnessFactor": float(material.roughness_factor),
     }
-    material = {
+    entry = {
         "name": name,
         "pbrMetallicRoughness": metallic_roughness,
         "emissiveFactor": [0.0, 0.0, 0.0],
         "alphaMode": "OPAQUE",
         "doubleSided": False,
     }
-    if textures.orm is not None:
-        metallic_roughness["metallicRoughnessTexture"] = {"index": len(images), "texCoord": 0}
-        material["occlusionTexture"] = {"index": len(images), "texCoord": 0, "strength": 1.0}
-        images.append((f"{name}_orm", textures.orm))
-    if textures.normal is not None:
-        material["normalTexture"] = {"index": len(images), "texCoord": 0, "scale": 1.0}
-        images.append((f"{name}_normal", textures.normal))
-    return material, images
+    if "orm" in texture:
+        metallic_roughness["metallicRoughnessTexture"] = texture["orm"]
+        entry["occlusionTexture"] = {**texture["orm"], "strength": 1.0}
+    if "normal" in texture:
+        entry["normalTexture"] = {**texture["normal"], "scale": 1.0}
+    return entry
 
 
 def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +136,7 @@ def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> bool:
     if isinstance(value, float):
         return bool(np.isfinite(value))
-    return isinstance(value, bool | int) or value is None or (isinstance(value, str) and len(value) <= _LONGEST_NOTE)
+    return isinstance(value, bool | int) or value is None or (isinstance(value, str) and len(value) <= _MAX_NOTE_LENGTH)
 
 
 def _container(document: dict[str, Any], binary: bytes) -> bytes:

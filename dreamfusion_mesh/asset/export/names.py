@@ -1,8 +1,10 @@
-"""File names from names that nobody has checked."""
+"""Names of files, and of what is in them."""
 
 from __future__ import annotations
 
 import re
+
+MAP_SUFFIXES = {"base_color": "basecolor", "orm": "orm", "normal": "normal"}  # by the map's role in a material
 
 _LONGEST = 64
 _WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
@@ -12,11 +14,11 @@ def safe_name(name: str) -> str:
     """A name that is one plain file's name on every system: ASCII letters, digits, `.`, `-` and `_`, at most 64 of them.
 
     Anything else becomes `_`; dots, dashes and underscores at either end go, so nothing is hidden, an option or a folder. A name that
-    Windows keeps for a device gets an underscore behind it, and where nothing is left the name is "asset".
+    Windows reserves for a device gets an underscore behind it, and where nothing is left the name is "asset".
     """
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-    kept = re.sub(r"\.{2,}", ".", kept).lstrip("._-")[:_LONGEST].rstrip("._-")
-    stem, dot, rest = kept.partition(".")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    plain = re.sub(r"\.{2,}", ".", plain).lstrip("._-")[:_LONGEST].rstrip("._-")
+    stem, dot, rest = plain.partition(".")
     if stem.lower() in _WINDOWS:
-        kept = f"{stem}_{dot}{rest}"
-    return kept or "asset"
+        plain = f"{stem}_{dot}{rest}"
+    return plain or "asset"

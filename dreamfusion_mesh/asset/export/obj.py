@@ -6,9 +6,11 @@ import numpy as np
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.asset.export.corners import surface
-from dreamfusion_mesh.asset.export.glb import png_bytes
-from dreamfusion_mesh.asset.export.names import safe_name
-from dreamfusion_mesh.records import Asset, TextureSet
+from dreamfusion_mesh.asset.export.names import MAP_SUFFIXES, safe_name
+from dreamfusion_mesh.asset.export.png import png_bytes
+from dreamfusion_mesh.records import Asset, Material, TextureMap
+
+_KEYWORDS = {"base_color": "map_Kd", "normal": "norm"}  # of the maps that are written as they are
 
 
 def obj_files(asset: Asset) -> dict[str, bytes]:
@@ -31,31 +33,33 @@ def obj_files(asset: Asset) -> dict[str, bytes]:
         "s 1",
         *("f {}/{}/{} {}/{}/{} {}/{}/{}".format(*row) for row in faces.tolist()),
     ]
-    material, maps = _material(asset.textures, name)
-    return {f"{name}.obj": _text(lines), f"{name}.mtl": _text(material), **{file: png_bytes(image) for file, image in maps.items()}}
+    library, images = _material(asset.material, name)
+    return {f"{name}.obj": _text(lines), f"{name}.mtl": _text(library), **{file: png_bytes(image) for file, image in images.items()}}
 
 
-def _material(textures: TextureSet, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The library's lines and its maps by file name. Where a map holds roughness or metalness, the factor is in it and written as 1:
+def _material(material: Material, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The library's lines and its images by file name. Where a map holds roughness or metalness, the factor is in it and written as 1:
     readers differ in whether they multiply the two.
     """
-    maps = {f"{name}_basecolor.png": textures.base_color}
-    roughness, metallic = textures.roughness, textures.metallic
-    lines = [f"map_Kd {name}_basecolor.png"]
-    if textures.orm is not None:
-        maps[f"{name}_roughness.png"] = _scaled(textures.orm[:, :, 1], roughness)
-        maps[f"{name}_metallic.png"] = _scaled(textures.orm[:, :, 2], metallic)
-        lines += [f"map_Pr {name}_roughness.png", f"map_Pm {name}_metallic.png"]
-        roughness = metallic = 1.0
-    if textures.normal is not None:
-        maps[f"{name}_normal.png"] = textures.normal
-        lines.append(f"norm {name}_normal.png")
-    plain = ["Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "Ke 0 0 0", "d 1", "illum 2"]
-    return [f"newmtl {name}", *plain, f"Pr {roughness:.9g}", f"Pm {metallic:.9g}", *lines], maps
+    written = [row for role, image in material.maps.items() for row in _images(role, image, material)]
+    roughness, metallic = (1.0, 1.0) if "orm" in material.maps else (material.roughness_factor, material.metallic_factor)
+    color = " ".join(f"{factor:.9g}" for factor in material.base_color_factor)
+    plain = ["Ka 0 0 0", f"Kd {color}", "Ks 0 0 0", "Ke 0 0 0", "d 1", "illum 2"]
+    lines = [f"{keyword} {name}_{suffix}.png" for keyword, suffix, _ in written]
+    library = [f"newmtl {name}", *plain, f"Pr {roughness:.9g}", f"Pm {metallic:.9g}", *lines]
+    return library, {f"{name}_{suffix}.png": pixels for _, suffix, pixels in written}
 
 
-def _scaled(channel: np.ndarray, factor: float) -> np.ndarray:
-    return np.round(channel.astype(np.float64) * factor).astype(np.uint8)
+def _images(role: str, image: TextureMap, material: Material) -> list[tuple[str, str, np.ndarray]]:
+    """Keyword, suffix of the file's name, and pixels: OBJ has an image of its own for each channel of data."""
+    if role == "orm":
+        roughness, metallic = _scaled(image, 1, material.roughness_factor), _scaled(image, 2, material.metallic_factor)
+        return [("map_Pr", "roughness", roughness), ("map_Pm", "metallic", metallic)]
+    return [(_KEYWORDS[role], MAP_SUFFIXES[role], image.pixels)]
+
+
+def _scaled(image: TextureMap, channel: int, factor: float) -> np.ndarray:
+    return np.round(image.pixels[:, :, channel].astype(np.float64) * factor).astype(np.uint8)
 
 
 def _numbers(keyword: str, rows: np.ndarray) -> list[str]:

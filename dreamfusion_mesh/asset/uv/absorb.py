@@ -1,4 +1,4 @@
-"""Charts too narrow for their texture, given face by face to their neighbours. What stays narrow is enlarged when packed."""
+"""Merge charts too narrow for their texture into their neighbours, face by face. What stays narrow is enlarged when packed."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ import numpy as np
 
 from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, overlapping, regroup, signed_areas, surface_areas
 
-_SHARES = ((0.6, 1.7), (0.1, 8.0))  # of its area in space that an absorbed face may take; wider where nothing else helps
+_AREA_RATIOS = (
+    (0.6, 1.7),
+    (0.1, 8.0),
+)  # in UV over that in space, of an absorbed face; the second range where the first fails
 _ROUNDS = 100
 
 
 def absorb(charts: Charts, vertices: np.ndarray, faces: np.ndarray, narrow: np.ndarray) -> Charts:
-    """Unfold the faces of `narrow` charts [count] bool over shared edges into the charts beside them, where there is room.
+    """Unfold the faces of `narrow` charts [count] bool over shared edges into neighbouring charts, where there is room.
 
-    Charts are in the surface's own unit (see `even`), without overlaps, and stay so. Faces that find no room keep their charts.
+    Charts are in the surface's own unit (see `equalize_density`), without overlaps, and stay so. Faces without room keep their charts.
     """
     loose = narrow[charts.chart]
     edges = _Edges.of(faces)
-    for shares in _SHARES:
-        charts, loose = _absorb(charts, vertices, faces, edges, loose, shares)
+    for ratios in _AREA_RATIOS:
+        charts, loose = _absorb(charts, vertices, faces, edges, loose, ratios)
     return regroup(charts.uvs, charts.face_uvs, charts.chart)
 
 
 def _absorb(
-    charts: Charts, vertices: np.ndarray, faces: np.ndarray, edges: _Edges, loose: np.ndarray, shares: tuple[float, float]
+    charts: Charts, vertices: np.ndarray, faces: np.ndarray, edges: _Edges, loose: np.ndarray, ratios: tuple[float, float]
 ) -> tuple[Charts, np.ndarray]:
-    """Charts and the faces still loose [F] bool, once no loose face can be hinged to a chart at an area within `shares`."""
-    refused = np.zeros(len(edges.one), dtype=bool)
+    """Charts and the faces still loose [F] bool, once no loose face can be hinged to a chart at an area within `ratios`."""
+    rejected = np.zeros(len(edges.one), dtype=bool)
     space = surface_areas(vertices, faces)
     for _ in range(_ROUNDS):
-        rows = _candidates(edges, loose, refused, faces)
+        rows = _candidates(edges, loose, rejected, faces)
         if not len(rows):
             break
         trial = _unfold(charts, edges, rows, vertices, faces)
-        area = signed_areas(trial.uvs, trial.face_uvs[edges.one[rows]]) / np.maximum(space[edges.one[rows]], 1e-300)
-        good = (area >= shares[0]) & (area <= shares[1])
+        ratio = signed_areas(trial.uvs, trial.face_uvs[edges.one[rows]]) / np.maximum(space[edges.one[rows]], 1e-300)
+        good = (ratio >= ratios[0]) & (ratio <= ratios[1])
         while good.any():  # what is moved must not cross; once some stay behind, the others are looked at again
             moved = _moved(charts, trial, edges.one[rows[good]])
             over = _crosses(moved, edges.one[rows])
@@ -44,7 +47,7 @@ def _absorb(
                 charts = moved
                 break
             good &= ~over
-        refused[rows[~good]] = True
+        rejected[rows[~good]] = True
         loose[edges.one[rows[good]]] = False
     return charts, loose
 
@@ -58,9 +61,9 @@ def _moved(charts: Charts, trial: Charts, rows: np.ndarray) -> Charts:
 
 def _crosses(charts: Charts, rows: np.ndarray) -> np.ndarray:
     """[N] bool, the faces `rows` [N] that make their chart lie over itself; where none can be named, all of that chart's."""
-    asked = np.zeros(charts.count, dtype=bool)
-    asked[charts.chart[rows]] = True
-    found = overlapping(charts, asked)
+    selected = np.zeros(charts.count, dtype=bool)
+    selected[charts.chart[rows]] = True
+    found = overlapping(charts, selected)
     over = np.zeros(charts.count, dtype=bool)
     over[charts.chart[found]] = True
     over[charts.chart[rows[found[rows]]]] = False
@@ -84,9 +87,9 @@ class _Edges:
         return _Edges(one[simple], other[simple], shared[simple].argmin(axis=1))
 
 
-def _candidates(edges: _Edges, loose: np.ndarray, refused: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Rows of `edges` from a loose face to a settled one; no two of the loose faces share a vertex, so each hinges on what stays."""
-    rows = np.flatnonzero(loose[edges.one] & ~loose[edges.other] & ~refused)
+def _candidates(edges: _Edges, loose: np.ndarray, rejected: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Rows of `edges` from a loose face to a settled one; no two loose faces share a vertex, so each unfolds from one that stays."""
+    rows = np.flatnonzero(loose[edges.one] & ~loose[edges.other] & ~rejected)
     used = set[int]()
     chosen = []
     for row, corners in zip(rows.tolist(), faces[edges.one[rows]].tolist(), strict=True):
@@ -102,7 +105,7 @@ def _unfold(charts: Charts, edges: _Edges, rows: np.ndarray, vertices: np.ndarra
     one, other, tip = edges.one[rows], edges.other[rows], edges.corner[rows]
     first, second = (tip + 1) % 3, (tip + 2) % 3
     a, b, c = (vertices[faces[one, corner]] for corner in (first, second, tip))
-    start, end = (_place_of(faces[one, corner], other, faces, face_uvs) for corner in (first, second))
+    start, end = (_uv_row_at(faces[one, corner], other, faces, face_uvs) for corner in (first, second))
     along = b - a
     square = np.maximum((along * along).sum(axis=1), 1e-300)
     share = ((c - a) * along).sum(axis=1) / square
@@ -126,15 +129,15 @@ def _close(charts: Charts, edges: _Edges, rows: np.ndarray, faces: np.ndarray, f
     tips = np.full(len(faces), -1)
     tips[edges.one[rows]] = edges.corner[rows]
     for row in also.tolist():
-        face, beside, tip = edges.one[row], edges.other[row], tips[edges.one[row]]
+        face, neighbour, tip = edges.one[row], edges.other[row], tips[edges.one[row]]
         if edges.corner[row] == tip:
             continue
-        kept = 3 - tip - edges.corner[row]  # the corner that both shared edges have
-        there = _place_of(faces[face, [kept, tip]], np.array([beside, beside]), faces, charts.face_uvs)
-        if there[0] == fresh[face, kept]:
-            fresh[face, tip] = there[1]
+        common = 3 - tip - edges.corner[row]  # the corner that both shared edges have
+        rows_there = _uv_row_at(faces[face, [common, tip]], np.array([neighbour, neighbour]), faces, charts.face_uvs)
+        if rows_there[0] == fresh[face, common]:
+            fresh[face, tip] = rows_there[1]
 
 
-def _place_of(vertex: np.ndarray, face: np.ndarray, faces: np.ndarray, face_uvs: np.ndarray) -> np.ndarray:
+def _uv_row_at(vertex: np.ndarray, face: np.ndarray, faces: np.ndarray, face_uvs: np.ndarray) -> np.ndarray:
     """[N] UV rows that `face` [N] uses at its corner `vertex` [N]."""
     return face_uvs[face, (faces[face] == vertex[:, None]).argmax(axis=1)]

@@ -1,29 +1,30 @@
-"""Box projection: every face laid flat along the axis it faces most. Coarser than xatlas, but it always ends, and soon."""
+"""Box projection: every face laid flat along the axis it faces most. Coarser than xatlas, but fast, and it cannot fail."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, regroup
+from dreamfusion_mesh.geometry.normals import face_normals
 
 # +x, -x, +y, -y, +z, -z, each with the right and up of one who looks at it from outside (right x up = side)
 _SIDES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64)
 _RIGHT = np.array([[0, 0, -1], [0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0], [-1, 0, 0]], dtype=np.float64)
 _UP = np.array([[0, 1, 0], [0, 1, 0], [0, 0, -1], [0, 0, 1], [0, 1, 0], [0, 1, 0]], dtype=np.float64)
 _PASSES = 4
-_PULL = 0.15  # of each neighbour that faces a side, on a face's choice of it
-_STEEPEST = 0.45  # least cosine between a face and its side: areas shrink by no more
+_NEIGHBOUR_WEIGHT = 0.15  # added to a side's cosine for each neighbour on that side
+_MIN_COSINE = 0.45  # between a face's normal and its side: areas shrink by no more
 
 
 def box_charts(vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Charts of vertices [V, 3] and faces [F, 3], projected along six directions; connected faces of one direction are one chart.
 
-    A face goes along with its neighbours where it can, so that noise does not tear the surface into crumbs. Charts may still lie over
+    A face takes its neighbours' side where it can, so that noise does not shatter the surface into tiny charts. Charts may still lie over
     themselves (a spiral ramp), and faces without area come out without area.
     """
     corners = vertices[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    normals = face_normals(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
     side = _choose(normals @ _SIDES.T, face_neighbours(faces))
     flat = np.stack([(corners * _RIGHT[side][:, None]).sum(axis=2), (corners * _UP[side][:, None]).sum(axis=2)], axis=2)
     used, inverse = np.unique(side[:, None] * len(vertices) + faces, return_inverse=True)
@@ -39,6 +40,6 @@ def _choose(facing: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
         votes = np.zeros_like(facing)
         np.add.at(votes, (neighbours[:, 0], side[neighbours[:, 1]]), 1.0)
         np.add.at(votes, (neighbours[:, 1], side[neighbours[:, 0]]), 1.0)
-        wanted = np.where(facing >= _STEEPEST, facing + _PULL * votes, -np.inf)
-        side = np.where((facing >= _STEEPEST).any(axis=1), wanted.argmax(axis=1), side)
+        wanted = np.where(facing >= _MIN_COSINE, facing + _NEIGHBOUR_WEIGHT * votes, -np.inf)
+        side = np.where((facing >= _MIN_COSINE).any(axis=1), wanted.argmax(axis=1), side)
     return side

@@ -1,14 +1,18 @@
-"""Charts: pieces of a surface laid flat. What must hold before they are packed: upright, sound, free of overlaps, evenly dense."""
+"""Charts: pieces of a surface laid flat. Makes them what packing needs: not flipped, free of overlaps, of one texel density."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-_THINNEST = 0.02  # a face that has to be nudged is given at least this height for its length
-_SAME_DIRECTION = 1e-7  # radians that rounding may make of nothing
-_FINEST_CELLS = 2048  # a side, of the grid that finds crossing borders
+from dreamfusion_mesh.geometry.areas import face_areas
+from dreamfusion_mesh.geometry.topology import face_adjacency
+
+_MIN_ASPECT = 0.02  # a sliver that is laid flat by itself gets at least this height for its length
+_ANGLE_TOLERANCE = 1e-7  # radians; rounding may open or close a gap by so much
+_MAX_GRID = 2048  # cells a side, of the grid that finds crossing borders
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,7 @@ def signed_areas(uvs: np.ndarray, face_uvs: np.ndarray) -> np.ndarray:
 
 def surface_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """[F] areas in space."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return face_areas(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
 
 
 def regroup(uvs: np.ndarray, face_uvs: np.ndarray, labels: np.ndarray) -> Charts:
@@ -65,22 +68,18 @@ def regroup(uvs: np.ndarray, face_uvs: np.ndarray, labels: np.ndarray) -> Charts
 
 def face_neighbours(faces: np.ndarray) -> np.ndarray:
     """[P, 2] pairs of faces that share an edge; an edge of more than two faces joins them in a row."""
-    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key = edges[:, 0] * (int(faces.max()) + 1) + edges[:, 1]
-    order = np.argsort(key, kind="stable")
-    same = key[order][1:] == key[order][:-1]
-    return np.stack([order[:-1][same] // 3, order[1:][same] // 3], axis=1)
+    return face_adjacency(torch.from_numpy(faces)).numpy()
 
 
-def upright(charts: Charts) -> Charts:
-    """Mirror the charts that lie face down. A mirror image cannot carry a normal map, and counts as flipped."""
+def unflip_charts(charts: Charts) -> Charts:
+    """Mirror the charts whose UVs run clockwise: a flipped chart cannot carry a normal map."""
     total = np.bincount(charts.chart, signed_areas(charts.uvs, charts.face_uvs), minlength=charts.count)
     uvs = charts.uvs.copy()
     uvs[total[charts.owner] < 0, 0] *= -1
     return Charts(uvs, charts.face_uvs, charts.chart)
 
 
-def cut_out(charts: Charts, bad: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+def isolate_faces(charts: Charts, bad: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Each face of `bad` [F] bool leaves its chart and is laid flat by itself, without distortion; slivers get some height."""
     if not bad.any():
         return charts
@@ -91,7 +90,7 @@ def cut_out(charts: Charts, bad: np.ndarray, vertices: np.ndarray, faces: np.nda
     a, b, c = (corners[np.arange(len(rows)), (first + i) % 3] for i in range(3))
     longest = np.maximum(lengths.max(axis=1), 1e-6 * max(float(np.ptp(vertices, axis=0).max()), 1e-30))
     along = np.clip(((c - a) * (b - a)).sum(axis=1) / longest, 0, longest)
-    height = np.maximum(np.linalg.norm(np.cross(b - a, c - a), axis=1) / longest, _THINNEST * longest)
+    height = np.maximum(np.linalg.norm(np.cross(b - a, c - a), axis=1) / longest, _MIN_ASPECT * longest)
     zero = np.zeros_like(longest)
     flat = np.stack([np.stack([zero, zero], 1), np.stack([longest, zero], 1), np.stack([along, height], 1)], axis=1)
     face_uvs, labels = charts.face_uvs.copy(), charts.chart.copy()
@@ -102,7 +101,7 @@ def cut_out(charts: Charts, bad: np.ndarray, vertices: np.ndarray, faces: np.nda
     return regroup(np.concatenate([charts.uvs, flat.reshape(-1, 2)]), face_uvs, labels)
 
 
-def even(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+def equalize_density(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Scale each chart so that its area equals its area in space: then the texel density is the same on average everywhere."""
     flat = np.bincount(charts.chart, signed_areas(charts.uvs, charts.face_uvs), minlength=charts.count)
     space = np.bincount(charts.chart, surface_areas(vertices, faces), minlength=charts.count)
@@ -110,8 +109,8 @@ def even(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     return Charts(charts.uvs * scale[charts.owner, None], charts.face_uvs, charts.chart)
 
 
-def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
-    """Split charts that lie over themselves until none does, at the median along the axis in space that the chart is longest in."""
+def split_overlaps(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+    """Split charts that overlap themselves until none does, at the median along the axis in space that the chart is longest in."""
     centres = vertices[faces].mean(axis=1)
     while True:
         found = np.unique(charts.chart[overlapping(charts)])
@@ -126,13 +125,13 @@ def separate(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
         charts = regroup(charts.uvs, charts.face_uvs, labels)
 
 
-def overlapping(charts: Charts, asked: np.ndarray | None = None) -> np.ndarray:
-    """[F] bool, faces that show where charts lie over themselves; none where they do not. Of charts `asked` [count] bool alone if given.
+def overlapping(charts: Charts, selected: np.ndarray | None = None) -> np.ndarray:
+    """[F] bool, faces at which charts overlap themselves; none where they do not. Only of the charts `selected` [count] bool if given.
 
-    All faces being counter-clockwise, a chart lies over itself exactly where its border crosses itself, or where two faces at one corner
-    take the same directions. Not every face that another covers is found, but one of each such place is.
+    All faces being counter-clockwise, a chart overlaps itself exactly where its border crosses itself, or where two faces at one corner
+    take the same directions. Not every face that another covers is found, but one at each such crossing is.
     """
-    rows = np.arange(len(charts.chart)) if asked is None else np.flatnonzero(asked[charts.chart])
+    rows = np.arange(len(charts.chart)) if selected is None else np.flatnonzero(selected[charts.chart])
     found = np.zeros(len(charts.chart), dtype=bool)
     if len(rows):
         faces = charts.face_uvs[rows]
@@ -148,7 +147,7 @@ def _crossing_faces(uvs: np.ndarray, faces: np.ndarray, chart: np.ndarray) -> np
     border, crossed = edges[index], np.zeros(len(index), dtype=bool)
     ends = uvs[border]
     length, extent = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1), np.ptp(ends, axis=(0, 1)).max()
-    cell = max(float(length.mean()), float(extent) / _FINEST_CELLS)
+    cell = max(float(length.mean()), float(extent) / _MAX_GRID)
     segment, key = _cells_of(np.floor((ends - ends.min(axis=(0, 1))) / cell).astype(np.int64), chart[index // 3])
     for step in range(1, len(key)):
         together = np.flatnonzero(key[step:] == key[:-step])
@@ -175,7 +174,7 @@ def _folded_faces(uvs: np.ndarray, faces: np.ndarray) -> np.ndarray:
     opening = np.append(True, last[:-1])
     following = np.append(start[1:], 0.0)
     following[last] = start[opening] + 2 * np.pi  # once round
-    over = end > following + _SAME_DIRECTION
+    over = end > following + _ANGLE_TOLERANCE
     return np.isin(np.arange(len(faces)), order[over] // 3)
 
 
@@ -185,8 +184,8 @@ def _cells_of(ends: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarr
     width, height = ends.max(axis=(0, 1)) + 1
     count = span.prod(axis=1)
     segment = np.repeat(np.arange(len(ends)), count)
-    place = np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count)
-    x, y = low[segment, 0] + place % span[segment, 0], low[segment, 1] + place // span[segment, 0]
+    cell = np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count)
+    x, y = low[segment, 0] + cell % span[segment, 0], low[segment, 1] + cell // span[segment, 0]
     key = (owner[segment] * height + y) * width + x
     order = np.argsort(key, kind="stable")
     return segment[order], key[order]

@@ -1,8 +1,8 @@
 """Charts into one square, as large as they fit, with gaps that hold down to a mip level.
 
-The square is a grid of cells of a few texels. A chart takes every cell it touches, and placed charts keep whole empty cells between them,
+The square is a grid of cells of a few texels. A chart takes every cell it touches, and placed charts have whole empty cells between them,
 so the gap is guaranteed in texels whatever a rasterizer's rounding. The grid is one long integer, row after row: shifting and or-ing it by
-the runs of a chart's rows finds all places where the chart collides at once, exactly.
+the runs of a chart's rows finds every position at which the chart collides at once, exactly.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
 _FIRST_SHARE, _ROUNDS = 0.65, 8
 _TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
 _SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
-NARROWEST = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
+MIN_DIAMETER = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
 _DISC_CELLS, _LEAST_CELLS, _ALL_CELLS = 4096, 400, 2_000_000  # a chart's area, and all charts', when their largest discs are measured
-_MOST_ENLARGED = 0.03  # of the faces, so that the even texel density of all others stands
-_LARGEST_FACTOR = 4.0
+_MAX_ENLARGED_FACES = 0.03  # of the faces, so that all others keep one texel density
+_MAX_ENLARGEMENT = 4.0
 _CHUNK = 2_000_000  # pairs of face and cell tested at once
 
 
@@ -55,7 +55,7 @@ class _Shape:
 
 
 def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
-    """[U, 2] float64 places in [0, 1]^2 for charts that share one unit. Nothing is mirrored; all but the narrow ones keep one scale.
+    """[U, 2] float64 UVs in [0, 1]^2 for charts that share one unit. Nothing is mirrored; all but the narrow ones have one scale.
 
     size      texels a side
     padding   texels; gaps between charts are at least twice this, those to the border at least this
@@ -65,12 +65,12 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     local = _straighten(charts)
     area = float(signed_areas(local, charts.face_uvs).sum())
     low, high, best = 0.0, 1.0, None
-    hopeless = _too_full(np.ones(charts.count), grid)
-    discs = np.ones(0) if hopeless else widths(charts)
-    for turn in range(0 if hopeless else _ROUNDS):
+    cannot_fit = _too_full(np.ones(charts.count), grid)
+    discs = np.ones(0) if cannot_fit else inscribed_diameters(charts)
+    for turn in range(0 if cannot_fit else _ROUNDS):
         share = _FIRST_SHARE if turn == 0 else (low + high) / 2
         scale = np.sqrt(share / area) * grid.count
-        placed = _place(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
+        placed = _place_charts(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
         low, high, best = (low, share, best) if placed is None else (share, high, placed)
     if best is None:
         raise DoesNotFit(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
@@ -116,7 +116,7 @@ def _extents(charts: Charts, local: np.ndarray) -> np.ndarray:
     return extent
 
 
-def widths(charts: Charts) -> np.ndarray:
+def inscribed_diameters(charts: Charts) -> np.ndarray:
     """[count] how wide the largest disc inside each chart is, in the charts' unit; about 3 % exact, more so for compact charts."""
     from scipy.ndimage import distance_transform_edt
 
@@ -130,18 +130,18 @@ def widths(charts: Charts) -> np.ndarray:
 
 def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.ndarray:
     """[U] scale to cells; the narrow charts with the fewest faces get a larger one."""
-    factor = np.clip(NARROWEST / (discs * scale * grid.cell), 1.0, _LARGEST_FACTOR)
+    factor = np.clip(MIN_DIAMETER / (discs * scale * grid.cell), 1.0, _MAX_ENLARGEMENT)
     faces = np.bincount(charts.chart)
     narrow = np.flatnonzero(factor > 1)
     narrow = narrow[np.argsort(faces[narrow], kind="stable")]
-    allowed = narrow[np.cumsum(faces[narrow]) <= max(2.0, _MOST_ENLARGED * len(charts.chart))]
+    allowed = narrow[np.cumsum(faces[narrow]) <= max(2.0, _MAX_ENLARGED_FACES * len(charts.chart))]
     chosen = np.ones(charts.count)
     chosen[allowed] = factor[allowed]
     return (chosen * scale)[charts.owner]
 
 
-def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
-    """[U, 2] places in cells; None where no order tried finds a place for every chart. Few charts waste much: more orders are tried."""
+def _place_charts(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
+    """[U, 2] positions in cells; None where no order that is tried fits every chart. With few charts more orders are tried."""
     bitmaps = _bitmaps(charts, local)
     cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])
     if _too_full(cells, grid) or max(max(bitmap.shape) for bitmap in bitmaps) > grid.count:
@@ -151,7 +151,7 @@ def _place(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
     orders = [(measure, by_top) for measure in range(4) for by_top in (True, False)]
     for measure, by_top in orders[: max(1, min(len(orders), _TRIES // charts.count))]:
         largest = sorted(range(charts.count), key=lambda index: (-sizes[index][measure], -sizes[index][1], index))
-        found = _in_order(largest, shapes, by_top, grid)
+        found = _place_in_order(largest, shapes, by_top, grid)
         if found is not None:
             return _moved(charts, local, bitmaps, *found)
     return None
@@ -164,13 +164,13 @@ def _too_full(cells: np.ndarray, grid: _Grid) -> bool:
     return bool(((np.sqrt(cells) + grid.gap) ** 2).sum() > (grid.count + grid.gap) ** 2)
 
 
-def _in_order(order: list[int], shapes: list[list[_Shape]], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
+def _place_in_order(order: list[int], shapes: list[list[_Shape]], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
     """Turns [count] and corners [count, 2] of charts placed one after the other, each where its top, or its bottom, is lowest."""
     taken = 0
     turns = np.zeros(len(order), dtype=np.int64)
     corners = np.zeros((len(order), 2))
     for index in order:
-        found = _lowest(taken, shapes[index], by_top, grid)
+        found = _lowest_position(taken, shapes[index], by_top, grid)
         if found is None:
             return None
         turns[index], corners[index], taken = found
@@ -188,12 +188,12 @@ def _moved(charts: Charts, local: np.ndarray, bitmaps: list[np.ndarray], turns: 
     return np.stack([u, v], axis=1) + corners[owner]
 
 
-def _lowest(taken: int, shapes: list[_Shape], by_top: bool, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
+def _lowest_position(taken: int, shapes: list[_Shape], by_top: bool, grid: _Grid) -> tuple[int, tuple[int, int], int] | None:
     """Turn and corner (x, y) of the chart where its top or bottom is lowest, and the grid with the chart in it."""
     best: tuple[int, int, int, int, int] | None = None
-    ladder = [taken]
+    occupied = [taken]
     for turn, shape in enumerate(shapes):
-        bit = _first_free(ladder, shape, grid)
+        bit = _first_free(occupied, shape, grid)
         if bit is not None:
             y, x = divmod(bit, grid.stride)
             level = y + shape.height if by_top else y
@@ -205,16 +205,16 @@ def _lowest(taken: int, shapes: list[_Shape], by_top: bool, grid: _Grid) -> tupl
     return turn, (x, y), taken | grown
 
 
-def _first_free(ladder: list[int], shape: _Shape, grid: _Grid) -> int | None:
-    """Lowest bit at which the chart's corner may lie. `ladder[k]` tells of each bit whether any of the next 2^k is taken; it grows here."""
+def _first_free(occupied: list[int], shape: _Shape, grid: _Grid) -> int | None:
+    """Lowest bit at which the chart's corner may lie. `occupied[k]` has a bit set where any of the next 2^k is taken; it grows here."""
     hit = 0
     for start, length in shape.runs:
         power = length.bit_length() - 1
-        while len(ladder) <= power:
-            ladder.append(ladder[-1] | ladder[-1] >> (1 << (len(ladder) - 1)))
-        hit |= ladder[power] >> start
+        while len(occupied) <= power:
+            occupied.append(occupied[-1] | occupied[-1] >> (1 << (len(occupied) - 1)))
+        hit |= occupied[power] >> start
         if length > 1 << power:
-            hit |= ladder[power] >> (start + length - (1 << power))
+            hit |= occupied[power] >> (start + length - (1 << power))
     row = (1 << (grid.count - shape.width + 1)) - 1
     rows = ((1 << grid.stride * (grid.count - shape.height + 1)) - 1) // ((1 << grid.stride) - 1)
     inside = row * rows

@@ -16,11 +16,21 @@ import torch
 
 from dreamfusion_mesh.asset.uv.absorb import absorb
 from dreamfusion_mesh.asset.uv.box import box_charts
-from dreamfusion_mesh.asset.uv.charts import Charts, cut_out, even, regroup, separate, signed_areas, surface_areas, upright
-from dreamfusion_mesh.asset.uv.pack import NARROWEST, DoesNotFit, pack, widths
+from dreamfusion_mesh.asset.uv.charts import (
+    Charts,
+    equalize_density,
+    isolate_faces,
+    regroup,
+    signed_areas,
+    split_overlaps,
+    surface_areas,
+    unflip_charts,
+)
+from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, inscribed_diameters, pack
 from dreamfusion_mesh.asset.uv.xatlas_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
 
 _log = logging.getLogger(__name__)
@@ -31,10 +41,10 @@ sys.path[:] = json.loads(sys.argv[1])
 from dreamfusion_mesh.asset.uv import xatlas_worker as uv_worker
 uv_worker.main(int(sys.argv[2]))
 """
-_FLATTEST = 1e-3  # a face that keeps less of its share of the chart's area is flattened anew, by itself
-_MOST_STRETCHED = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
+_MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
+_MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
 _REPAIRS = 3
-_EXPECTED = 0.6  # utilisation, to know before packing about how large a texel will be
+_EXPECTED_UTILISATION = 0.6  # gives a texel's size, about, before packing
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +53,8 @@ class Unwrapped:
 
     mesh         the same vertices and faces, with uvs and face_uvs; every face counter-clockwise, none over another
     method       "xatlas", or "box" where that failed
-    reason       why not as asked (no xatlas, less padding); empty where all went as asked
-    padding      texels kept around each chart; less than asked only where the charts would not fit otherwise
+    reason       what differs from the settings, and why (no xatlas, less padding); empty where nothing does
+    padding      texels kept around each chart; less than the setting only where the charts would not fit otherwise
     utilisation  share of the square that charts cover
     """
 
@@ -57,15 +67,15 @@ class Unwrapped:
     utilisation: float
 
 
-class _NoAnswer(Exception):
-    """xatlas was too slow, ended early or answered nonsense; the text says which."""
+class _XatlasFailed(Exception):
+    """xatlas ran out of time, ended early or gave malformed output; the text says which."""
 
 
 def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     """Give a mesh UVs in one square of `settings.size` texels, with gaps of at least twice `settings.padding` between charts.
 
     xatlas cuts and flattens, in a process of its own that is killed after `settings.unwrap_seconds`; then, or where it fails, box
-    projection takes its place. All charts come out upright, without overlaps, at one mean texel density, packed as large as they fit.
+    projection replaces it. All charts come out unflipped, without overlaps, at one mean texel density, packed as large as they fit.
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
     started = time.perf_counter()
@@ -74,7 +84,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     reason = ""
     try:
         charts = _xatlas_charts(vertices, faces, settings.unwrap_seconds)
-    except _NoAnswer as problem:
+    except _XatlasFailed as problem:
         method, reason = "box", f"{problem}; box projection instead"
         charts = box_charts(vertices, faces)
     charts, uvs, padding = _lay_out(_prepare(charts, vertices, faces, settings.size), vertices, faces, settings)
@@ -89,35 +99,34 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
 
 
 def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float64 and faces, with vertices at one place made one."""
-    vertices, faces = mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy()
-    if len(faces) == 0:
+    """Vertices float64 and faces, with vertices at bit-equal positions made one."""
+    if len(mesh.faces) == 0:
         raise ValueError("unwrap: mesh has no faces")
-    if not np.isfinite(vertices).all():
+    if not bool(mesh.vertices.isfinite().all()):
         raise ValueError("unwrap: mesh.vertices holds values that are not finite")
-    places, row = np.unique(vertices, axis=0, return_inverse=True)
-    return places, row.reshape(-1)[faces]
+    welded = weld(Mesh(mesh.vertices.detach().cpu().double(), mesh.faces.cpu()))
+    return welded.vertices.numpy(), welded.faces.numpy()
 
 
 def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
     """Charts without a mirrored, empty, overlapping or (where it can be helped) narrow piece, all at the surface's own scale."""
-    charts = _relaxed(upright(charts), vertices, faces)
+    charts = _box_stretched(unflip_charts(charts), vertices, faces)
     flat, space = signed_areas(charts.uvs, charts.face_uvs), surface_areas(vertices, faces)
     total_flat, total_space = np.bincount(charts.chart, flat), np.bincount(charts.chart, space)
-    fair = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
-    charts = cut_out(charts, (flat <= _FLATTEST * fair) | (flat <= 0), vertices, faces)
-    charts = even(separate(charts, vertices, faces), vertices, faces)
-    texel = np.sqrt(space.sum() / _EXPECTED) / size
-    return absorb(charts, vertices, faces, widths(charts) < NARROWEST * texel)
+    expected = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
+    charts = isolate_faces(charts, (flat <= _MIN_AREA_SHARE * expected) | (flat <= 0), vertices, faces)
+    charts = equalize_density(split_overlaps(charts, vertices, faces), vertices, faces)
+    texel = np.sqrt(space.sum() / _EXPECTED_UTILISATION) / size
+    return absorb(charts, vertices, faces, inscribed_diameters(charts) < MIN_DIAMETER * texel)
 
 
-def _relaxed(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
-    """Charts whose texel density varies too much, as on rough surfaces, give way to box projection of their faces."""
+def _box_stretched(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
+    """Charts whose texel density varies too much, as on rough surfaces, are replaced by box projection of their faces."""
     density = signed_areas(charts.uvs, charts.face_uvs) / np.maximum(surface_areas(vertices, faces), 1e-300)
     low, high = np.ones(charts.count), np.ones(charts.count)
     for index in range(charts.count):
         low[index], high[index] = np.percentile(density[charts.chart == index], (5, 95))
-    stretched = (high > _MOST_STRETCHED * low)[charts.chart]
+    stretched = (high > _MAX_STRETCH * low)[charts.chart]
     if not stretched.any():
         return charts
     boxed = box_charts(vertices, faces)
@@ -141,7 +150,7 @@ def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: 
         lost = signed_areas(uvs, charts.face_uvs) <= 0
         if not lost.any() or repair == _REPAIRS:
             break
-        charts = even(cut_out(charts, lost, vertices, faces), vertices, faces)
+        charts = equalize_density(isolate_faces(charts, lost, vertices, faces), vertices, faces)
     if lost.any():
         raise RunFailed(f"unwrap: {int(lost.sum())} faces have no area in {settings.size} texels; use a larger texture or fewer triangles")
     return charts, uvs, padding
@@ -151,30 +160,30 @@ def _xatlas_charts(vertices: np.ndarray, faces: np.ndarray, seconds: float) -> C
     extent = max(float(np.ptp(vertices, axis=0).max()), 1e-30)
     unit = np.sqrt(surface_areas(vertices, faces).mean()) or extent  # xatlas drops faces under an absolute area
     positions = ((vertices - vertices.mean(axis=0)) / unit).astype(np.float32)
-    answer = _ask(encode(positions, faces.astype(np.uint32)), seconds)
+    response = _run_worker(encode(positions, faces.astype(np.uint32)), seconds)
     try:
-        uvs, face_uvs, chart = decode(answer, 3)
+        uvs, face_uvs, chart = decode(response, 3)
     except (ValueError, EOFError):
-        raise _NoAnswer("xatlas answered in no format known") from None
+        raise _XatlasFailed("xatlas gave output in an unknown format") from None
     shapes = uvs.ndim == 2 and uvs.shape[1:] == (2,) and face_uvs.shape == faces.shape and chart.shape == faces.shape[:1]
     kinds = uvs.dtype == np.float64 and face_uvs.dtype == np.int64 and chart.dtype == np.int64
     if not (shapes and kinds and np.isfinite(uvs).all() and face_uvs.min() >= 0 and face_uvs.max() < len(uvs)):
-        raise _NoAnswer("xatlas answered with values out of range")
+        raise _XatlasFailed("xatlas gave values out of range")
     left_out = chart < 0
     chart = np.where(left_out, chart.max() + 1 + np.arange(len(chart)), chart)
     return regroup(uvs, face_uvs, chart)
 
 
-def _ask(question: bytes, seconds: float) -> bytes:
+def _run_worker(request: bytes, seconds: float) -> bytes:
     """Run the worker. It is killed when time is up, and when this process is interrupted or ends."""
     command = [sys.executable, "-I", "-c", _WORKER, json.dumps(sys.path), str(os.getpid())]
     try:
-        done = subprocess.run(command, input=question, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(command, input=request, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise _NoAnswer(f"xatlas was not done after {seconds:g} s") from None
+        raise _XatlasFailed(f"xatlas was not done after {seconds:g} s") from None
     except OSError as problem:
-        raise _NoAnswer(f"xatlas could not be started ({problem})") from None
+        raise _XatlasFailed(f"xatlas could not be started ({problem})") from None
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _NoAnswer(f"xatlas ended with {done.returncode}" + (f" ({said[-1]})" if said else ""))
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _XatlasFailed(f"xatlas ended with {done.returncode}" + (f" ({lines[-1]})" if lines else ""))
     return done.stdout

@@ -1,4 +1,4 @@
-"""The process that xatlas runs in: it holds Python's lock, reports nothing and cannot be stopped, so it lives where it can be killed.
+"""The process that xatlas runs in: it holds Python's lock, reports nothing and cannot be interrupted, so it runs where it can be killed.
 
 Arrays come in and go out in numpy's own format, pickles refused:
     in   vertices [V, 3] float32, faces [F, 3] uint32
@@ -52,21 +52,21 @@ def decode(data: bytes, count: int) -> list[np.ndarray]:
 
 
 def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, however that happens (Linux)."""
+    """Have the kernel end this process when its parent ends, however that happens (Linux)."""
     if sys.platform == "linux":
         import ctypes
 
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # it ended before the call took effect
             os._exit(1)
 
 
 def main(parent: int) -> None:
     """Read from stdin, chart, write to stdout; nothing else may write there."""
     _die_with(parent)
-    answer: Any = os.fdopen(os.dup(1), "wb")
+    response: Any = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     vertices, faces = decode(sys.stdin.buffer.read(), 2)
-    answer.write(encode(*chart(vertices, faces)))
-    answer.close()
+    response.write(encode(*chart(vertices, faces)))
+    response.close()

@@ -7,22 +7,19 @@ Source: Khronos glTF 2.0 specification, sections 3.6 (data), 4.4 (GLB layout).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
-from urllib.parse import unquote
 
 import numpy as np
 
+from dreamfusion_mesh.audit.readers.files import excerpt, read_uri
 from dreamfusion_mesh.errors import BadInput
 
-LARGEST_FILE = 1 << 30  # bytes, of the file and of each file beside it
-LARGEST_JSON = 64 << 20
-MOST_ITEMS = 100_000  # of each kind: accessors, nodes, images ...
+MAX_JSON_BYTES = 64 << 20
+MAX_ITEMS = 100_000  # of each kind: accessors, nodes, images ...
 
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -35,17 +32,6 @@ class Gltf:
     document: dict[str, Any]
     buffers: list[memoryview]
     folder: Path
-
-
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises BadInput where it is missing, unreadable, or larger than LARGEST_FILE."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise BadInput(f"{path}: {size} bytes, more than the {LARGEST_FILE} that are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def parse_gltf(data: bytes, folder: Path) -> Gltf:
@@ -64,33 +50,33 @@ def items(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     found = document.get(kind, [])
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise BadInput(f"{kind}: expected a list of objects")
-    if len(found) > MOST_ITEMS:
-        raise BadInput(f"{kind}: {len(found)} of them, more than the {MOST_ITEMS} that are read")
+    if len(found) > MAX_ITEMS:
+        raise BadInput(f"{kind}: {len(found)} of them, more than the {MAX_ITEMS} that are read")
     return found
 
 
 def item(gltf: Gltf, kind: str, index: Any, where: str) -> dict[str, Any]:
     """One object by the index that `where` gives. Raises BadInput where there is no such."""
     found = items(gltf.document, kind)
-    if not is_whole(index) or not 0 <= index < len(found):
-        raise BadInput(f"{where}: {kind}[{_shown(index)}] is not there; the file has {len(found)}")
+    if not is_integer(index) or not 0 <= index < len(found):
+        raise BadInput(f"{where}: {kind}[{excerpt(index)}] is not there; the file has {len(found)}")
     return found[index]
 
 
-def is_whole(value: Any) -> TypeGuard[int]:
+def is_integer(value: Any) -> TypeGuard[int]:
     """True for a JSON integer (not true or false)."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def whole(entry: dict[str, Any], key: str, where: str, default: int | None = None, low: int = 0) -> int:
+def integer(entry: dict[str, Any], key: str, where: str, default: int | None = None, low: int = 0) -> int:
     """A required (or defaulted) JSON integer >= low. Raises BadInput."""
     value = entry.get(key, default)
-    if not is_whole(value) or value < low:
-        raise BadInput(f"{where}.{key}: {_shown(value)}, expected a whole number, at least {low}")
+    if not is_integer(value) or value < low:
+        raise BadInput(f"{where}.{key}: {excerpt(value)}, expected a whole number, at least {low}")
     return value
 
 
-def mapping(entry: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+def json_object(entry: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     """A JSON object under `key`; empty where absent. Raises BadInput."""
     value = entry.get(key, {})
     if not isinstance(value, dict):
@@ -103,7 +89,7 @@ def view_bytes(gltf: Gltf, index: Any, where: str) -> memoryview:
     view = item(gltf, "bufferViews", index, where)
     name = f"bufferViews[{index}]"
     item(gltf, "buffers", view.get("buffer"), name)
-    offset, length = whole(view, "byteOffset", name, 0), whole(view, "byteLength", name, low=1)
+    offset, length = integer(view, "byteOffset", name, 0), integer(view, "byteLength", name, low=1)
     buffer = gltf.buffers[view["buffer"]]
     if offset + length > len(buffer):
         raise BadInput(f"{name}: bytes {offset} to {offset + length} of a buffer of {len(buffer)}")
@@ -117,14 +103,14 @@ def accessor(gltf: Gltf, index: Any, where: str) -> np.ndarray:
     if "sparse" in entry or "bufferView" not in entry:
         raise BadInput(f"{name}: sparse or without a bufferView, which is not read; write its values out")
     dtype, width = _element(entry, name)
-    count, offset = whole(entry, "count", name, low=1), whole(entry, "byteOffset", name, 0)
+    count, offset = integer(entry, "count", name, low=1), integer(entry, "byteOffset", name, 0)
     data = view_bytes(gltf, entry["bufferView"], name)
     view = gltf.document["bufferViews"][entry["bufferView"]]
     size = dtype.itemsize * width
-    stride = whole(view, "byteStride", f"bufferViews[{entry['bufferView']}]", size)
+    stride = integer(view, "byteStride", f"bufferViews[{entry['bufferView']}]", size)
     if stride < size or (stride > 252 and stride != size):
         raise BadInput(f"bufferViews[{entry['bufferView']}].byteStride: {stride}, expected {size} to 252")
-    if (offset + whole(view, "byteOffset", name, 0)) % dtype.itemsize or stride % dtype.itemsize:
+    if (offset + integer(view, "byteOffset", name, 0)) % dtype.itemsize or stride % dtype.itemsize:
         raise BadInput(f"{name}: starts or steps off the {dtype.itemsize}-byte boundary its numbers need")
     needed = offset + stride * (count - 1) + size
     if needed > len(data):
@@ -146,35 +132,7 @@ def image_bytes(gltf: Gltf, index: Any, where: str) -> bytes:
     name = f"images[{index}]"
     if "bufferView" in entry:
         return bytes(view_bytes(gltf, entry["bufferView"], name))
-    return resource(entry.get("uri"), gltf.folder, name)
-
-
-def resource(uri: Any, folder: Path, where: str) -> bytes:
-    """The bytes that a URI names: data: (base64) or a file in `folder` or below it, nothing else. Raises BadInput."""
-    if not isinstance(uri, str) or not uri:
-        raise BadInput(f"{where}: no uri")
-    if uri.startswith("data:"):
-        head, comma, body = uri.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise BadInput(f"{where}: a data: uri that is not base64")
-        try:
-            return base64.b64decode(body, validate=True)
-        except (binascii.Error, ValueError):
-            raise BadInput(f"{where}: a data: uri whose base64 is broken") from None
-    return read_bytes(beside(unquote(uri), folder, where))
-
-
-def beside(name: str, folder: Path, where: str) -> Path:
-    """The path of a file named relative to `folder`. Raises BadInput where the name leads out of it."""
-    home = folder.resolve()
-    plain = name and not name.startswith("/") and not any(c in name for c in ":\\\0")
-    try:
-        path = (home / name).resolve() if plain and ".." not in Path(name).parts else None
-    except (OSError, RuntimeError):
-        path = None
-    if path is None or not path.is_relative_to(home):
-        raise BadInput(f"{where}: {_shown(name)} is not a file beside this one; only plain relative names are followed")
-    return path
+    return read_uri(entry.get("uri"), gltf.folder, name)
 
 
 def _chunks(data: bytes) -> tuple[bytes, memoryview | None]:
@@ -202,8 +160,8 @@ def _chunks(data: bytes) -> tuple[bytes, memoryview | None]:
 
 
 def _document(text: bytes) -> dict[str, Any]:
-    if len(text) > LARGEST_JSON:
-        raise BadInput(f"JSON: {len(text)} bytes, more than the {LARGEST_JSON} that are read")
+    if len(text) > MAX_JSON_BYTES:
+        raise BadInput(f"JSON: {len(text)} bytes, more than the {MAX_JSON_BYTES} that are read")
     try:
         document = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
@@ -221,9 +179,9 @@ def _refuse_constant(name: str) -> Any:
 
 def _buffer(entry: dict[str, Any], index: int, binary: memoryview | None, folder: Path) -> memoryview:
     where = f"buffers[{index}]"
-    length = whole(entry, "byteLength", where, low=1)
+    length = integer(entry, "byteLength", where, low=1)
     if "uri" in entry:
-        data = memoryview(resource(entry["uri"], folder, where))
+        data = memoryview(read_uri(entry["uri"], folder, where))
     elif index == 0 and binary is not None:
         data = binary
         if len(data) - length > 3:
@@ -237,15 +195,7 @@ def _buffer(entry: dict[str, Any], index: int, binary: memoryview | None, folder
 
 def _element(entry: dict[str, Any], name: str) -> tuple[np.dtype, int]:
     kind, code = entry.get("type"), entry.get("componentType")
-    if not isinstance(kind, str) or kind not in WIDTHS or not is_whole(code) or code not in COMPONENTS:
+    if not isinstance(kind, str) or kind not in WIDTHS or not is_integer(code) or code not in COMPONENTS:
         allowed = f"{', '.join(WIDTHS)} of {', '.join(map(str, COMPONENTS))}"
-        raise BadInput(f"{name}: type {_shown(kind)} of component {_shown(code)} is not read; expected {allowed}")
+        raise BadInput(f"{name}: type {excerpt(kind)} of component {excerpt(code)} is not read; expected {allowed}")
     return np.dtype(COMPONENTS[code]), WIDTHS[kind]
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number too long to write
-        text = "a very large number"
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,4 @@
-"""Views of one object seen together: what a U-Net is told of their cameras, and attention that reads all of them as one sequence.
+"""Views of one object seen together: the camera conditions of a U-Net, and attention that spans all views as one sequence.
 
 Source: MVDream, Shi et al., arXiv:2308.16512, sections 3.1 and 3.2: the camera's embedding is added to that of the time, and
 self-attention, its weights as they are, spans all views.
@@ -15,41 +15,41 @@ CAMERA_NUMBERS = 5
 
 
 def camera_numbers(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """[B, 5] of angles [B] in radians: the direction from the object to the camera, and the azimuth's sine and cosine, which the
-    direction loses towards the poles. All zero means that the camera is not told."""
+    """The camera conditions [B, 5] of angles [B] in radians: the direction from the object to the camera, and the azimuth's sine and
+    cosine, which the direction loses towards the poles. All zero means that no camera is given."""
     sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
     return torch.stack((cos_e * sin_a, sin_e, cos_e * cos_a, sin_a, cos_a), dim=1)
 
 
-def another(places: Tensor, t: Tensor, count: int) -> Tensor:
-    """For places [B] among `count`, another each [B]; which of them falls with t [B] int64, so that over the times all are met alike."""
-    return (places + 1 + t % (count - 1)) % count
+def contrast_view(views: Tensor, t: Tensor, count: int) -> Tensor:
+    """For each of views [B] among `count` another one [B], to keep away from; over the times t [B] int64 each other view is met alike."""
+    return (views + 1 + t % (count - 1)) % count
 
 
-def another_together(t: Tensor, views: int) -> Tensor:
-    """The row of another image of the same group for each of B, of which each `views` in a row are seen together; t is as in `another`."""
+def contrast_view_in_group(t: Tensor, views: int) -> Tensor:
+    """For each of B images its contrast view's row, in the same group of `views` images in a row; t [B] is as in `contrast_view`."""
     rows = torch.arange(len(t), device=t.device)
-    return rows - rows % views + another(rows % views, t, views)
+    return rows - rows % views + contrast_view(rows % views, t, views)
 
 
-def span_views(unet: Any) -> None:
-    """Let the attention of a diffusers U-Net take `views` (see `ask`)."""
+def set_multiview_attention(unet: Any) -> None:
+    """Let the attention of a diffusers U-Net take `views` (see `predict_views`)."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 
-    unet.set_attn_processor(_SpanningAttention(AttnProcessor2_0()))
+    unet.set_attn_processor(_MultiviewAttention(AttnProcessor2_0()))
 
 
-def ask(unet: Any, noisy: Tensor, t: Tensor, words: Tensor, cameras: Tensor, views: int) -> Tensor:
-    """The prediction [B, C, h, h] of a U-Net that `span_views` has prepared, at noisy [B, C, h, h], t [B], words [B, L, D].
+def predict_views(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor, views: int) -> Tensor:
+    """The prediction [B, C, h, h] of a U-Net with multi-view attention, at noisy [B, C, h, h], t [B], text [B, L, D].
 
     cameras [B, 5] is as `camera_numbers` makes it. Each `views` images in a row show one object and are seen together; 1: each alone.
     """
-    answer: Tensor = unet(noisy, t, encoder_hidden_states=words, class_labels=cameras, cross_attention_kwargs={"views": views}).sample
-    return answer
+    predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, class_labels=cameras, cross_attention_kwargs={"views": views}).sample
+    return predicted
 
 
-class _SpanningAttention:
-    """An attention processor of diffusers: self-attention spans each `views` images in a row, attention to words is left as it is."""
+class _MultiviewAttention:
+    """An attention processor of diffusers: self-attention spans each `views` images in a row, cross-attention to the text does not."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -61,5 +61,5 @@ class _SpanningAttention:
             alone: Tensor = self.inner(attn, hidden_states, encoder_hidden_states, attention_mask)
             return alone
         joined = hidden_states.unflatten(0, (-1, views)).flatten(1, 2)
-        seen: Tensor = self.inner(attn, joined, None, attention_mask)
-        return seen.unflatten(1, (views, -1)).flatten(0, 1)
+        attended: Tensor = self.inner(attn, joined, None, attention_mask)
+        return attended.unflatten(1, (views, -1)).flatten(0, 1)

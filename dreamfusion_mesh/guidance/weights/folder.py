@@ -13,8 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dreamfusion_mesh.errors import BadInput
 
 EMBEDDED = "embedded"
@@ -23,7 +21,6 @@ PARTS = ("unet", "text_encoder", "tokenizer", "scheduler")  # and vae, where the
 _LAYOUT = f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in PARTS)}"
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_UNKNOWN_LICENCE = "unknown: see the model's card"
 
 
 def open_folder(model: str) -> Path:
@@ -81,17 +78,6 @@ def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadInput(f"guidance {model!r}: {name} holds a {type(values).__name__}, expected an object; download the model again")
     return values
-
-
-def licence_of(folder: Path) -> str:
-    """What the model card's metadata (README.md, `license:`) says, or that it says nothing."""
-    try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, IndexError):
-        return _UNKNOWN_LICENCE
-    named = header.get("license") if isinstance(header, dict) else None
-    return str(named) if named else _UNKNOWN_LICENCE
 
 
 def fingerprint(file: Path) -> str:

@@ -1,0 +1,105 @@
+"""The UVs on their texture, as rows 4 to 6 measure them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dreamfusion_mesh.audit.readers.images import decode
+from dreamfusion_mesh.audit.readers.written import Written
+from dreamfusion_mesh.audit.spans import centre_spans
+from dreamfusion_mesh.errors import BadInput
+
+SUBTEXELS = 4  # coverage is counted at this many samples a texel's side
+
+
+@dataclass(frozen=True)
+class Layout:
+    """outside: corners that leave [0, 1]; flipped: faces of negative, empty: of zero UV area."""
+
+    outside: int
+    flipped: int
+    empty: int
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """A surface's UVs and the texture they lie on.
+
+    corners      [F, 3, 3]  the faces in space
+    uvs          [F, 3, 2]  the faces on the texture, origin bottom-left
+    split_faces  [F, 3]     faces that share a row lie in one chart
+    size         texels a side; None where no one texture gives it
+    unmeasured   why coverage, gaps and density cannot be measured; "" where they can
+    covered      share of the square that some face covers
+    overlapping  sub-texels that a further face covers
+    """
+
+    corners: np.ndarray
+    uvs: np.ndarray
+    split_faces: np.ndarray
+    layout: Layout
+    size: int | None
+    unmeasured: str
+    covered: float = 0.0
+    overlapping: int = 0
+
+
+def measure_atlas(written: Written) -> Atlas | None:
+    """The atlas of a delivered file; None where it has no UVs."""
+    uvs, split_faces = written.corner_uvs, written.split_faces
+    if uvs is None or split_faces is None:
+        return None
+    size, why = _texture_size(written)
+    found = layout(uvs)
+    unmeasured = why or ("UVs leave the square" if found.outside else "")
+    covered, overlapping = coverage(uvs, SUBTEXELS * size) if size and not unmeasured else (0, 0)
+    share = covered / (SUBTEXELS * size) ** 2 if size else 0.0
+    return Atlas(written.vertices[written.faces], uvs, split_faces, found, size, unmeasured, share, overlapping)
+
+
+def _texture_size(written: Written) -> tuple[int | None, str]:
+    """Texels a side of the base colour, or why there is no such number."""
+    materials = written.materials
+    if materials is None:
+        return None, f"no texture is read from {written.kind} files"
+    if materials.count > 1:
+        return None, f"{materials.count} materials, and UVs are measured on one"
+    color = [entry for entry in materials.maps if entry.role == "base color"]
+    try:
+        image = decode(color[0].data, "base color") if color else None
+    except BadInput as error:
+        return None, str(error)
+    return (max(image.width, image.height), "") if image else (None, "no base color texture gives a size")
+
+
+def layout(corner_uvs: np.ndarray) -> Layout:
+    """Count what is wrong with UVs [F, 3, 2] (origin bottom-left) face by face."""
+    areas = signed_areas(corner_uvs)
+    outside = int(((corner_uvs < 0) | (corner_uvs > 1)).any(axis=2).sum())
+    return Layout(outside, int((areas < 0).sum()), int((areas == 0).sum()))
+
+
+def signed_areas(corner_uvs: np.ndarray) -> np.ndarray:
+    """Signed area [F] of UV triangles [F, 3, 2], in squares; positive where counter-clockwise with the origin bottom-left."""
+    one, other = corner_uvs[:, 1] - corner_uvs[:, 0], corner_uvs[:, 2] - corner_uvs[:, 0]
+    return 0.5 * (one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
+
+
+def coverage(corner_uvs: np.ndarray, grid: int) -> tuple[int, int]:
+    """Cell centres of a grid x grid square that some face covers, and how many times a centre is covered by a further face.
+
+    UVs [F, 3, 2] in [0, 1]. Counted exactly, see `centre_spans`.
+    """
+    covered = overlapping = 0
+    for band in centre_spans(corner_uvs, grid):
+        begin, end = band.row * (grid + 1) + band.start, band.row * (grid + 1) + band.stop
+        order = np.argsort(begin, kind="stable")
+        begin, end = begin[order], end[order]
+        reached = np.maximum.accumulate(end)  # of the row so far; ends of earlier rows lie below this row's beginnings
+        before = np.concatenate([np.zeros(1, np.int64), reached[:-1]])
+        twice = np.clip(np.minimum(end, before) - begin, 0, None)
+        overlapping += int(twice.sum())
+        covered += int((end - begin - twice).sum())
+    return covered, overlapping

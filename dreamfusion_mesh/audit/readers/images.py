@@ -1,0 +1,75 @@
+"""An image file: what its own header states of its size, depth and colour space, and whether it decodes."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+
+from dreamfusion_mesh.errors import BadInput
+
+MAX_SIDE = 16_384  # texels; a small file may claim an image that fills the memory
+_SRGB_GAMMA = 45_455  # PNG's gAMA for sRGB, in units of 1 / 100000
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image file is.
+
+    mime        "image/png" or "image/jpeg"
+    bits        of each channel
+    mode        Pillow's name: "RGB", "RGBA", "L", "P" ...
+    color       the colour space that a PNG's chunks state: "sRGB", "linear", "ICC profile", "gamma 0.5", "cICP" or "" (none)
+    """
+
+    mime: str
+    width: int
+    height: int
+    bits: int
+    mode: str
+    color: str
+
+
+def decode(data: bytes, where: str) -> ImageInfo:
+    """Decode a PNG or JPEG whole. Raises BadInput where it does not, or is larger than MAX_SIDE."""
+    from PIL import Image, UnidentifiedImageError
+
+    png = data.startswith(b"\x89PNG\r\n\x1a\n")
+    bits, color = _png_header(data, where) if png else (8, "")
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",) if png else ("JPEG",)) as image:
+            if max(image.size) > MAX_SIDE:
+                raise BadInput(f"{where}: {image.size[0]} x {image.size[1]}, at most {MAX_SIDE} a side are read")
+            image.load()
+            return ImageInfo("image/png" if png else "image/jpeg", image.width, image.height, bits, image.mode, color)
+    except BadInput:
+        raise
+    except UnidentifiedImageError:
+        raise BadInput(f"{where}: neither PNG nor JPEG") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{where}: does not decode ({str(error)[:120]})") from None
+
+
+def _png_header(data: bytes, where: str) -> tuple[int, str]:
+    """Bits a channel and the colour space that the chunks before the pixels state (PNG specification, section 11.3.2)."""
+    bits, color, at = 8, "", 8
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"IDAT" or len(body) < size:
+            break
+        if kind == b"IHDR" and size == 13:
+            width, height, bits = struct.unpack_from(">IIB", body)
+            if max(width, height) > MAX_SIDE:
+                raise BadInput(f"{where}: {width} x {height}, at most {MAX_SIDE} a side are read")
+        elif kind == b"sRGB":
+            color = "sRGB"
+        elif kind == b"cICP":
+            color = "sRGB" if body[:2] == b"\x01\x0d" else "cICP"
+        elif kind == b"iCCP":
+            color = "sRGB" if b"srgb" in body.split(b"\0")[0].lower() else "ICC profile"
+        elif kind == b"gAMA" and size == 4 and not color:
+            gamma = struct.unpack(">I", body)[0]
+            color = "linear" if gamma == 100_000 else "sRGB" if abs(gamma - _SRGB_GAMMA) <= 5 else f"gamma {gamma / 100_000:g}"
+        at += 12 + size
+    return bits, color

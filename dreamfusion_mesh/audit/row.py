@@ -1,0 +1,45 @@
+"""One row of the audit: a property of the written file, measured; and the list of properties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+PROPERTIES = {
+    1: "valid glTF",
+    2: "sound surface",
+    3: "budget",
+    4: "UVs",
+    5: "mip-safe gaps",
+    6: "texel density",
+    7: "PBR",
+    13: "placement",
+}
+
+Status = Literal["pass", "fail", "not measured"]
+Figures = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One property: what was measured, in figures and in words. `detail` states what is wrong, or what was not measured and why."""
+
+    number: int
+    property: str
+    status: Status
+    measured: Figures
+    detail: str
+
+
+def measured_row(number: int, measured: Figures, problems: Sequence[str], note: str = "") -> Row:
+    """A row that fails where there are problems, and passes otherwise; figures that are not finite become text, for JSON."""
+    detail = "; ".join([*problems, note] if note else problems)
+    plain = {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in measured.items()}
+    return Row(number, PROPERTIES[number], "fail" if problems else "pass", plain, detail)
+
+
+def unmeasured_row(number: int, why: str) -> Row:
+    """A row that states why it is not measured."""
+    return Row(number, PROPERTIES[number], "not measured", {}, f"not measured: {why}")

@@ -1,0 +1,104 @@
+"""Row 5: do the gaps between charts, and the charts themselves, survive mip maps?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dreamfusion_mesh.audit.atlas import Atlas
+from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
+from dreamfusion_mesh.audit.spans import centre_spans, label_image, touched_spans
+from dreamfusion_mesh.config import AuditSettings
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """charts; gap: free texels between the two nearest charts (0: they touch one texel); narrow: charts without room for the asked disc."""
+
+    charts: int
+    gap: int
+    narrow: int
+
+
+def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
+    """Row 5."""
+    if atlas.size is None or atlas.unmeasured:
+        return unmeasured_row(5, atlas.unmeasured)
+    mip = max(1, int(math.log2(atlas.size)) - 8) if settings.mip == "auto" else settings.mip
+    wanted = 2 * 2**mip
+    found = measure_gaps(atlas.uvs, chart_labels(atlas.split_faces), atlas.size, settings.narrow_texels)
+    share = found.narrow / found.charts
+    problems = []
+    if found.gap < wanted:
+        problems.append(f"charts {found.gap} texels apart, at least {wanted} (mip {mip})")
+    if share > settings.narrow_charts:
+        narrow = f"narrower than {settings.narrow_texels:g} texels"
+        problems.append(f"{share:.1%} of the charts are {narrow}, at most {settings.narrow_charts:.1%}")
+    return measured_row(5, {"charts": found.charts, "smallest gap": found.gap, "mip": mip, "narrow charts": share}, problems)
+
+
+def chart_labels(split_faces: np.ndarray) -> np.ndarray:
+    """Chart [F] of each face, from 0: faces that share a UV corner, directly or through others, are one chart. split_faces [F, 3]."""
+    from trimesh.graph import connected_component_labels
+
+    edges = split_faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    corner = connected_component_labels(edges, node_count=int(split_faces.max()) + 1)
+    return np.unique(corner[split_faces[:, 0]], return_inverse=True)[1].reshape(-1)
+
+
+def measure_gaps(corner_uvs: np.ndarray, charts: np.ndarray, size: int, narrow_texels: float) -> Gaps:
+    """Measure charts [F] on a size x size texture. A texel belongs to a chart that touches it; gaps are counted along rows, columns and
+    diagonals (the larger of the two steps), as box-filtered mips see them.
+    """
+    labels, shared = label_image(touched_spans(corner_uvs, size), charts, size)
+    inside, _ = label_image(centre_spans(corner_uvs, size), charts, size)
+    count = int(charts.max()) + 1
+    return Gaps(count, 0 if shared else smallest_gap(labels), narrow_charts(inside, count, narrow_texels))
+
+
+def smallest_gap(labels: np.ndarray) -> int:
+    """Free texels between the nearest two labels of a label image [S, S] (0: none there); its side where fewer than two labels are there.
+
+    On a shortest path between two labels the nearest label changes once; its length is both distances and the step between.
+    """
+    from scipy.ndimage import distance_transform_cdt
+
+    distance, nearest = distance_transform_cdt(labels == 0, metric="chessboard", return_indices=True)
+    closest = labels[nearest[0], nearest[1]]
+    smallest = labels.shape[0]
+    for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here, there = _neighbours(closest, step)
+        differ = here != there
+        if differ.any():
+            one, other = _neighbours(distance, step)
+            smallest = min(smallest, int((one[differ] + other[differ]).min()))
+    return smallest
+
+
+def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int:
+    """Charts of a label image [S, S] (0: none) in which no disc of `texels` across fits; `count` charts in all.
+
+    A chart with a whole square of that side is wide; only what is left is measured, on half texels, by its distance to the outside.
+    """
+    from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter
+
+    side = int(np.ceil(texels))
+    low, high = minimum_filter(labels, side, mode="constant"), maximum_filter(labels, side, mode="constant")
+    wide = np.zeros(count + 1, bool)
+    wide[low[(low == high)]] = True
+    for chart, box in enumerate(find_objects(labels, max_label=count), start=1):
+        if box is None or wide[chart]:
+            continue
+        halves = np.pad((labels[box] == chart).repeat(2, axis=0).repeat(2, axis=1), 1)
+        wide[chart] = distance_transform_edt(halves).max() >= texels  # n half texels across reach n / 2, that is, the width in texels
+    return count - int(wide[1:].sum())
+
+
+def _neighbours(values: np.ndarray, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Each value and the one a step below and beside it."""
+    down, right = step
+    if right < 0:
+        return values[: values.shape[0] - down, -right:], values[down:, : values.shape[1] + right]
+    return values[: values.shape[0] - down, : values.shape[1] - right], values[down:, right:]

@@ -1,0 +1,45 @@
+"""The one place where a diffusion model is loaded, whatever its family."""
+
+from __future__ import annotations
+
+import torch
+
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
+from dreamfusion_mesh.guidance.models.unet import UNetModel
+from dreamfusion_mesh.guidance.models.unet_folder import check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
+from dreamfusion_mesh.guidance.weights.folder import open_folder
+
+
+def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
+    """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
+
+    Of the settings only `model` and `half_precision` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
+    from the folder is run. Raises BadInput in one line where anything is missing, broken, of the wrong size or kind, or leads out of the
+    folder.
+    """
+    model, device = settings.model, torch.device(device)
+    folder = open_folder(model)
+    schedule, prediction = load_schedule(model, folder)
+    tokenizer = load_tokenizer(model, folder)
+    half = settings.half_precision and device.type == "cuda"
+    unet, text_encoder, vae = load_networks(model, folder, torch.float16 if half else torch.float32)
+    takes_cameras = is_multiview(model, folder, unet.config)
+    if takes_cameras:
+        set_multiview_attention(unet)
+    patch, size = check_sizes(model, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
+    return UNetModel(
+        model=model,
+        half_precision=settings.half_precision,
+        folder=folder,
+        unet=unet.to(device),
+        text_encoder=text_encoder.to(device),
+        tokenizer=tokenizer,
+        vae=None if vae is None else vae.to(device),
+        schedule=schedule.to(device),
+        prediction=prediction,
+        patch=patch,
+        size=size,
+        limit=min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length),
+        takes_cameras=takes_cameras,
+    )

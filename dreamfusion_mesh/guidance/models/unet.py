@@ -1,0 +1,230 @@
+"""A text-to-image diffusion model with a U-Net: pixel-space or latent, predicting eps, v or the clean image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.multiview import (
+    CAMERA_NUMBERS,
+    camera_numbers,
+    contrast_view,
+    contrast_view_in_group,
+    predict_views,
+)
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, parts_of, weight_files
+from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
+from dreamfusion_mesh.records import Shading, Views
+from dreamfusion_mesh.records.diffusion import Answers, Prediction, Schedule
+
+_STOP_WORDS = frozenset(
+    re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
+)
+_MAX_WORDS_SHOWN = 200
+
+
+@dataclass(frozen=True, eq=False)
+class UNetModel:
+    """A GuidanceModel: frozen weights, loaded once for any number of prompts and of settings; `load_guidance` makes it.
+
+    prediction        what the U-Net predicts
+    patch             pixels a side that a pixel-space model folds into its channels; 0 for a latent model
+    size              pixels a side of the images that it was made for
+    limit             tokens a prompt may have, the start and end marks included
+    takes_cameras     whether it is a multi-view model, which can be given cameras and can see four views together
+    """
+
+    model: str
+    half_precision: bool
+    folder: Path
+    unet: Any
+    text_encoder: Any
+    tokenizer: Any
+    vae: Any | None
+    schedule: Schedule
+    prediction: Prediction
+    patch: int
+    size: int
+    limit: int
+    takes_cameras: bool
+
+    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptedUNet:
+        """The model bound to `prompt` and `settings`, its texts encoded once for all views, coloured and textureless.
+
+        Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
+        no word that it knows.
+        """
+        self._check_settings(settings)
+        clean = check_prompt(prompt)
+        textureless = textureless_prompt(settings.textureless_words, clean)
+        warnings = self._unknown_words(clean)
+        texts = [words + suffix for words in (clean, textureless) for suffix in VIEW_SUFFIXES]
+        rows = self.encode_text([*texts, settings.negative_prompt])
+        return PromptedUNet(self, settings, rows[:-1], rows[-1:], warnings)
+
+    def provenance(self) -> dict[str, Any]:
+        """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
+        parts = [part for part in parts_of(self.folder) if part not in ("tokenizer", "scheduler")]
+        files = [file for part in parts for file in weight_files(self.model, self.folder, part)]
+        licences = read_licences(self.folder, parts_of(self.folder))
+        return {
+            "model": EMBEDDED if self.model == EMBEDDED else self.folder.resolve().name,
+            "licence": "Apache-2.0" if self.model == EMBEDDED else licence_name(licences[0]),
+            "prediction": self.prediction,
+            "licences": licences,
+            "files": {file.relative_to(self.folder).as_posix(): fingerprint(file) for file in files},
+        }
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, H, H, 3] in [0, 1] to what the U-Net sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
+
+        Differentiable; the VAE of a latent model gives its mean. Raises ValueError where the images are not square RGB.
+        """
+        if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+            raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
+        pixels = 2 * _resize(images.permute(0, 3, 1, 2), self.size) - 1
+        if self.vae is None:
+            return functional.pixel_unshuffle(pixels, self.patch)
+        mean = self.vae.encode(pixels).latent_dist.mean
+        return (mean - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def predict(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
+        """The U-Net's own prediction [B, C, h, h] at noisy [B, C, h, h], t [B] int64, text [B, L, D]; half precision stays in here.
+
+        cameras [B, 5] and views, for multi-view models, are as in `predict_views`; without them each image is seen alone.
+        """
+        kind = self.unet.dtype
+        if self.takes_cameras:
+            given = noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras
+            predicted = predict_views(self.unet, noisy.to(kind), t, text.to(kind), given.to(kind), views)
+        else:
+            predicted = self.unet(noisy.to(kind), t, encoder_hidden_states=text.to(kind)).sample
+        return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
+
+    @torch.no_grad()
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """The text encoder's states [len(texts), L, D], padded to the limit. Raises BadInput where a text has too many tokens."""
+        rows = []
+        for text in texts:
+            ids = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
+            if len(ids) > self.limit:
+                raise BadInput(
+                    f"prompt: {text!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
+                    f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
+                )
+            rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
+        # No attention mask: these models are trained with every place visible, and samples fade with one.
+        return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
+
+    def _check_settings(self, settings: GuidanceSettings) -> None:
+        if not _same_model(settings.model, self.model):
+            raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
+        if settings.half_precision != self.half_precision:
+            raise BadInput(
+                f"guidance.half_precision {settings.half_precision}: guidance {self.model!r} was loaded with {self.half_precision}; "
+                "load it again with this setting"
+            )
+        if settings.multiview and not self.takes_cameras:
+            raise BadInput(f"guidance {self.model!r}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+
+    def _unknown_words(self, prompt: str) -> list[str]:
+        words = dict.fromkeys(word for word in re.findall(r"[^\W_]+", prompt.lower()) if word not in _STOP_WORDS)
+        unknown = [word for word in words if self.tokenizer.unk_token_id in self.tokenizer(word, add_special_tokens=False).input_ids]
+        if not unknown:
+            return []
+        if len(unknown) == len(words):
+            known = [word for word in sorted(self.tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
+            shown = ", ".join(known[:_MAX_WORDS_SHOWN]) + (", ..." if len(known) > _MAX_WORDS_SHOWN else "")
+            raise BadInput(f"prompt: guidance {self.model!r} knows none of: {', '.join(unknown)}; it knows: {shown}")
+        return [f"guidance {self.model!r} does not know: {', '.join(unknown)}"]
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedUNet:
+    """A ScoreModel: a U-Net model bound to one prompt and its settings.
+
+    text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
+    negative   [1, L, D]   the negative prompt, or no words
+    warnings               lines for the user: words that the model does not know
+    """
+
+    model: UNetModel
+    settings: GuidanceSettings
+    text: Tensor
+    negative: Tensor
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Noise by time."""
+        return self.model.schedule
+
+    @property
+    def together(self) -> int:
+        """Views of one object that are seen together."""
+        return MULTIVIEW if self.settings.multiview else 1
+
+    def encode(self, images: Tensor) -> Tensor:
+        """See UNetModel.encode."""
+        return self.model.encode(images)
+
+    @torch.no_grad()
+    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """Raw predictions shaped like `noisy` [B, C, h, h] at t [B] int64, with each view's text; one call of the U-Net for all.
+
+        B is a multiple of `together`. `perp_neg` adds a third U-Net evaluation, with another view: its text alone, or the text and camera
+        of another of those that are seen together.
+        """
+        settings, cameras = self.settings, views.cameras
+        rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
+        textureless = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
+        text, camera = self.text[rows + textureless], camera_numbers(cameras.azimuth, cameras.elevation)
+        text_conditions, camera_conditions = [self.negative.expand_as(text), text], [camera, camera]
+        if settings.perp_neg:
+            rows, camera = _contrast_conditions(rows, camera, t, self.together)
+            text_conditions.append(self.text[rows + textureless])
+            camera_conditions.append(camera)
+        branches = len(text_conditions)
+        given_cameras = torch.cat(camera_conditions) if self.together > 1 else None
+        predicted = self.model.predict(
+            noisy.repeat(branches, 1, 1, 1), t.repeat(branches), torch.cat(text_conditions), given_cameras, self.together
+        )
+        uncond, with_text, *others = predicted.chunk(branches)
+        return Answers(self.model.prediction, with_text, uncond, tuple(others))
+
+
+def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int) -> tuple[Tensor, Tensor]:
+    """Rows of VIEW_SUFFIXES [B] and camera conditions [B, 5] of a contrast view: in the group seen together, or else in the text alone."""
+    if together == 1:
+        return contrast_view(rows, t, len(VIEW_SUFFIXES)), camera
+    order = contrast_view_in_group(t, together)
+    return rows[order], camera[order]
+
+
+def _same_model(one: str, other: str) -> bool:
+    """Whether two values of `guidance.model` are the embedded model, or paths of one folder."""
+    if EMBEDDED in (one, other):
+        return one == other
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _resize(pixels: Tensor, size: int) -> Tensor:
+    """[B, C, H, H] to [B, C, size, size]: means of areas when shrinking, bilinear when growing."""
+    side = pixels.shape[-1]
+    if side == size:
+        return pixels
+    if side % size == 0:
+        return functional.avg_pool2d(pixels, side // size)
+    if side > size:
+        return functional.interpolate(pixels, size=(size, size), mode="area")
+    return functional.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)

@@ -1,0 +1,56 @@
+"""What score distillation knows of a diffusion model: its noise schedule, and what it predicts at one noisy image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.records.checks import check_tensor
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """x_t = signal[t] x_0 + noise[t] eps, for times t = 0 .. T - 1.
+
+    signal  [T] float   sqrt(alpha_bar) where the schedule preserves variance
+    noise   [T] float   sqrt(1 - alpha_bar) there
+    """
+
+    signal: Tensor
+    noise: Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor("signal", self.signal, (None,))
+        check_tensor("noise", self.noise, (len(self.signal),))
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+    def to(self, device: torch.device | str) -> Schedule:
+        return Schedule(self.signal.to(device), self.noise.to(device))
+
+    def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """signal and noise at t [B] int64, each [B, 1, ...] in the dtype of `like` [B, ...]."""
+        column = (-1, *(1,) * (like.dim() - 1))
+        return self.signal[t].to(like.dtype).reshape(column), self.noise[t].to(like.dtype).reshape(column)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A diffusion model's own predictions at one x_t [B, ...], before any guidance.
+
+    prediction  what they are predictions of: the noise eps, the clean image x_0 ("sample"), or v = signal eps - noise x_0
+    text        [B, ...] with the prompt
+    uncond      [B, ...] with the negative prompt, or without words; None where the text's prediction is to be taken as it is
+    others      each [B, ...] with what another view would be asked, for Perp-Neg; empty without it
+    """
+
+    prediction: Prediction
+    text: Tensor
+    uncond: Tensor | None = None
+    others: tuple[Tensor, ...] = ()

@@ -1,0 +1,72 @@
+"""Charts, gaps and narrow charts against brute force and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from uv_rectangles import rectangle
+
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps, narrow_charts, smallest_gap
+
+
+def nearest_labels(image: np.ndarray) -> int:
+    """Brute force: free texels on the shortest king's walk between two labels."""
+    places, labels = np.argwhere(image), image[image > 0]
+    apart = np.abs(places[:, None] - places[None]).max(axis=2)
+    return int(apart[labels[:, None] != labels[None]].min()) - 1
+
+
+def test_the_gap_is_the_shortest_walk_between_labels() -> None:
+    draws = np.random.default_rng(0)
+    for _ in range(50):
+        image = np.zeros((40, 40), np.int32)
+        for label in range(1, 5):
+            row, column = draws.integers(0, 34, 2)
+            image[row : row + draws.integers(1, 6), column : column + draws.integers(1, 6)] = label
+        if len(np.unique(image)) > 2:
+            assert smallest_gap(image) == nearest_labels(image)
+
+
+def test_one_chart_alone_has_the_whole_side_as_its_gap() -> None:
+    image = np.zeros((16, 16), np.int32)
+    image[3:5, 3:5] = 1
+    assert smallest_gap(image) == 16
+
+
+@pytest.mark.parametrize(("apart", "gap"), [(8.0, 8), (7.5, 7), (0.5, 0), (0.0, 0)])
+def test_gaps_count_free_texels_between_touched_ones(apart: float, gap: int) -> None:
+    uvs = np.concatenate([rectangle(10, 10, 20, 20, 64), rectangle(30 + apart, 10, 20, 20, 64)])
+    assert measure_gaps(uvs, np.array([0, 0, 1, 1]), 64, 8.0).gap == gap
+
+
+def test_charts_that_share_a_texel_have_no_gap() -> None:
+    uvs = np.concatenate([rectangle(10, 10, 20.3, 20, 64), rectangle(30.6, 10, 20, 20, 64)])
+    found = measure_gaps(uvs, np.array([0, 0, 1, 1]), 64, 8.0)
+    assert (found.charts, found.gap) == (2, 0)
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(7, 1), (8, 0), (20, 0)])
+def test_a_chart_is_as_wide_as_the_disc_that_fits(width: int, narrow: int) -> None:
+    assert measure_gaps(rectangle(10, 5, width, 50, 64), np.array([0, 0]), 64, 8.0).narrow == narrow
+    assert measure_gaps(rectangle(5, 10, 50, width, 64), np.array([0, 0]), 64, 8.0).narrow == narrow
+
+
+def test_a_slanted_strip_is_measured_across() -> None:
+    rows, columns = np.mgrid[:128, :128]
+    across = np.abs(rows - columns) / 2**0.5
+    assert narrow_charts((across <= 5.2).astype(np.int32), 1, 8.0) == 0
+    assert narrow_charts((across <= 3.2).astype(np.int32), 1, 8.0) == 1
+
+
+def test_a_thin_ring_is_narrow_and_so_is_a_chart_that_covers_no_texel() -> None:
+    image = np.zeros((64, 64), np.int32)
+    image[10:50, 10:50] = 1
+    image[14:46, 14:46] = 0
+    assert narrow_charts(image, 2, 8.0) == 2
+
+
+def test_faces_that_share_a_uv_corner_are_one_chart() -> None:
+    labels = chart_labels(np.array([[0, 1, 2], [2, 3, 4], [5, 6, 7], [8, 9, 3], [7, 10, 11]]))
+    assert labels[0] == labels[1] == labels[3]
+    assert labels[2] == labels[4] != labels[0]
+    assert sorted(set(labels)) == [0, 1]

@@ -1,0 +1,43 @@
+"""Licences through a whole run: what the user is shown, what provenance keeps, and what a later export goes by."""
+
+import json
+
+import pytest
+
+from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.weights.licences import judge_card
+from dreamfusion_mesh.pipeline import export, generate
+
+LICENCES = [judge_card("model", {"license": "openrail++"}), judge_card("text_encoder", {"license": "other", "license_name": "gemma-terms"})]
+
+
+class Relicensed:
+    """The embedded model under other licences."""
+
+    def __init__(self, model):
+        self.inner, self.model, self.half_precision, self.for_prompt = model, model.model, model.half_precision, model.for_prompt
+
+    def provenance(self):
+        return {**self.inner.provenance(), "licences": LICENCES}
+
+
+def _settings(**guidance):
+    changes = ["device=cpu", "coarse.steps=4", "fine.steps=2"]
+    return load_config("smoke", changes, {"prompt": "a red mug", "commercial": True, "guidance": guidance})
+
+
+def test_a_checked_licence_and_use_restrictions_are_shown_recorded_and_checked_again(embedded, tmp_path):
+    model, folder = Relicensed(embedded), tmp_path / "run"
+    with pytest.raises(BadInput, match=r"the licence of text_encoder/ is 'other' with license_name 'gemma-terms'\)"):
+        generate(_settings(), folder, guidance=model)
+    assert not folder.exists()
+    made = generate(_settings(licence_checked=True), folder, guidance=model)
+    for shown in ("guidance.licence_checked=true: the licence of text_encoder/", "its use restrictions (Attachment A"):
+        assert any(shown in line for line in made.warnings), shown
+    notes = json.loads((folder / "provenance.json").read_text())
+    assert notes["guidance"]["licences"] == LICENCES
+    assert notes["settings"]["guidance"]["licence_checked"] is True
+    with pytest.raises(BadInput, match="refused with --commercial"):
+        export(folder, _settings())
+    assert export(folder).warnings[:2] == made.warnings[:2]

@@ -1,0 +1,120 @@
+"""From a surface to an asset: placed, mapped, coloured by the field, on the surface's device, and the same every time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from one_device import PRETENDED, OneDevice, assert_on
+from surfaces import torus
+
+from dreamfusion_mesh.asset.bake.gutter import gutter_texels
+from dreamfusion_mesh.asset.bake.maps import to_image
+from dreamfusion_mesh.asset.export.corners import surface
+from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.uv.unwrap import unwrap
+from dreamfusion_mesh.config import FieldSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
+from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.shape.field import HashField
+from dreamfusion_mesh.shape.simplify import decimate
+from dreamfusion_mesh.shape.tidy import tidy
+from dreamfusion_mesh.stages.fine import Surface
+
+RASTERIZER = resolve_rasterizer("warp", "cpu")
+MESH = MeshSettings(triangles=1200, smooth=0)
+TEXTURE = TextureSettings(size=128, padding=2, roughness=0.3, metallic=0.7)
+
+
+def field() -> HashField:
+    made = HashField(FieldSettings(levels=2, table_size_log2=8, coarsest=4, finest=8, hidden=8), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made.table.mul_(2e4)  # its first values are near zero, one grey everywhere
+    return made
+
+
+def delivered() -> Delivered:
+    return deliver(Surface(torus(), field()), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
+
+
+@lru_cache(maxsize=1)
+def ring() -> Delivered:
+    return delivered()
+
+
+def test_the_asset_stands_on_the_ground_at_the_asked_size() -> None:
+    vertices = ring().asset.mesh.vertices
+    low, high = vertices.amin(dim=0), vertices.amax(dim=0)
+    assert float((high - low).max()) == pytest.approx(2.0, abs=1e-6)
+    assert float(low[1]) == pytest.approx(0, abs=1e-6)
+    assert (low + high)[[0, 2]].tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_the_reference_is_the_surface_before_decimation_placed_alike() -> None:
+    found, plain = ring().reference, torus()
+    assert len(found.faces) == len(plain.faces) > len(ring().asset.mesh.faces)
+    assert len(ring().asset.mesh.faces) <= MESH.triangles
+    extent = (plain.vertices.amax(dim=0) - plain.vertices.amin(dim=0)).max()
+    back = found.vertices * (extent / 2)
+    radius = ((back[:, 0].square() + (back[:, 1] - 0.85).square()).sqrt() - 0.6).square() + back[:, 2].square()
+    assert float((radius.sqrt() - 0.25).abs().max()) < 0.01
+
+
+def test_the_material_holds_the_fields_colour_and_the_settings_factors() -> None:
+    material = ring().asset.material
+    assert (material.roughness_factor, material.metallic_factor) == (0.3, 0.7)
+    assert list(material.maps) == ["base_color"]
+    pixels = material.maps["base_color"].pixels
+    assert pixels.shape == (128, 128, 3)
+    with torch.no_grad():
+        seen = field().albedo(torus().vertices)
+    low, high = (seen.amin(dim=0) * 255).numpy(), (seen.amax(dim=0) * 255).numpy()
+    assert ((high - low) > 20).all()
+    assert (pixels.reshape(-1, 3).min(axis=0) >= low - 10).all()
+    assert (pixels.reshape(-1, 3).max(axis=0) <= high + 10).all()
+    assert (np.ptp(pixels.reshape(-1, 3), axis=0) > 0.5 * (high - low)).all()
+
+
+def test_what_was_done_is_reported_and_timed() -> None:
+    lines: list[tuple[str, int, int]] = []
+    made = deliver(
+        Surface(torus(), field()), RASTERIZER, MESH, TEXTURE, 1.0, {}, lambda stage, done, total, _: lines.append((stage, done, total))
+    )
+    assert lines == [("deliver", done, 3) for done in (0, 1, 1, 2, 2, 3)]
+    assert tuple(made.seconds) == STEPS
+    assert made.unwrap["method"] == "xatlas"
+    assert made.warnings == ()
+
+
+def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = asset_files(delivered().asset)
+    assert sorted(files) == ["asset.glb", "asset.mtl", "asset.obj", "asset_basecolor.png"]
+    assert files == asset_files(ring().asset)
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
+    rasterizer = resolve_rasterizer("warp", device)
+    found = deliver(Surface(torus().to(device), field().to(device)), rasterizer, MESH, TEXTURE, 2.0, {"seed": 7}).asset
+    assert found.mesh.vertices.device.type == device.type
+    assert torch.allclose(found.mesh.vertices.cpu(), ring().asset.mesh.vertices, atol=1e-6)
+    assert torch.equal(found.mesh.face_uvs.cpu(), ring().asset.mesh.face_uvs)
+    differs = np.abs(found.material.maps["base_color"].pixels.astype(int) - ring().asset.material.maps["base_color"].pixels)
+    assert differs.mean() < 0.5
+    assert asset_files(found).keys() == asset_files(ring().asset).keys()
+
+
+def test_the_delivery_stays_on_the_surfaces_device() -> None:
+    """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
+    mesh, colours = torus(), field()
+    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, surface]) as one:
+        made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
+        files = asset_files(made.asset)
+    for found in (made.asset.mesh, made.reference):
+        assert_on(PRETENDED, found.vertices, found.faces)
+    assert_on(PRETENDED, made.asset.mesh.uvs, made.asset.mesh.face_uvs)
+    assert files == asset_files(ring().asset)
