@@ -56,8 +56,8 @@ def turntable(count: int, elevation: float, distance: float, fov_y: float, heigh
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Origins and unit directions [B, H, W, 3] in world space, through the pixels' centres."""
     height, width = cameras.height, cameras.width
-    x = (torch.arange(width).to(cameras.to_world) + 0.5) / width * 2 - 1
-    y = 1 - (torch.arange(height).to(cameras.to_world) + 0.5) / height * 2
+    x = (torch.arange(width, device=cameras.to_world.device).to(cameras.to_world) + 0.5) / width * 2 - 1
+    y = 1 - (torch.arange(height, device=cameras.to_world.device).to(cameras.to_world) + 0.5) / height * 2
     slope = torch.tan(cameras.fov_y / 2)[:, None, None, None]
     right, up, back, position = (part[:, None, None, :] for part in cameras.to_world[:, :3].unbind(dim=2))
     aside = x[None, None, :, None] * (slope * (width / height)) * right

@@ -62,9 +62,8 @@ class OccupancyGrid(nn.Module):
     def update(self, density: Callable[[Tensor], Tensor], draws: torch.Generator, step: int) -> None:
         """Take density (points [N, 3] -> [N]) at a random point of every cell, or, from training step `warm_up` on, of a random half."""
         count, device = self.size**3, self.values.device
-        everywhere = step < self.warm_up
-        cells = torch.arange(count, device=device) if everywhere else torch.randperm(count, generator=draws)[: (count + 1) // 2].to(device)
-        spots = torch.stack(torch.unravel_index(cells, (self.size,) * 3), dim=1) + torch.rand(len(cells), 3, generator=draws).to(device)
+        cells = torch.arange(count, device=device) if step < self.warm_up else random_cells(draws, count, device)
+        spots = torch.stack(torch.unravel_index(cells, (self.size,) * 3), dim=1) + uniform(draws, (len(cells), 3), self.values)
         points = (spots * (2 / self.size) - 1) * self.half_extent
         found = torch.cat([density(part) for part in points.split(_CHUNK)])
         flat = self.values.view(-1)
@@ -100,7 +99,7 @@ def render_volume(
         raise ValueError(f"samples {samples}: expected at least 1")
     origins, directions = (part.reshape(-1, 3).contiguous() for part in rays(views.cameras))
     count = origins.shape[0]
-    start = torch.rand(count, generator=draws).to(origins) if jitter else torch.full_like(origins[:, 0], 0.5)
+    start = uniform(draws, (count,), origins) if jitter else torch.full_like(origins[:, 0], 0.5)
     step = 2 * math.sqrt(3) * occupancy.half_extent / samples
     found = march(origins, directions, occupancy.occupied, occupancy.half_extent, step, start, occupancy.values)
 
@@ -112,6 +111,16 @@ def render_volume(
     sums = accumulate(weights[:, None] * values, found.offsets)
     penalty = _orientation(weights, values[:, 6:9], directions[found.ray], found.offsets) if needs_normals else sums.new_zeros(count, 1)
     return _image(sums, penalty, views)
+
+
+def uniform(draws: torch.Generator, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Numbers in [0, 1) where `like` is; drawn on the CPU, so that a seed gives the same on every device."""
+    return torch.rand(shape, generator=draws).to(like)
+
+
+def random_cells(draws: torch.Generator, count: int, device: torch.device) -> Tensor:
+    """A random half of `count` cells, rounded up; drawn on the CPU, likewise."""
+    return torch.randperm(count, generator=draws)[: (count + 1) // 2].to(device)
 
 
 def _visible(evaluate: Callable[[Samples], tuple[Tensor, Tensor]], found: Samples) -> tuple[Samples, Tensor, Tensor]:

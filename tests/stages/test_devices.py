@@ -1,59 +1,54 @@
-"""Every tensor that stages, shape and volume renderer make is made on the device that they are given, wherever the default is."""
+"""Both stages work on the device that they are given: every tensor elsewhere is a fault, but for seeded draws and checkpoints."""
 
 from __future__ import annotations
 
-import inspect
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from one_device import PRETENDED, OneDevice, assert_on
 from stub_score import StubScore
-from torch.overrides import TorchFunctionMode
 
 from dreamfusion_mesh.config import CoarseSettings, FieldSettings, FineSettings, GuidanceSettings, ViewSettings
+from dreamfusion_mesh.geometry.areas import signed_volume
+from dreamfusion_mesh.guidance.losses import sds
+from dreamfusion_mesh.render import views as views_module
+from dreamfusion_mesh.render import volume
+from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
-from dreamfusion_mesh.stages.coarse import fit_field
-from dreamfusion_mesh.stages.fine import fit_surface
-from dreamfusion_mesh.stages.fit import Hooks
+from dreamfusion_mesh.shape import field as fields
+from dreamfusion_mesh.shape.start.from_density import occupied_box
+from dreamfusion_mesh.stages import checkpoint
+from dreamfusion_mesh.stages.coarse import Coarse, fit_field
+from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface, surface_state
+from dreamfusion_mesh.stages.fit import Fit, Hooks
 from dreamfusion_mesh.stages.start import start_from_field
 
-PACKAGE = Path(inspect.getfile(fit_field)).parents[1]
-OURS = (str(PACKAGE / "stages"), str(PACKAGE / "shape"), str(PACKAGE / "render" / "volume.py"))
-NAMES = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randn", "randint", "randperm", "tensor", "zeros")
-FACTORIES = {getattr(torch, name) for name in NAMES}
-# On the CPU by design: parameters and checkpoints' counters, which move or stay there.
-EXCEPTIONS = {"HashField.__init__", "_Head.__init__", "Fit.state", "schema_state"}
+# Seeded draws and turntables come from the CPU, the same for every device; states are copies there; scipy labels the parts.
+DRAWS = [turntable, fields.HashField.__init__, volume.uniform, volume.random_cells, views_module.random_views, sds.distill]
+STATES = [checkpoint.snapshot, checkpoint.schema_state, Fit.state, surface_state]
+SMALL = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4)
+VIEWS = ViewSettings(lambertian=1.0, textureless=0.0)
 
 
-class Explicit(TorchFunctionMode):
-    """Fails where a factory is called without a device; draws from a generator are made on the CPU and moved."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        code, line = sys._getframe(1).f_code, sys._getframe(1).f_lineno
-        if function in FACTORIES and code.co_filename.startswith(OURS) and kwargs.get("generator") is None:
-            self.seen += 1
-            where = f"{Path(code.co_filename).name}, line {line}, in {code.co_qualname}"
-            assert "device" in kwargs or code.co_qualname in EXCEPTIONS, f"torch.{function.__name__} without a device: {where}"
-        return function(*args, **kwargs)
+def run_both(device: torch.device, normals: str, saved: list[checkpoint.State]) -> tuple[Coarse, Surface, checkpoint.State]:
+    draws, guidance, model = torch.Generator().manual_seed(0), GuidanceSettings(), StubScore(residual=0.5, device=device)
+    field = SMALL.model_copy(update={"normals": normals})
+    settings = CoarseSettings(steps=2, size=8, views=1, samples=16, occupancy_size=8, field=field, checkpoint_seconds=0)
+    fine = FineSettings(steps=2, size=16, views=1, tet_size=16, volume_subdivisions=1, surface_subdivisions=1, checkpoint_seconds=0)
+    coarse, _ = fit_field(model, settings, VIEWS, guidance, draws, device, Hooks(save=saved.append))
+    start = start_from_field(coarse, settings.samples, fine, VIEWS, 0.02, draws)
+    rasterizer, hooks = resolve_rasterizer("auto", torch.device("cpu")), Hooks(save=saved.append)  # a device without a driver is refused
+    _, state = fit_surface(start, coarse.field, model, rasterizer, fine, VIEWS, guidance, draws, hooks)
+    return coarse, load_surface(state, field, device), state
 
 
 @pytest.mark.parametrize("normals", ["analytic", "finite_differences"])
-def test_both_stages_make_their_tensors_where_they_are_told(normals: str) -> None:
-    cpu, draws, model = torch.device("cpu"), torch.Generator().manual_seed(0), StubScore()
-    views, guidance = ViewSettings(lambertian=1.0, textureless=0.0), GuidanceSettings()
-    small = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4, normals=normals)
-    settings = CoarseSettings(steps=2, size=8, views=1, samples=16, occupancy_size=8, field=small, checkpoint_seconds=0)
-    fine = FineSettings(steps=2, size=16, views=1, tet_size=16, volume_subdivisions=1, surface_subdivisions=1, checkpoint_seconds=0)
-    states: list[object] = []
-    with Explicit() as watched:
-        coarse, _ = fit_field(model, settings, views, guidance, draws, cpu, Hooks(save=states.append))
-        start = start_from_field(coarse, settings.samples, fine, views, 0.02, draws)
-        fit_surface(start, coarse.field, model, resolve_rasterizer("auto", cpu), fine, views, guidance, draws, Hooks(save=states.append))
-    assert len(states) == 2
-    assert watched.seen > 20
+def test_both_stages_keep_to_their_device(normals: str) -> None:
+    saved: list[checkpoint.State] = []
+    with OneDevice(edges=[*DRAWS, *STATES, occupied_box, StubScore.__init__]) as one:
+        coarse, surface, state = run_both(one.device, normals, saved)
+    assert_on(PRETENDED, *coarse.field.parameters(), *coarse.occupancy.buffers(), surface.mesh.vertices, surface.mesh.faces)
+    assert len(saved) == 2
+    assert_on(torch.device("cpu"), *state.values(), *(value for each in saved for value in each.values()))
+    _, expected, _ = run_both(torch.device("cpu"), normals, [])
+    ours, theirs = (signed_volume(each.mesh.vertices.cpu(), each.mesh.faces.cpu()).item() for each in (surface, expected))
+    assert ours == pytest.approx(theirs, rel=1e-3)

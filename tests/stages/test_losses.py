@@ -168,6 +168,16 @@ def test_without_residual_and_weights_nothing_moves(device: torch.device) -> Non
             assert torch.equal(old, new)
 
 
+def test_a_weight_that_grows_from_nothing_has_no_part_in_the_first_step() -> None:
+    (before, after), (start, refined) = fit_coarse(StubScore(), steps=1, entropy=1.0), fit_fine(StubScore(), steps=1, sdf_sign=(0.0, 1.0))
+    assert torch.equal(before.field.table, after.field.table)
+    assert torch.equal(start.sdf, refined.sdf)
+    before, after = fit_coarse(StubScore(), steps=2, entropy=1.0)
+    assert not torch.equal(before.field.table, after.field.table)
+    start, refined = fit_fine(StubScore(), steps=1, sdf_sign=(1.0, 0.0))
+    assert not torch.equal(start.sdf, refined.sdf)
+
+
 @pytest.mark.parametrize("name", ["opacity", "orientation", "entropy"])
 def test_a_coarse_regulariser_lowers_what_it_measures(name: str, device: torch.device) -> None:
     before, after = (measured(coarse) for coarse in fit_coarse(StubScore(device=device), **{name: 1.0}))
