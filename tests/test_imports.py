@@ -1,6 +1,7 @@
 """Imports run one way through the house, and wings do not import one another."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ LEVELS = [
     ["doctor"],
     ["cli"],
 ]
+LONGEST_MODULE = 300  # lines
 RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
 
 
@@ -61,3 +63,16 @@ def test_only_the_command_line_prints() -> None:
         calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         printing = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
         assert file.name == "cli.py" or not printing, f"{file.name} prints in lines {printing}"
+
+
+def test_no_module_is_over_300_lines() -> None:
+    trees = [PACKAGE, PACKAGE.parent / "tools", PACKAGE.parent / "tests"]
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for tree in trees for file in tree.rglob("*.py")}
+    assert not {str(file): length for file, length in lengths.items() if length > LONGEST_MODULE}
+
+
+def test_every_package_is_installed() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    named = set(project["tool"]["setuptools"]["packages"])
+    there = {".".join(init.parent.relative_to(PACKAGE.parent).parts) for init in PACKAGE.rglob("__init__.py")}
+    assert named == there | {"dreamfusion_mesh.presets"}
