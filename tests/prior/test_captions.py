@@ -44,8 +44,8 @@ def test_plain_words(scene, words):
 def test_parts_need_no_name_of_their_own():
     scene = Scene(Thing("mushroom", "red", "white"))
     assert parse("a red mushroom with white parts") == parse("a red mushroom with a white stem") == Caption(scene, None, False)
-    said = [phrase_of(scene, draw_of(seed)) for seed in range(200)]
-    assert 0.25 < sum("white parts" in phrase for phrase in said) / 200 < 0.45
+    phrases = [phrase_of(scene, draw_of(seed)) for seed in range(200)]
+    assert 0.25 < sum("white parts" in phrase for phrase in phrases) / 200 < 0.45
     assert caption_of("a red mushroom with white parts", 1, True) == "a grey clay mushroom, side view"
 
 
@@ -63,9 +63,9 @@ def test_captions_are_read_back_whatever_their_synonyms():
 def test_clay_is_worded_as_score_distillation_words_it():
     settings = GuidanceSettings()
     for prompt in held_out.prompts():
-        said = caption_of(prompt, 2, True)
-        assert said == textureless_prompt(settings.textureless_words, prompt) + ", back view"
-        assert not set(re.findall(r"\w+", said)[2:]) & set(COLOURS), said
+        caption = caption_of(prompt, 2, True)
+        assert caption == textureless_prompt(settings.textureless_words, prompt) + ", back view"
+        assert not set(re.findall(r"\w+", caption)[2:]) & set(COLOURS), caption
     assert caption_of("a red mug", 0, True) == "a grey clay mug, front view"
     assert [caption_of("a cake", row, False) for row in range(4)] == [f"a cake{suffix}" for suffix in VIEW_SUFFIXES]
 
@@ -106,10 +106,10 @@ def test_held_out_prompts_are_the_written_ones():
 def test_the_rule_refuses_every_way_to_say_a_held_out_look():
     for kind, colour, part in sorted(held_out.looks()):
         for finish, size in product((None, *FINISHES), (None, *SIZES)):
-            said = Thing(kind, colour, part, finish, size)
-            assert not held_out.allowed(Scene(said))
-            assert not held_out.allowed(Scene(Thing("mug", "red", "white"), said))
-            assert not held_out.allowed(Scene(said, Thing("box")))
+            thing = Thing(kind, colour, part, finish, size)
+            assert not held_out.allowed(Scene(thing))
+            assert not held_out.allowed(Scene(Thing("mug", "red", "white"), thing))
+            assert not held_out.allowed(Scene(thing, Thing("box")))
         unsaid = Thing(kind, colour)
         assert held_out.allowed(Scene(unsaid)) == (unsaid.seen() not in held_out.looks())
 

@@ -55,33 +55,33 @@ def test_a_small_step_against_the_gradient_lowers_the_loss_by_what_it_predicts(k
 
 @pytest.mark.parametrize("views", [1, 4])
 def test_the_network_sees_unit_noise_and_the_words_and_cameras_of_its_batch(views, pictures):
-    prior, shares, heard = Prior(TINY.size), alpha_bar(), {}
+    prior, shares, received = Prior(TINY.size), alpha_bar(), {}
     batch = Batch(pictures.images, tokens.encode(pictures.captions), pictures.angles)
     clean = prior.fold(batch.images)
 
     def forward(noisy, t, ids, cameras, together):
-        heard.update(noisy=noisy, t=t, ids=ids, cameras=cameras, views=together)
+        received.update(noisy=noisy, t=t, ids=ids, cameras=cameras, views=together)
         return clean
 
     recipe = dataclasses.replace(TINY, joint=float(views > 1), drop=0.25, blank=0.25)
     loss = train.denoising_loss(prior, forward, recipe, CPU)
     assert float(loss(batch, torch.Generator().manual_seed(3))) == 0, "the clean images are what is asked for"
-    left = shares[heard["t"]][:, None, None, None]
-    noise = (heard["noisy"] - left.sqrt() * clean) / (1 - left).sqrt()
+    left = shares[received["t"]][:, None, None, None]
+    noise = (received["noisy"] - left.sqrt() * clean) / (1 - left).sqrt()
     assert abs(float(noise.mean())) < 0.01
     assert noise.std((1, 2, 3)) == pytest.approx(torch.ones(len(noise)), abs=0.05)
-    assert heard["views"] == views
-    groups = heard["t"].reshape(-1, views)
+    assert received["views"] == views
+    groups = received["t"].reshape(-1, views)
     assert (groups == groups[:, :1]).all(), "views seen together share their time"
     assert len(groups.unique()) > len(groups) // 2
     if views > 1:
-        assert torch.equal(heard["cameras"], camera_numbers(*batch.angles.unbind(1)))
-    empty, changed = (heard["ids"] == tokens.encode([""])).all(1), heard["ids"] != batch.ids
+        assert torch.equal(received["cameras"], camera_numbers(*batch.angles.unbind(1)))
+    empty, changed = (received["ids"] == tokens.encode([""])).all(1), received["ids"] != batch.ids
     assert 0 < int(empty.sum()) < len(empty) / 2
     assert (empty.reshape(-1, views) == empty.reshape(-1, views)[:, :1]).all(), "texts are left out of whole groups"
     blanked = changed.sum(1)[~empty]
     assert set(blanked.tolist()) == {0, 1}
-    assert (heard["ids"][~empty][changed[~empty]] == tokens.UNKNOWN).all()
+    assert (received["ids"][~empty][changed[~empty]] == tokens.UNKNOWN).all()
 
 
 class Lookup(torch.nn.Module):

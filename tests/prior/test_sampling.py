@@ -42,20 +42,20 @@ def test_perp_neg_guides_samples_as_score_distillation_is_guided(monkeypatch):
     prior, texts = Prior(TINY.size), [f"a red mug, {view} view" for view in ("front", "side", "back", "overhead")]
     asked, forward, words = [], Prior.forward, tokens.encode(texts)
 
-    def heard(self, noisy, t, ids, *more):
+    def recording(self, noisy, t, ids, *more):
         asked.append((int(t[0]), ids, more))
         return forward(self, noisy, t, ids, *more)
 
-    monkeypatch.setattr(Prior, "forward", heard)
+    monkeypatch.setattr(Prior, "forward", recording)
     angles = torch.tensor([[turn * math.pi / 2, 0.2] for turn in range(4)])
-    for told in (None, angles):
-        plain, away = (sample(prior, texts, seed=3, steps=3, angles=told, perp_neg=share) for share in (0.0, 1.0))
+    for angles_given in (None, angles):
+        plain, away = (sample(prior, texts, seed=3, steps=3, angles=angles_given, perp_neg=share) for share in (0.0, 1.0))
         assert ((plain - away).abs().amax((1, 2, 3)) > 1e-3).all()
         without, with_others = asked[-6:-3], asked[-3:]
         assert all(torch.equal(ids[4:], words) and len(ids) == 8 for _, ids, _ in without)
         for time, ids, more in with_others:
             order = [(row + 1 + time % 3) % 4 for row in range(4)]
             assert torch.equal(ids, torch.cat((tokens.encode([""] * 4), words, words[order])))
-            if told is not None:
+            if angles_given is not None:
                 numbers = camera_numbers(*angles.unbind(1))
                 assert torch.equal(more[0], torch.cat((numbers, numbers, numbers[order])))

@@ -1,4 +1,4 @@
-"""Which back end a name stands for, what is said of one that cannot be used, and what the adapters hide."""
+"""Which back end a name stands for, what the error for one that cannot be used states, and what the adapters hide."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Marching tetrahedra said directly, to judge and to time the package's: all tetrahedra classified, edges made unique, at every step.
+"""Marching tetrahedra written directly, to judge and to time the package's: all tetrahedra classified, edges made unique, at every step.
 
 Nothing is shared with the package. The table of triangles is found by looking at one tetrahedron.
 """
@@ -44,7 +44,7 @@ for _case in range(16):
 def direct_marching_tets(vertices: Tensor, sdf: Tensor, tets: Tensor) -> tuple[Tensor, Tensor]:
     """Vertices [V, 3] and faces [F, 3] of the zero level on tets [T, 4], without any topology known before.
 
-    The edges are told apart by one number each, which is several times faster than `unique` over pairs.
+    Edges are identified by one number each, which is several times faster than `unique` over pairs.
     """
     inside = sdf < 0
     corners = inside[tets]
