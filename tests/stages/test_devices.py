@@ -16,6 +16,7 @@ from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape import field as fields
 from dreamfusion_mesh.shape.start.from_density import occupied_box
+from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages import checkpoint
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field
 from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface, surface_state
@@ -29,7 +30,7 @@ SMALL = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4)
 VIEWS = ViewSettings(lambertian=1.0, textureless=0.0)
 
 
-def run_both(device: torch.device, normals: str, saved: list[checkpoint.State]) -> tuple[Coarse, Surface, checkpoint.State]:
+def run_both(device: torch.device, normals: str, saved: list[checkpoint.State]) -> tuple[Coarse, TetSurface, Surface, checkpoint.State]:
     draws, guidance, model = torch.Generator().manual_seed(0), GuidanceSettings(), StubScore(residual=0.5, device=device)
     field = SMALL.model_copy(update={"normals": normals})
     settings = CoarseSettings(steps=2, size=8, views=1, samples=16, occupancy_size=8, field=field, checkpoint_seconds=0)
@@ -38,17 +39,19 @@ def run_both(device: torch.device, normals: str, saved: list[checkpoint.State]) 
     start = start_from_field(coarse, settings.samples, fine, VIEWS, 0.02, draws)
     rasterizer, hooks = resolve_rasterizer("auto", torch.device("cpu")), Hooks(save=saved.append)  # a device without a driver is refused
     _, state = fit_surface(start, coarse.field, model, rasterizer, fine, VIEWS, guidance, draws, hooks)
-    return coarse, load_surface(state, field, device), state
+    return coarse, start, load_surface(state, field, device), state
 
 
 @pytest.mark.parametrize("normals", ["analytic", "finite_differences"])
 def test_both_stages_keep_to_their_device(normals: str) -> None:
     saved: list[checkpoint.State] = []
     with OneDevice(edges=[*DRAWS, *STATES, occupied_box, StubScore.__init__]) as one:
-        coarse, surface, state = run_both(one.device, normals, saved)
-    assert_on(PRETENDED, *coarse.field.parameters(), *coarse.occupancy.buffers(), surface.mesh.vertices, surface.mesh.faces)
+        coarse, start, surface, state = run_both(one.device, normals, saved)
+    assert_on(
+        PRETENDED, *coarse.field.parameters(), *coarse.occupancy.buffers(), *start.buffers(), surface.mesh.vertices, surface.mesh.faces
+    )
     assert len(saved) == 2
     assert_on(torch.device("cpu"), *state.values(), *(value for each in saved for value in each.values()))
-    _, expected, _ = run_both(torch.device("cpu"), normals, [])
+    _, _, expected, _ = run_both(torch.device("cpu"), normals, [])
     ours, theirs = (signed_volume(each.mesh.vertices.cpu(), each.mesh.faces.cpu()).item() for each in (surface, expected))
     assert ours == pytest.approx(theirs, rel=1e-3)
