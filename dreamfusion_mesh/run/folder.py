@@ -25,7 +25,7 @@ import yaml
 from dreamfusion_mesh.config import RunConfig, dump, resolve
 from dreamfusion_mesh.config.schema import migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.schema import CHECKPOINT, KEY, check_schema
+from dreamfusion_mesh.run.schema import CHECKPOINT, CHECKPOINT_CHANGES, KEY, check_schema
 from dreamfusion_mesh.stages.fit import Hooks, Report, State
 
 SETTINGS = "run.yaml"
@@ -89,7 +89,7 @@ class RunFolder:
         return (self.path / _checkpoint(name)).is_file()
 
     def load_state(self, name: str) -> State | None:
-        """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken or of a newer schema."""
+        """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken or of another schema."""
         from safetensors.torch import load_file
 
         if not self.has_state(name):
@@ -98,7 +98,7 @@ class RunFolder:
         return load_file(self.path / _checkpoint(name))
 
     def load_notes(self, name: str) -> dict[str, Any]:
-        """The notes that a checkpoint was saved with; empty in those of schema 0. Raises as `load_state` does."""
+        """The notes that a checkpoint was saved with. Raises as `load_state` does."""
         from safetensors import SafetensorError, safe_open
 
         file = self.path / _checkpoint(name)
@@ -108,7 +108,7 @@ class RunFolder:
                 texts = dict(opened.metadata() or {})
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy}") from None
-        check_schema(str(file), texts.pop(KEY, None), CHECKPOINT, remedy)
+        check_schema(str(file), texts.pop(KEY, None), CHECKPOINT, remedy, CHECKPOINT_CHANGES)
         try:
             return {key: json.loads(text) for key, text in texts.items()}
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib import metadata
 from typing import Any
@@ -12,9 +11,8 @@ import torch
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.schema import KEY, PROVENANCE, check_schema
+from dreamfusion_mesh.run.schema import KEY, PROVENANCE
 
 PARTS = {  # as the package index names them, and as Python imports them
     "torch": "torch",
@@ -55,22 +53,5 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
 
 
 def fit_notes(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What a run recorded when its surface was fitted: the guidance's provenance, its warnings, and the seconds of each stage.
-
-    Read from the fine checkpoint, or from provenance.json where that checkpoint is of schema 0. Raises BadInput where it is broken.
-    """
-    notes = run.load_notes("fine")
-    if "guidance" not in notes:
-        earlier = _read_provenance(run)
-        notes |= {key: earlier[key] for key in ("guidance", "seconds") if key in earlier}
-    return {"guidance": {"model": config.guidance.model}, "warnings": [], "seconds": {}, **notes}
-
-
-def _read_provenance(run: RunFolder) -> dict[str, Any]:
-    file = run.path / PROVENANCE_FILE
-    try:
-        values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file}: cannot be read ({error}); delete it") from None
-    check_schema(str(file), values.get(KEY), PROVENANCE, "delete it")
-    return values
+    """What a run recorded with its fitted surface: the guidance's provenance, its warnings, and the seconds of each stage."""
+    return {"guidance": {"model": config.guidance.model}, "warnings": [], "seconds": {}, **run.load_notes("fine")}

@@ -1,4 +1,4 @@
-"""What a stage leaves behind to go on from: a flat mapping of tensors with a schema version, and who writes it."""
+"""What a stage leaves behind to go on from: a flat mapping of tensors, and who writes it; the file's schema is run/schema.py's."""
 
 from __future__ import annotations
 
@@ -6,32 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-import torch
 from torch import Tensor
-
-from dreamfusion_mesh.errors import BadInput
 
 State = dict[str, Tensor]
 
-SCHEMA = 2
-_CHANGES = "optimisers and the field's heads have names, the surface's `seen` is `lookup_sdf`"  # since schema 1, which had no number
 _BACKGROUND_BYTES = 2**25  # states from this size on are written by a thread: 32 MiB take about as long as a step
-
-
-def schema_state() -> State:
-    """The entry that every stage's state begins with."""
-    return {"fit.schema": torch.tensor([SCHEMA])}
-
-
-def check_schema(state: State, stage: str) -> None:
-    """Raises BadInput, saying what changed, where another schema than SCHEMA wrote `state`."""
-    found = int(state["fit.schema"]) if "fit.schema" in state else 1
-    if found != SCHEMA:
-        reason = _CHANGES if found < SCHEMA else "a later version wrote it"
-        raise BadInput(
-            f"{stage}: its checkpoint has schema {found}, this version reads {SCHEMA} ({reason}); "
-            "delete the run's checkpoints to redo it, or go on with the version that began it"
-        )
 
 
 def module_state(state: State, name: str) -> State:

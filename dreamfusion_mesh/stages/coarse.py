@@ -14,7 +14,7 @@ from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
-from dreamfusion_mesh.stages.checkpoint import State, check_schema, module_state
+from dreamfusion_mesh.stages.checkpoint import State, module_state
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import coarse_loss
 
@@ -65,8 +65,7 @@ def new_coarse(settings: CoarseSettings, draws: torch.Generator, device: torch.d
 
 
 def load_coarse(state: State, settings: CoarseSettings, device: torch.device) -> Coarse:
-    """The coarse stage's outcome from its last state. Raises BadInput where another schema wrote it."""
-    check_schema(state, "coarse")
+    """The coarse stage's outcome from its last state."""
     coarse = new_coarse(settings, torch.Generator(), device)
     coarse.field.load_state_dict(module_state(state, "field"))
     coarse.occupancy.load_state_dict(module_state(state, "occupancy"))

@@ -21,7 +21,7 @@ from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface
-from dreamfusion_mesh.stages.checkpoint import State, check_schema, module_state, schema_state, snapshot
+from dreamfusion_mesh.stages.checkpoint import State, module_state, snapshot
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import fine_loss
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
@@ -49,7 +49,7 @@ def fit_surface(
     """Refine the surface `start` and the colour of `field`, which is changed in place; gives both with the stage's last state.
 
     Where `hooks.resume` is given the surface is that of the checkpoint, whatever `start` is. The device is the start's.
-    Raises RunFailed where the surface vanishes or where guidance stays NaN, and BadInput for a checkpoint of another schema.
+    Raises RunFailed where the surface vanishes or where guidance stays NaN.
     """
     hooks = hooks or Hooks()
     device = start.sdf.device
@@ -83,14 +83,12 @@ def fit_surface(
 
 def surface_state(surface: Surface) -> State:
     """What the finished stage leaves behind."""
-    state = schema_state()
-    state |= {"mesh.vertices": surface.mesh.vertices.cpu(), "mesh.faces": surface.mesh.faces.cpu()}
+    state = {"mesh.vertices": surface.mesh.vertices.cpu(), "mesh.faces": surface.mesh.faces.cpu()}
     return state | {f"module.field.{key}": snapshot(value) for key, value in surface.field.state_dict().items()}
 
 
 def load_surface(state: State, settings: FieldSettings, device: torch.device) -> Surface:
-    """The fine stage's outcome from its last state. Raises BadInput where another schema wrote it."""
-    check_schema(state, "fine")
+    """The fine stage's outcome from its last state."""
     field = HashField(settings, torch.Generator()).to(device)
     field.load_state_dict(module_state(state, "field"))
     return Surface(Mesh(state["mesh.vertices"], state["mesh.faces"]).to(device), field)

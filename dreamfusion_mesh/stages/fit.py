@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import FitSettings
 from dreamfusion_mesh.errors import RunFailed
-from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, check_schema, module_state, schema_state, snapshot
+from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, module_state, snapshot
 
 Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
 
@@ -174,9 +174,7 @@ class Fit:
 
     def state(self) -> State:
         """Everything needed to go on, as tensors of its own on the CPU."""
-        state = schema_state()
-        state["fit.counts"] = torch.tensor([self.done, self.skipped], dtype=torch.int64)
-        state["fit.draws"] = self.draws.get_state()
+        state = {"fit.counts": torch.tensor([self.done, self.skipped], dtype=torch.int64), "fit.draws": self.draws.get_state()}
         for name, module in self.modules.items():
             state |= {f"module.{name}.{key}": snapshot(value) for key, value in module.state_dict().items()}
         for name, optimizer in self.optimizers.items():
@@ -185,8 +183,7 @@ class Fit:
         return state
 
     def load(self, state: State) -> None:
-        """Go on from `state`. Raises BadInput where another schema wrote it, RunFailed where it does not fit this stage."""
-        check_schema(state, self.stage)
+        """Go on from `state`. Raises RunFailed where it does not fit this stage."""
         try:
             self.done, self.skipped = (int(n) for n in state["fit.counts"])
             self.draws.set_state(state["fit.draws"])

@@ -16,7 +16,7 @@ from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.start.from_density import density_threshold, start_from_density
 from dreamfusion_mesh.shape.tets.surface import TetSurface
-from dreamfusion_mesh.stages.checkpoint import State, check_schema, module_state
+from dreamfusion_mesh.stages.checkpoint import State, module_state
 from dreamfusion_mesh.stages.coarse import Coarse
 
 _VIEWS = 8  # silhouettes that the threshold is judged by
@@ -43,8 +43,7 @@ def start_from_field(
 
 
 def resumed_surface(state: State, device: torch.device) -> TetSurface:
-    """The surface that a fine stage's checkpoint holds. Raises BadInput where another schema wrote it."""
-    check_schema(state, "fine")
+    """The surface that a fine stage's checkpoint holds."""
     return TetSurface.restore(module_state(state, "surface"), device)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from smoke_runs import CONFIG, glb
 
 from dreamfusion_mesh.config import change
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.pipeline import export
+from dreamfusion_mesh.pipeline import export, generate
 from dreamfusion_mesh.run.audit_file import audit_file
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result
@@ -46,24 +45,24 @@ def test_export_with_other_settings_rewrites_files_and_settings(finished: Result
     assert rows[3].measured["triangles"] <= 500
 
 
-def test_a_checkpoint_of_schema_0_takes_its_notes_from_provenance(fitted: Path, finished: Result, delivered_once: None) -> None:
+@pytest.mark.parametrize(("schema", "reason"), [(None, "schema 0, this version reads 2 .optimisers"), ("3", "schema 3, .*reads up to 2")])
+@pytest.mark.parametrize("name", ["coarse.part", "fine"])
+def test_a_checkpoint_of_another_schema_is_refused_and_kept(
+    schema: str | None, reason: str, name: str, fitted: Path, tmp_path: Path
+) -> None:
     from safetensors.torch import load_file, save_file
 
-    file = fitted / "checkpoints" / "fine.safetensors"
-    save_file(load_file(file), file)  # as versions before the schema wrote it
-    export(fitted)
-    assert json.loads((fitted / "provenance.json").read_text())["guidance"] == {"model": "embedded"}
-    shutil.copy(finished.folder / "provenance.json", fitted / "provenance.json")
-    export(fitted)
-    notes, before = (json.loads((folder / "provenance.json").read_text()) for folder in (fitted, finished.folder))
-    assert notes["guidance"] == before["guidance"]
-    assert notes["seconds"]["coarse"] == before["seconds"]["coarse"]
-    (fitted / "provenance.json").write_text('{"schema": 2}')
-    with pytest.raises(BadInput, match=r"provenance\.json: is of schema 2, this version reads up to 1"):
-        export(fitted)
-    (fitted / "provenance.json").write_text("{")
-    with pytest.raises(BadInput, match=r"provenance\.json: cannot be read .*delete it"):
-        export(fitted)
+    file = fitted / "checkpoints" / f"{name}.safetensors"
+    state = load_file(fitted / "checkpoints" / "fine.safetensors")
+    save_file(state, file, None if schema is None else {"schema": schema})
+    before = {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()}
+    with pytest.raises(BadInput, match=f"{name}.safetensors: is of {reason}.*delete it to redo its stage"):
+        RunFolder(fitted).load_state(name)
+    if name == "fine":
+        for work in (lambda: export(fitted), lambda: generate(CONFIG, fitted)):
+            with pytest.raises(BadInput, match=f"is of {reason}"):
+                work()
+    assert {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("found", [metadata.PackageNotFoundError("scipy"), None], ids=["no metadata", "no version in them"])

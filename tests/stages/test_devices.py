@@ -25,7 +25,7 @@ from dreamfusion_mesh.stages.start import start_from_field
 
 # Seeded draws and turntables come from the CPU, the same for every device; states are copies there; scipy labels the parts.
 DRAWS = [turntable, fields.HashField.__init__, volume.uniform, volume.random_cells, views_module.random_views, sds.distill]
-STATES = [checkpoint.snapshot, checkpoint.schema_state, Fit.state, surface_state]
+STATES = [checkpoint.snapshot, Fit.state, surface_state]
 SMALL = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4)
 VIEWS = ViewSettings(lambertian=1.0, textureless=0.0)
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import FineSettings, ViewSettings
-from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import FieldSample
 from dreamfusion_mesh.render.volume import OccupancyGrid
 from dreamfusion_mesh.stages.coarse import Coarse
-from dreamfusion_mesh.stages.start import halving_steps, resumed_surface, silhouette_threshold, start_from_field
+from dreamfusion_mesh.stages.start import halving_steps, silhouette_threshold, start_from_field
 
 VIEWS = ViewSettings()
 
@@ -66,8 +66,6 @@ def test_the_cells_start_twice_as_large_for_each_halving() -> None:
     assert halving_steps(settings.model_copy(update={"steps": 0})) == []
 
 
-def test_an_empty_field_and_an_old_checkpoint_are_named() -> None:
+def test_an_empty_field_is_named() -> None:
     with pytest.raises(RunFailed, match="density threshold: the density's peaks lie in"):
         start(BallField(peak=1e-6), FineSettings(tet_size=16))
-    with pytest.raises(BadInput, match="fine: its checkpoint has schema 1"):
-        resumed_surface({"module.surface.sdf": torch.zeros(3)}, torch.device("cpu"))
