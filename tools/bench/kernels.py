@@ -19,6 +19,7 @@ from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
+from dreamfusion_mesh.run.device import resolve_device
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.tets.grid import tet_lattice
 from dreamfusion_mesh.shape.tets.surface import REACH, TetSurface
@@ -42,7 +43,7 @@ class Row:
 
 def run(device: str, rounds: int) -> None:
     """Measure and print every row that `device` can show; the others say why not."""
-    chosen = torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
+    chosen = resolve_device(device)
     makers: list[tuple[str, Callable[[], Row]]] = [
         ("marching tetrahedra, 128 cells", lambda: tets(chosen)),
         ("hash grid, 2^18 points x 12 levels", lambda: hash_encoding(chosen)),

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
+from dreamfusion_mesh.run.device import resolve_device
 from tools.prior import held_out, judge, model
 from tools.prior.captions import caption_of, parse
 from tools.prior.data import Pictures
@@ -160,9 +161,9 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--perp-neg", type=float, default=0.0)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     arguments = parser.parse_args()
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    device = str(resolve_device(arguments.device))
     eyes, prompts, out = judge.load(arguments.judge).to(device), held_out.prompts(), arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale, "perp_neg": arguments.perp_neg}

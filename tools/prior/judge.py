@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamfusion_mesh.run.device import resolve_device
 from tools.prior import tokens
 from tools.prior.captions import kind_words
 from tools.prior.data import Pictures
@@ -216,11 +217,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--least", type=int, default=1, help="images to wait for before the first step")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     arguments = parser.parse_args()
     recipe, asked = JUDGES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch")}
     pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    name = str(resolve_device(arguments.device))
     torch.set_float32_matmul_precision("high")
     run = start_run(arguments.run, dataclasses.replace(recipe, pace=pace), torch.device(name))
     began = run.step

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers
+from dreamfusion_mesh.run.device import resolve_device
 from tools.prior import held_out, tokens
 from tools.prior.captions import caption_of
 from tools.prior.data import Pictures
@@ -97,13 +98,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--least", type=int, default=1, help="images to wait for before the first step")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--start", type=Path)
     arguments = parser.parse_args()
     recipe, asked = RECIPES[arguments.config], {name: getattr(arguments, name) for name in ("steps", "batch", "rate")}
     pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    name = str(resolve_device(arguments.device))
     if arguments.compile and torch.device(name).type == "cpu":
         parser.error("--compile: on a CPU most gradients come out as nothing; leave it out, or train on CUDA")
     torch.set_float32_matmul_precision("high")
