@@ -74,11 +74,11 @@ class RunFolder:
                 self.drop_state(f"{stage}.part")
 
     def save_state(self, name: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
-        """Write tensors as checkpoints/NAME.safetensors, and `notes` (plain values) with them."""
+        """Write tensors, of any device, as checkpoints/NAME.safetensors, and `notes` (plain values) with them."""
         from safetensors.torch import save
 
         texts = {KEY: str(CHECKPOINT), **{key: json.dumps(value) for key, value in (notes or {}).items()}}
-        self.write(_checkpoint(name), save({key: value.contiguous() for key, value in state.items()}, texts))
+        self.write(_checkpoint(name), save({key: value.cpu().contiguous() for key, value in state.items()}, texts))
 
     def finish_stage(self, stage: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint of a finished stage, and drop that of the stage under way."""
