@@ -161,7 +161,7 @@ def test_settings_of_another_schema_are_refused(verb: str, command: Callable[...
         "audit": ["audit", "run/asset.glb"],
         "preset": ["generate", "a blue mug", "--preset", "run/run.yaml", "--out", "new"],
     }[verb]
-    check_refused(command(*arguments), "is of settings schema 7, this version reads up to 1; install the one that wrote it")
+    check_refused(command(*arguments), "is of schema 7, this version reads up to 1; install the one that wrote it")
     assert [file.name for file in tmp_path.rglob("*")] == ["run", "run.yaml"]
     assert (tmp_path / "run" / "run.yaml").read_text() == text
 

@@ -23,10 +23,11 @@ from typing import Any
 import yaml
 
 from dreamfusion_mesh.config import RunConfig, dump, resolve
-from dreamfusion_mesh.config.schema import migrate
+from dreamfusion_mesh.config.schema import KEY, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.schema import CHECKPOINT, CHECKPOINT_CHANGES, KEY, check_schema
-from dreamfusion_mesh.stages.fit import Hooks, Report, State
+from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
+from dreamfusion_mesh.stages.checkpoint import State
+from dreamfusion_mesh.stages.fit import Hooks, Report
 
 SETTINGS = "run.yaml"
 METRICS = "metrics.jsonl"
@@ -108,9 +109,9 @@ class RunFolder:
                 texts = dict(opened.metadata() or {})
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy}") from None
-        check_schema(str(file), texts.pop(KEY, None), CHECKPOINT, remedy, CHECKPOINT_CHANGES)
+        check_checkpoint(str(file), texts, remedy)
         try:
-            return {key: json.loads(text) for key, text in texts.items()}
+            return {key: json.loads(text) for key, text in texts.items() if key != KEY}
         except ValueError as error:
             raise BadInput(f"{file}: its notes cannot be read ({error}); {remedy}") from None
 

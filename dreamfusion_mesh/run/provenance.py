@@ -10,9 +10,10 @@ import torch
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.schema import KEY, PROVENANCE
+from dreamfusion_mesh.run.schema import PROVENANCE
 
 PARTS = {  # as the package index names them, and as Python imports them
     "torch": "torch",

@@ -17,11 +17,12 @@ from typing import Any
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
+from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGED, RunFolder, cannot_write
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, fingerprint, read_record
-from dreamfusion_mesh.run.schema import KEY, RESULT
+from dreamfusion_mesh.run.schema import RESULT
 
 
 def publish(
