@@ -22,6 +22,7 @@ LEVELS = [
     ["cli"],
 ]
 LONGEST_MODULE = 300  # lines
+LONGEST_PIPELINE = 119  # lines: the whole way from prompt to files, to be read at once
 RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
 
 
@@ -69,6 +70,10 @@ def test_no_module_is_over_300_lines() -> None:
     trees = [PACKAGE, PACKAGE.parent / "tools", PACKAGE.parent / "tests"]
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for tree in trees for file in tree.rglob("*.py")}
     assert not {str(file): length for file, length in lengths.items() if length > LONGEST_MODULE}
+
+
+def test_the_pipeline_is_under_120_lines() -> None:
+    assert len((PACKAGE / "pipeline.py").read_text(encoding="utf-8").splitlines()) <= LONGEST_PIPELINE
 
 
 def test_every_package_is_installed() -> None:

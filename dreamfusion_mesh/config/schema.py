@@ -54,7 +54,7 @@ def migrate(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises BadInput, which begins with `where`, as `schema_version` does, or for settings that have no equivalent, naming each.
     """
     moved = {key: _copy(value) for key, value in values.items() if key != KEY}
-    found = schema_version(where, values.get(KEY), len(MIGRATIONS), "name another preset or folder")
+    found = schema_version(where, values.get(KEY), len(MIGRATIONS), "name another preset")
     for migration in MIGRATIONS[found:]:
         refused = [f"{name} ({remedy})" for name, remedy in migration.refused.items() if _take(moved, name)]
         if refused:

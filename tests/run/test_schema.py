@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from dreamfusion_mesh.config import dump, load_config, schema
 from dreamfusion_mesh.config.schema import Migration, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.folder import RunFolder, open_run
+from dreamfusion_mesh.run.folder import RunFolder, find_run
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 TWO_MIGRATIONS = (
@@ -31,7 +31,8 @@ def settings(**values: object) -> dict[str, object]:
 
 
 def test_settings_say_their_schema_and_it_is_no_setting(tmp_path: Path) -> None:
-    run = open_run(tmp_path, CONFIG)
+    run = find_run(tmp_path, CONFIG)
+    run.keep_config(CONFIG)
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["schema"] == schema.SCHEMA == 1
     assert run.config() == CONFIG
     assert load_config(str(tmp_path / "run.yaml")) == CONFIG
@@ -40,7 +41,7 @@ def test_settings_say_their_schema_and_it_is_no_setting(tmp_path: Path) -> None:
 
 
 def test_a_preset_made_from_a_run_may_be_a_base(tmp_path: Path) -> None:
-    open_run(tmp_path, CONFIG)
+    RunFolder(tmp_path).keep_config(CONFIG)
     (tmp_path / "mine.yaml").write_text(f"base: {tmp_path / 'run.yaml'}\nseed: 7\n")
     assert load_config(str(tmp_path / "mine.yaml")) == CONFIG.model_copy(update={"seed": 7})
 
@@ -98,8 +99,8 @@ def open_values(values: dict[str, object]) -> None:
 @pytest.mark.parametrize("found", [2, 99])
 def test_settings_of_a_newer_schema_are_refused_with_the_remedy(found: int, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(dump(CONFIG).replace("schema: 1", f"schema: {found}"))
-    wanted = f"run.yaml.*: is of schema {found}, this version reads up to 1; install the one that wrote it, or name another preset or folder"
-    for read in (RunFolder(tmp_path).config, lambda: load_config(str(tmp_path / "run.yaml")), lambda: open_run(tmp_path, CONFIG)):
+    wanted = f"run.yaml.*: is of schema {found}, this version reads up to 1; install the one that wrote it, or name another preset"
+    for read in (RunFolder(tmp_path).config, lambda: load_config(str(tmp_path / "run.yaml")), lambda: find_run(tmp_path, CONFIG)):
         with pytest.raises(BadInput, match=wanted):
             read()
 
@@ -107,7 +108,7 @@ def test_settings_of_a_newer_schema_are_refused_with_the_remedy(found: int, tmp_
 @pytest.mark.parametrize("found", ["one", "1.5", "-1", "true", "[1]"])
 def test_a_schema_is_a_whole_number(found: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(dump(CONFIG).replace("schema: 1", f"schema: {found}"))
-    with pytest.raises(BadInput, match=r"schema: expected a whole number from 0 to 1 .*; name another preset or folder"):
+    with pytest.raises(BadInput, match=r"schema: expected a whole number from 0 to 1 .*; name another preset"):
         RunFolder(tmp_path).config()
 
 
