@@ -33,7 +33,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
     return {KEY: AUDIT, **audit.to_json()}
 
 
-def fingerprint(content: bytes) -> dict[str, Any]:
+def file_record(content: bytes) -> dict[str, Any]:
     """The SHA-256 and the length of a file, as result.json and provenance.json list them."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
@@ -47,7 +47,7 @@ def read_result(run: RunFolder) -> Result | None:
     schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
     try:
         files = record["files"]
-        same = all(fingerprint((run.path / name).read_bytes()) == found for name, found in files.items())
+        same = all(file_record((run.path / name).read_bytes()) == found for name, found in files.items())
         return as_result(run, record) if same and {SETTINGS, AUDIT_FILE} <= set(files) else None
     except (KeyError, TypeError, AttributeError, ValueError, OSError):  # missing, or edited by hand
         return None

@@ -20,9 +20,9 @@ from dreamfusion_mesh.render.raster.backend import (
     Cause,
     LastValueCache,
     Unusable,
-    cuda_missing,
     first_line,
     load_module,
+    not_on_cuda,
     nothing_drawn,
 )
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
@@ -108,7 +108,7 @@ class NvdiffrastRasterizer(WarpRasterizer):
 
 def missing(device: torch.device) -> list[Cause]:
     """Every cause that keeps nvdiffrast from being tried on `device`; whether it compiles is not among them."""
-    causes = (load_module(_MODULE, _PACKAGES)[1], cuda_missing(device))
+    causes = (load_module(_MODULE, _PACKAGES)[1], not_on_cuda(device))
     return [cause for cause in causes if cause]
 
 
