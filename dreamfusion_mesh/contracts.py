@@ -1,4 +1,4 @@
-"""Every Protocol between packages, once: wings meet through these and do not import one another."""
+"""Every Protocol between packages, once: they meet through these and do not import one another."""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 
 @dataclass(frozen=True)
 class RunFolder:
+    """The files of one run, read and written by name below `path`, which need not exist before the first write."""
+
     path: Path
 
     def write(self, name: str, content: bytes) -> Path:
@@ -88,6 +90,7 @@ class RunFolder:
         self.drop_state(f"{stage}.part")
 
     def has_state(self, name: str) -> bool:
+        """Whether checkpoints/NAME.safetensors is there, readable or not."""
         return (self.path / _checkpoint(name)).is_file()
 
     def load_state(self, name: str) -> State | None:
@@ -117,6 +120,7 @@ class RunFolder:
             raise BadInput(f"{file}: its notes cannot be read ({error}); {remedy}") from None
 
     def drop_state(self, name: str) -> None:
+        """Remove a checkpoint where there is one."""
         (self.path / _checkpoint(name)).unlink(missing_ok=True)
 
     def hooks(self, stage: str, report: Report) -> tuple[Hooks, Callable[[], dict[str, float]]]:

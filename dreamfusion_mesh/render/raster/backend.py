@@ -51,7 +51,7 @@ class Unusable(BadInput):
 
     @property
     def is_broken(self) -> bool:
-        """Whether any cause is a failure of a part that is there."""
+        """Whether any cause is a failure of a part that is there: then the back end's tests fail, else they are skipped."""
         return any(cause.absent is None for cause in self.causes)
 
 
