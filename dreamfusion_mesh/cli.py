@@ -100,7 +100,7 @@ def export(
 
 @app.command()
 def audit(
-    file: Annotated[Path, typer.Argument(help="A .glb, .gltf or .obj file.")],
+    file: Annotated[Path, typer.Argument(help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
     preset: Preset = None,
     set_: Set = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the result there.")] = None,

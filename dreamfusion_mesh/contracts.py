@@ -1,4 +1,4 @@
-"""Every Protocol between packages, once: wings meet through these and do not import one another."""
+"""Every Protocol between packages, once: they meet through these and do not import one another."""
 
 from __future__ import annotations
 
@@ -120,19 +120,34 @@ class GuidanceModel(Protocol):
 
 
 class Probe(Protocol):
-    """What is asked of a surface, point by point, for one of its maps: albedo, roughness, occlusion."""
+    """What is asked of a surface, point by point, for a picture or for one of its maps: albedo, roughness, occlusion."""
 
     def __call__(self, points: Tensor, /) -> Tensor:
-        """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; asked without gradients."""
+        """[N, C] values in [0, 1] at points [N, 3] of the surface in scene units, on their device; differentiable where it is fitted."""
         ...
 
 
-class Field(Protocol):
-    """What is at points [N, 3] in scene units; differentiable in whatever parameters it has. Outside its box the density is 0."""
+class Shader(Protocol):
+    """What light makes of the surface's colour in the views it was made for."""
+
+    def __call__(self, albedo: Tensor, normals: Tensor | None, view: Tensor, /) -> Tensor:
+        """rgb [N, 3] in [0, 1] of points with this albedo [N, 3] and unit normals [N, 3], each in the view [N] int64 that sees it.
+
+        Raises ValueError where a view is lit and normals are None.
+        """
+        ...
+
+
+class FieldQuery(Protocol):
+    """What a field gives to whoever renders it."""
 
     def __call__(self, points: Tensor, normals: bool) -> FieldSample:
-        """Density, albedo and, if asked for, normals."""
+        """Density, albedo and, if asked for, normals at points [N, 3] in scene units."""
         ...
+
+
+class Field(FieldQuery, Protocol):
+    """What is at points [N, 3] in scene units; differentiable in whatever parameters it has. Outside its box the density is 0."""
 
     def density(self, points: Tensor) -> Tensor:
         """[N] >= 0, per scene unit of length."""

@@ -9,7 +9,7 @@ from importlib import resources
 from importlib.util import find_spec
 
 from dreamfusion_mesh.run.device import cuda_missing
-from dreamfusion_mesh.run.provenance import PARTS, version_of
+from dreamfusion_mesh.run.provenance import PACKAGES, version_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _parts() -> list[Finding]:
         Finding("part", part, True, True, version_of(part))
         if find_spec(module) is not None
         else Finding("part", part, False, True, f"not installed; pip install {part}")
-        for part, module in PARTS.items()
+        for part, module in PACKAGES.items()
     ]
 
 

@@ -17,7 +17,7 @@ from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.render.previews import preview_sheet
-from dreamfusion_mesh.run.folder import RunFolder, check_changes, check_space, find_run, open_run
+from dreamfusion_mesh.run.folder import RunFolder, check_changes, check_space, find_run
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
@@ -69,15 +69,12 @@ def _fit(work: Work, guidance: GuidanceModel) -> None:
     run, config = work.run, work.config
     terms = check_commercial_use(guidance.provenance(), config.guidance.licence_checked) if config.commercial else ()
     model = guidance.for_prompt(config.prompt, config.guidance)
-    open_run(run.path, config)
+    run.keep_config(config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
-    started = time.perf_counter()
     coarse = _coarse(work, model, draws)
-    fitted = time.perf_counter()
-    state = _fine(work, coarse, model, draws)
-    seconds = {"coarse": fitted - started, "fine": time.perf_counter() - fitted}
-    notes = {"guidance": guidance.provenance(), "warnings": [*model.warnings, *terms], "seconds": seconds}
-    run.finish_stage("fine", state, notes)
+    state, seconds = _fine(work, coarse, model, draws)
+    seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
+    run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings, *terms], "seconds": seconds})
 
 
 def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
@@ -85,20 +82,22 @@ def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
     if (state := run.load_state("coarse")) is not None:
         draws.set_state(state["fit.draws"])
         return load_coarse(state, config.coarse, work.device)
-    hooks = run.hooks("coarse", work.report)
+    hooks, seconds = run.hooks("coarse", work.report)
     coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, work.device, hooks)
-    run.finish_stage("coarse", state)
+    run.finish_stage("coarse", state, {"seconds": seconds()})
     return coarse
 
 
-def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator) -> State:
-    config, hooks = work.config, work.run.hooks("fine", work.report)
+def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator) -> tuple[State, dict[str, float]]:
+    """The refined surface's state, and the seconds that it took."""
+    config, (hooks, seconds) = work.config, work.run.hooks("fine", work.report)
     if hooks.resume is None:
         judged = torch.Generator().manual_seed(config.seed)
         start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, judged)
     else:
         start = resumed_surface(hooks.resume, work.device)
-    return fit_surface(start, coarse.field, model, work.rasterizer, config.fine, config.views, config.guidance, draws, hooks)[1]
+    _, state = fit_surface(start, coarse.field, model, work.rasterizer, config.fine, config.views, config.guidance, draws, hooks)
+    return state, seconds()
 
 
 def _deliver(work: Work) -> Result:

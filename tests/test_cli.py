@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -74,12 +73,6 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     assert result.returncode == 0, result.stderr
     for command in ("generate", "export", "audit", "doctor"):
         assert command in result.stdout
-
-
-def test_help_is_prompt() -> None:
-    started = time.perf_counter()
-    assert run("--help").returncode == 0
-    assert time.perf_counter() - started < 5  # a guard against loading models; tools.bench times it
 
 
 @pytest.mark.parametrize(
@@ -161,7 +154,7 @@ def test_settings_of_another_schema_are_refused(verb: str, command: Callable[...
         "audit": ["audit", "run/asset.glb"],
         "preset": ["generate", "a blue mug", "--preset", "run/run.yaml", "--out", "new"],
     }[verb]
-    check_refused(command(*arguments), "is of settings schema 7, this version reads up to 1; install the one that wrote it")
+    check_refused(command(*arguments), "is of schema 7, this version reads up to 1; install the one that wrote it")
     assert [file.name for file in tmp_path.rglob("*")] == ["run", "run.yaml"]
     assert (tmp_path / "run" / "run.yaml").read_text() == text
 

@@ -29,7 +29,7 @@ def test_each_folder_is_summed_with_what_its_fixtures_take(pytester: pytest.Pyte
     assert [count for _, count in found.values()] == [2, 1, 3]
 
 
-def test_nothing_is_said_where_nothing_ran(pytester: pytest.Pytester):
+def test_nothing_is_printed_where_no_test_ran(pytester: pytest.Pytester):
     pytester.makepyfile("")
     result = pytester.runpytest_inprocess("-p", "folder_costs", "--import-mode=importlib")
     result.stdout.no_fnmatch_line("*seconds by folder*")

@@ -1,4 +1,4 @@
-"""Imports run one way through the house, and wings do not import one another."""
+"""Imports run one way through the package's parts, and those of one level do not import one another."""
 
 import ast
 import tomllib
@@ -22,11 +22,12 @@ LEVELS = [
     ["cli"],
 ]
 LONGEST_MODULE = 300  # lines
-RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
+LONGEST_PIPELINE = 119  # lines: the whole way from prompt to files, to be read at once
+RANK = {part: rank for rank, parts in enumerate(LEVELS) for part in parts}
 
 
-def imported_rooms(file: Path) -> set[str]:
-    """Rooms of the package that `file` imports anywhere, in functions too."""
+def imported_parts(file: Path) -> set[str]:
+    """Parts of the package that `file` imports anywhere, in functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -42,20 +43,20 @@ FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAG
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_point_downwards(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for other in imported_rooms(file):
-        assert other == room or RANK[other] < RANK[room], f"{file.name} ({room}) imports {other}"
+    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for other in imported_parts(file):
+        assert other == part or RANK[other] < RANK[part], f"{file.name} ({part}) imports {other}"
 
 
-def test_every_room_has_a_level() -> None:
-    rooms = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in FILES}
-    assert rooms == set(RANK)
+def test_every_part_has_a_level() -> None:
+    parts = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in FILES}
+    assert parts == set(RANK)
 
 
 def test_a_backward_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
     file.write_text("def f():\n    from dreamfusion_mesh.pipeline import generate\n    import dreamfusion_mesh.shape.field\n")
-    assert imported_rooms(file) == {"pipeline", "shape"}
+    assert imported_parts(file) == {"pipeline", "shape"}
 
 
 def test_only_the_command_line_prints() -> None:
@@ -69,6 +70,10 @@ def test_no_module_is_over_300_lines() -> None:
     trees = [PACKAGE, PACKAGE.parent / "tools", PACKAGE.parent / "tests"]
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for tree in trees for file in tree.rglob("*.py")}
     assert not {str(file): length for file, length in lengths.items() if length > LONGEST_MODULE}
+
+
+def test_the_pipeline_is_under_120_lines() -> None:
+    assert len((PACKAGE / "pipeline.py").read_text(encoding="utf-8").splitlines()) <= LONGEST_PIPELINE
 
 
 def test_every_package_is_installed() -> None:

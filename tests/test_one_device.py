@@ -167,7 +167,7 @@ def test_nothing_but_the_edge_may_compute_on_the_cpu() -> None:
         soundness(Mesh(CORNERS, FACES).to(one.device))
 
 
-def test_devices_never_meet_not_even_in_an_edge() -> None:
+def test_an_operation_on_two_devices_is_refused_even_in_an_edge() -> None:
     def added(x: Tensor) -> Tensor:
         return x + torch.ones(4)
 

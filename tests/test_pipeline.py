@@ -46,7 +46,7 @@ def test_the_audit_passes_and_says_the_same_of_the_written_file(finished: Result
     assert audit_document(again) == json.loads((finished.folder / "audit.json").read_text())
 
 
-def test_the_khronos_validator_has_nothing_to_say(finished: Result, khronos) -> None:
+def test_the_khronos_validator_reports_no_error_and_no_warning(finished: Result, khronos) -> None:
     issues = khronos(finished.folder / "asset.glb")["issues"]
     assert issues["numErrors"] == 0, issues
     assert issues["numWarnings"] == 0, issues

@@ -1,4 +1,4 @@
-"""How threads wait: asleep, unless the user chose otherwise."""
+"""How OpenMP threads wait: passively, unless the user chose otherwise."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_wait_asleep_unless_the_user_chose(given: str | None, wanted: str) -> None:
+def test_openmp_threads_wait_passively_unless_the_user_chose(given: str | None, wanted: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if given is not None:
         environment["OMP_WAIT_POLICY"] = given

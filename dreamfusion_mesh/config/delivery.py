@@ -18,6 +18,8 @@ class MeshSettings(Settings):
 
 
 class TextureSettings(Settings):
+    """The texture maps: their size in texels, how they are unwrapped and baked, and the material's plain factors."""
+
     size: Literal[64, 128, 256, 512, 1024, 2048, 4096] = 1024
     padding: Annotated[int, Field(ge=0, le=64)] = 4  # texels; 2^k is safe to mip k
     supersample: Annotated[int, Field(ge=1, le=4)] = 2
@@ -27,5 +29,7 @@ class TextureSettings(Settings):
 
 
 class AssetSettings(Settings):
+    """The files: the size of the object in them, and of its preview."""
+
     longest_side: Positive = 1.0  # metres
     preview_size: Annotated[int, Field(ge=16, le=2048)] = 256  # pixels a side of each of the preview's pictures

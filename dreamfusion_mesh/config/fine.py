@@ -40,4 +40,6 @@ class FineSettings(FitSettings):
 
 
 class RasterSettings(Settings):
+    """What draws triangles, in the fine stage and in all that is delivered."""
+
     backend: Literal["auto", "warp", "nvdiffrast", "kaolin"] = "auto"  # auto is warp

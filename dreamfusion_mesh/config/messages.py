@@ -13,6 +13,7 @@ from dreamfusion_mesh.config.run import RunConfig
 
 
 def explain(error: ValidationError) -> str:
+    """The first problem of `error` in one line: the setting's dotted name, what is allowed, and what was given or the nearest name."""
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
@@ -32,5 +33,6 @@ def _allowed(path: Sequence[str]) -> list[str]:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
+    """What to put after a message about an unknown `name`: the one of `names` that is most like it, or all of them where none is."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}" if names else ""

@@ -1,4 +1,4 @@
-"""The schema version of settings that are kept in files, and how those of an older one are read.
+"""Schema versions: that of any file, checked in one place; that of settings kept in files, and how those of an older one are read.
 
 run.yaml, and a preset made from it, say `schema: N`; a file that says nothing is of schema 0, or written by hand. A setting whose meaning
 changes gets a new name, so a migration acts on names that are gone and leaves current files as they are.
@@ -35,21 +35,30 @@ MIGRATIONS: tuple[Migration, ...] = (  # the n-th leads from schema n to n + 1
 SCHEMA = len(MIGRATIONS)
 
 
+def schema_version(where: str, found: Any, current: int, remedy: str) -> int:
+    """The schema `found` in a file (None: written before there were schemas, 0), where this version knows it.
+
+    Raises BadInput, which begins with `where`, for what is no whole number, or for a schema newer than `current`.
+    """
+    version = 0 if found is None else found
+    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+        raise BadInput(f"{where}: {KEY}: expected a whole number from 0 to {current} (given {found!r}); {remedy}")
+    if version > current:
+        raise BadInput(f"{where}: is of schema {version}, this version reads up to {current}; install the one that wrote it, or {remedy}")
+    return version
+
+
 def migrate(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings of any older schema as the current one has them, without the schema's key; `values` stay as they are.
 
-    Raises BadInput, which begins with `where`, for a newer schema, or for settings that have no equivalent, naming each.
+    Raises BadInput, which begins with `where`, as `schema_version` does, or for settings that have no equivalent, naming each.
     """
     moved = {key: _copy(value) for key, value in values.items() if key != KEY}
-    found = values.get(KEY, 0)
-    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-        raise BadInput(f"{where}: {KEY}: expected a whole number from 0 to {len(MIGRATIONS)} (given {found!r})")
-    if found > len(MIGRATIONS):
-        raise BadInput(f"{where}: is of settings schema {found}, this version reads up to {len(MIGRATIONS)}; install the one that wrote it")
+    found = schema_version(where, values.get(KEY), len(MIGRATIONS), "name another preset")
     for migration in MIGRATIONS[found:]:
         refused = [f"{name} ({remedy})" for name, remedy in migration.refused.items() if _take(moved, name)]
         if refused:
-            changed = f"since settings schema {found} these have changed: {', '.join(refused)}"
+            changed = f"since schema {found} these have changed: {', '.join(refused)}"
             raise BadInput(f"{where}: {changed}; this version reads schema {len(MIGRATIONS)}")
         for name in migration.dropped:
             _take(moved, name)

@@ -1,8 +1,8 @@
 """How kernels are started: one source for CPU and CUDA, tensors in and out, both cores used on the CPU.
 
-A CPU launch of Warp runs on one thread but lets go of Python's lock, so a large launch is cut into slices that run side by side.
-Every sliced kernel takes `start: int` as its last argument and works on index `start + wp.tid()`; slices must write to separate places,
-which keeps results independent of timing.
+A CPU launch of Warp runs on one thread but releases the global interpreter lock, so a large launch is cut into slices that run side by
+side. Every sliced kernel takes `start: int` as its last argument and works on index `start + wp.tid()`; slices must write to separate
+places, which keeps results independent of timing.
 """
 
 from __future__ import annotations
@@ -40,11 +40,6 @@ def _start() -> str:
 
 
 _MESSAGE = " ".join(_start().split())
-
-
-def start_up_message() -> str:
-    """What Warp wrote when it started, in one line: why it has no CUDA device, for example; empty where it wrote nothing."""
-    return _MESSAGE
 
 
 def warp_missing(device: torch.device) -> str | None:

@@ -32,6 +32,7 @@ class Schedule:
         return len(self.signal)
 
     def to(self, device: torch.device | str) -> Schedule:
+        """The same schedule on `device`."""
         return Schedule(self.signal.to(device), self.noise.to(device))
 
     def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

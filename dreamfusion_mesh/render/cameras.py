@@ -23,13 +23,11 @@ def orbit(
     width: int,
     position_offset: Tensor | None = None,
     target: Tensor | None = None,
-    up_offset: Tensor | None = None,
 ) -> Cameras:
     """Cameras on spheres around the origin, looking at it, +Y up in the picture; straight above or below is allowed.
 
-    azimuth, elevation, fov_y [B] radians; distance [B] scene units. The offsets and the target [B, 3] are for jitter: the first moves
-    the camera (azimuth and elevation in the result are those of the moved one), the second is looked at instead of the origin, the
-    third tilts the picture's up direction.
+    azimuth, elevation, fov_y [B] radians; distance [B] scene units. The offset and the target [B, 3] are for jitter: the first moves
+    the camera (azimuth and elevation in the result are those of the moved one), the second is looked at instead of the origin.
     """
     outward, up = _sphere_frame(azimuth, elevation)
     position = outward * distance[:, None]
@@ -38,8 +36,7 @@ def orbit(
         azimuth = torch.atan2(position[:, 0], position[:, 2])
         elevation = torch.atan2(position[:, 1], position[:, [0, 2]].norm(dim=1))
     back = normalize(position if target is None else position - target, dim=1)
-    hint = up if up_offset is None else up + up_offset
-    right = normalize(torch.linalg.cross(hint, back), dim=1)
+    right = normalize(torch.linalg.cross(up, back), dim=1)
     to_world = torch.zeros(len(azimuth), 4, 4, dtype=position.dtype, device=position.device)
     to_world[:, :3] = torch.stack((right, torch.linalg.cross(back, right), back, position), dim=2)
     to_world[:, 3, 3] = 1

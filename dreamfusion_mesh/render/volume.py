@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
+from dreamfusion_mesh.contracts import FieldQuery, Shader
 from dreamfusion_mesh.kernels.march import Samples, accumulate, composite_weights, march
-from dreamfusion_mesh.records import FieldSample, Render, Views
+from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.cameras import rays
-from dreamfusion_mesh.render.shading.lambert import Shade
-
-FieldQuery = Callable[[Tensor, bool], FieldSample]  # what a `contracts.Field` answers when it is called
 
 _CHUNK = 2**18  # samples at once where no gradient is asked for
 _MAX_OPTICAL_DEPTH = -math.log(1e-4)  # what lies behind it is not sampled: no pixel differs by more than 1e-4
@@ -77,7 +75,7 @@ def render_volume(
     field: FieldQuery,
     occupancy: OccupancyGrid,
     views: Views,
-    shade: Shade,
+    shade: Shader,
     samples: int,
     draws: torch.Generator,
     needs_normals: bool,
@@ -154,7 +152,7 @@ def _visible(evaluate: Callable[[Samples], tuple[Tensor, Tensor]], found: Sample
 
 
 def _sampled(
-    field: FieldQuery, shade: Shade, found: Samples, origins: Tensor, directions: Tensor, views: Views, needs_normals: bool
+    field: FieldQuery, shade: Shader, found: Samples, origins: Tensor, directions: Tensor, views: Views, needs_normals: bool
 ) -> tuple[Tensor, Tensor]:
     """Optical depth [S] and what is composited [S, 11]: rgb, albedo, normal, distance, one."""
     if not torch.is_grad_enabled() and len(found.t) > _CHUNK:

@@ -15,18 +15,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import yaml
 
 from dreamfusion_mesh.config import RunConfig, dump, resolve
-from dreamfusion_mesh.config.schema import migrate
+from dreamfusion_mesh.config.schema import KEY, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.schema import CHECKPOINT, CHECKPOINT_CHANGES, KEY, check_schema
-from dreamfusion_mesh.stages.fit import Hooks, Report, State
+from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
+from dreamfusion_mesh.stages.checkpoint import State
+from dreamfusion_mesh.stages.fit import Hooks, Report
 
 SETTINGS = "run.yaml"
 METRICS = "metrics.jsonl"
@@ -37,6 +39,8 @@ SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 
 @dataclass(frozen=True)
 class RunFolder:
+    """The files of one run, read and written by name below `path`, which need not exist before the first write."""
+
     path: Path
 
     def write(self, name: str, content: bytes) -> Path:
@@ -86,6 +90,7 @@ class RunFolder:
         self.drop_state(f"{stage}.part")
 
     def has_state(self, name: str) -> bool:
+        """Whether checkpoints/NAME.safetensors is there, readable or not."""
         return (self.path / _checkpoint(name)).is_file()
 
     def load_state(self, name: str) -> State | None:
@@ -108,25 +113,34 @@ class RunFolder:
                 texts = dict(opened.metadata() or {})
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy}") from None
-        check_schema(str(file), texts.pop(KEY, None), CHECKPOINT, remedy, CHECKPOINT_CHANGES)
+        check_checkpoint(str(file), texts, remedy)
         try:
-            return {key: json.loads(text) for key, text in texts.items()}
+            return {key: json.loads(text) for key, text in texts.items() if key != KEY}
         except ValueError as error:
             raise BadInput(f"{file}: its notes cannot be read ({error}); {remedy}") from None
 
     def drop_state(self, name: str) -> None:
+        """Remove a checkpoint where there is one."""
         (self.path / _checkpoint(name)).unlink(missing_ok=True)
 
-    def hooks(self, stage: str, report: Report) -> Hooks:
-        """How a stage resumes from this folder and leaves its checkpoints and metrics there."""
-        resume = self.load_state(f"{stage}.part")
+    def hooks(self, stage: str, report: Report) -> tuple[Hooks, Callable[[], dict[str, float]]]:
+        """How a stage resumes from this folder and leaves its checkpoints and metrics there; and its stopwatch.
+
+        That gives the seconds by the stage's name: those since this call, and those up to the checkpoint that the stage goes on from.
+        """
+        part, started = f"{stage}.part", perf_counter()
+        resume = self.load_state(part)
+        earlier = self.load_notes(part).get("seconds", {}).get(stage, 0.0) if resume else 0.0
         self.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
 
         def record(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
             self.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
             report(stage, done, total, figures)
 
-        return Hooks(record, lambda state: self.save_state(f"{stage}.part", state), resume)
+        def seconds() -> dict[str, float]:
+            return {stage: round(earlier + perf_counter() - started, 3)}
+
+        return Hooks(record, lambda state: self.save_state(part, state, {"seconds": seconds()}), resume), seconds
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -144,6 +158,11 @@ class RunFolder:
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
         remaining = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
         self.write(METRICS, "".join(line + "\n" for line in remaining).encode())
+
+    def keep_config(self, config: RunConfig) -> None:
+        """Write run.yaml where it is missing. Raises BadInput where the folder cannot take it."""
+        if not (self.path / SETTINGS).exists():
+            self.write(SETTINGS, dump(config).encode())
 
     def config(self) -> RunConfig:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
@@ -172,18 +191,6 @@ def find_run(path: Path, config: RunConfig) -> RunFolder:
             raise BadInput(f"--out {path}: holds another run ({_difference(found, config)}); name another folder, or delete this one first")
     elif path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir()):
         raise BadInput(f"--out {path}: is not empty and holds no run; name a new or empty folder")
-    return run
-
-
-def open_run(path: Path, config: RunConfig) -> RunFolder:
-    """`find_run`, and run.yaml written where it is missing.
-
-    Raises BadInput as that does, or where the disk is full or the folder cannot be written; then nothing in it was changed.
-    """
-    run = find_run(path, config)
-    check_space(path)
-    if not (path / SETTINGS).exists():
-        run.write(SETTINGS, dump(config).encode())
     return run
 
 

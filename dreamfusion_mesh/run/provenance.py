@@ -10,11 +10,12 @@ import torch
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.schema import KEY, PROVENANCE
+from dreamfusion_mesh.run.schema import PROVENANCE
 
-PARTS = {  # as the package index names them, and as Python imports them
+PACKAGES = {  # as the package index names them, and as Python imports them
     "torch": "torch",
     "numpy": "numpy",
     "scipy": "scipy",
@@ -46,7 +47,7 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
         "seed": config.seed,
         "settings": config.model_dump(mode="json"),
         "generator": f"dreamfusion_mesh {__version__}",
-        "versions": {"python": platform.python_version(), **{part: version_of(part) for part in PARTS}},
+        "versions": {"python": platform.python_version(), **{part: version_of(part) for part in PACKAGES}},
         "device": str(device),
         "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence, "terms": rasterizer.terms},
     }

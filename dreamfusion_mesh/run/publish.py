@@ -17,11 +17,12 @@ from typing import Any
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
+from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGED, RunFolder, cannot_write
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
-from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, fingerprint, read_record
-from dreamfusion_mesh.run.schema import KEY, RESULT
+from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, file_record, read_record
+from dreamfusion_mesh.run.schema import RESULT
 
 
 def publish(
@@ -48,7 +49,7 @@ def publish(
         started = time.perf_counter()
         found = audit(stage.path / main, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
         seconds = {**provenance["seconds"], "audit": round(time.perf_counter() - started, 3)}
-        hashes = {name: fingerprint(content) for name, content in files.items()}
+        hashes = {name: file_record(content) for name, content in files.items()}
         stage.write_json(AUDIT_FILE, audit_document(found))
         stage.write_json(PROVENANCE_FILE, {**provenance, "seconds": seconds, "files": hashes})
         stage.write(SETTINGS, dump(config).encode())
@@ -61,7 +62,7 @@ def publish(
         "prompt": config.prompt,
         "seed": config.seed,
         "warnings": list(warnings),
-        "files": {name: fingerprint((run.path / name).read_bytes()) for name in names},
+        "files": {name: file_record((run.path / name).read_bytes()) for name in names},
     }
     run.write_json(RESULT_FILE, record)
     return as_result(run, record)

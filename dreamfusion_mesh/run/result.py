@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh.audit.report import Audit, Row
+from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
-from dreamfusion_mesh.run.schema import AUDIT, KEY, RESULT, check_schema
+from dreamfusion_mesh.run.schema import AUDIT, RESULT
 
 RESULT_FILE = "result.json"
 AUDIT_FILE = "audit.json"
@@ -32,7 +33,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
     return {KEY: AUDIT, **audit.to_json()}
 
 
-def fingerprint(content: bytes) -> dict[str, Any]:
+def file_record(content: bytes) -> dict[str, Any]:
     """The SHA-256 and the length of a file, as result.json and provenance.json list them."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
@@ -40,13 +41,13 @@ def fingerprint(content: bytes) -> dict[str, Any]:
 def read_result(run: RunFolder) -> Result | None:
     """The finished run in the folder; None where it is not finished, or a file is not the one that was written.
 
-    Raises BadInput where result.json is of a newer schema.
+    Raises BadInput where result.json is of a newer schema, or of one that is no whole number.
     """
     record = read_record(run)
-    check_schema(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
+    schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
     try:
         files = record["files"]
-        same = all(fingerprint((run.path / name).read_bytes()) == found for name, found in files.items())
+        same = all(file_record((run.path / name).read_bytes()) == found for name, found in files.items())
         return as_result(run, record) if same and {SETTINGS, AUDIT_FILE} <= set(files) else None
     except (KeyError, TypeError, AttributeError, ValueError, OSError):  # missing, or edited by hand
         return None
@@ -60,7 +61,7 @@ def as_result(run: RunFolder, record: Mapping[str, Any]) -> Result:
 
 def _read_audit(run: RunFolder) -> Audit:
     values = json.loads((run.path / AUDIT_FILE).read_text(encoding="utf-8"))
-    check_schema(str(run.path / AUDIT_FILE), values[KEY], AUDIT, "delete it")
+    schema_version(str(run.path / AUDIT_FILE), values[KEY], AUDIT, "delete it")
     return Audit(values["file"], values["sha256"], tuple(Row(**row) for row in values["rows"]))
 
 

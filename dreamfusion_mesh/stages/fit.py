@@ -160,7 +160,7 @@ class Fit:
         groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and no harm
+        if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and nothing is changed
             result.loss.backward()
         norm = torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.gradient_clip)
         if not torch.isfinite(norm):

@@ -54,7 +54,7 @@ def test_missing_back_end_is_refused_with_both_causes_and_the_remedy(name: str, 
 def test_wrong_device_is_the_only_cause_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         stand_ins.install(patch, name)
-        patch.setattr(OPTIONAL[name], "cuda_missing", raster_backend.cuda_missing)
+        patch.setattr(OPTIONAL[name], "not_on_cuda", raster_backend.not_on_cuda)
         patch.setattr(torch.cuda, "is_available", lambda: True)
         with pytest.raises(BadInput, match="this run is on cpu: use --device cuda") as refused:
             resolve_rasterizer(name, "cpu")
@@ -69,7 +69,7 @@ def test_card_that_warp_lacks_is_refused_with_the_cause(monkeypatch: pytest.Monk
 
 
 def test_kaolin_placeholder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raster_kaolin, "cuda_missing", lambda device: None)
+    monkeypatch.setattr(raster_kaolin, "not_on_cuda", lambda device: None)
     monkeypatch.setitem(sys.modules, "kaolin", ModuleType("kaolin"))
     with pytest.raises(BadInput, match=r"kaolin.render.mesh does not import .*not a package"):
         resolve_rasterizer("kaolin", "cpu")

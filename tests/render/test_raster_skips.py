@@ -19,7 +19,7 @@ OPTIONAL = {"nvdiffrast": (raster_nvdiffrast, "torch"), "kaolin": (raster_kaolin
 @pytest.fixture
 def with_card(monkeypatch: pytest.MonkeyPatch) -> None:
     for adapter, _ in OPTIONAL.values():
-        monkeypatch.setattr(adapter, "cuda_missing", lambda device: None)
+        monkeypatch.setattr(adapter, "not_on_cuda", lambda device: None)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_package_that_is_not_installed_skips(
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_missing_card_skips(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_ins.install(monkeypatch, name)
-    monkeypatch.setattr(OPTIONAL[name][0], "cuda_missing", lambda device: Cause("none", Absent.CARD))
+    monkeypatch.setattr(OPTIONAL[name][0], "not_on_cuda", lambda device: Cause("none", Absent.CARD))
     with pytest.raises(pytest.skip.Exception, match=f"{name}: no card"):
         resolve_or_skip(name, "cpu")
 
@@ -77,7 +77,7 @@ def test_broken_package_fails(
 ) -> None:
     forget(name)
     install_broken(monkeypatch, tmp_path, name, code)
-    monkeypatch.setattr(OPTIONAL[name][0], "cuda_missing", lambda device: None if card else Cause("none", Absent.CARD))
+    monkeypatch.setattr(OPTIONAL[name][0], "not_on_cuda", lambda device: None if card else Cause("none", Absent.CARD))
     with pytest.raises(Unusable) as failed:
         resolve_or_skip(name, "cpu")
     assert failed.value.is_broken

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import FieldQuery
 from dreamfusion_mesh.records import Cameras, FieldSample, Lights, Render, Shading, Views
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import orbit, rays
@@ -44,7 +45,7 @@ def fog(points: Tensor, normals: bool) -> FieldSample:
 
 
 def draw(
-    field: volume.FieldQuery,
+    field: FieldQuery,
     seen: Views,
     samples: int = 64,
     normals: bool = False,
@@ -131,7 +132,7 @@ def test_depth_is_the_opacity_weighted_distance(device: torch.device) -> None:
     torch.testing.assert_close(render.depth[..., 0].double(), wanted, rtol=0, atol=2e-3)
 
 
-def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> volume.FieldQuery:
+def oriented(along: Callable[[Tensor], Tensor], sigma: Tensor) -> FieldQuery:
     def field(points: Tensor, normals: bool) -> FieldSample:
         return FieldSample(sigma.to(points).expand(len(points)), COLOR.to(points).expand_as(points), along(points) if normals else None)
 
@@ -164,7 +165,7 @@ def test_lit_views_need_normals() -> None:
         draw(ball, views(shading=Shading.LAMBERTIAN))
 
 
-def learnt(logit: Tensor) -> volume.FieldQuery:
+def learnt(logit: Tensor) -> FieldQuery:
     """A ball whose density depends on a parameter."""
 
     def field(points: Tensor, normals: bool) -> FieldSample:
@@ -199,7 +200,7 @@ def test_skipping_empty_cells_changes_nothing_but_the_cost(device: torch.device)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
 
 
-def counting(field: volume.FieldQuery, asked: list[int]) -> volume.FieldQuery:
+def counting(field: FieldQuery, asked: list[int]) -> FieldQuery:
     def counted(points: Tensor, normals: bool) -> FieldSample:
         asked.append(len(points))
         return field(points, normals)

@@ -97,8 +97,17 @@ def test_a_broken_result_is_no_result(text: str, fitted: Path) -> None:
     assert read_result(RunFolder(fitted)) is None
 
 
-def test_a_result_of_a_newer_schema_is_refused_and_kept(fitted: Path) -> None:
-    (fitted / "result.json").write_text('{"schema": 99}')
-    with pytest.raises(BadInput, match=r"result\.json: is of schema 99, this version reads up to 1; install"):
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ("99", "is of schema 99, this version reads up to 1; install the one that wrote it, or name another folder"),
+        ("1.7", r"schema: expected a whole number from 0 to 1 \(given 1\.7\); name another folder"),
+        ("true", r"schema: expected a whole number from 0 to 1 \(given True\); name another folder"),
+    ],
+)
+def test_a_result_of_another_schema_is_refused_and_kept(schema: str, reason: str, fitted: Path) -> None:
+    text = f'{{"schema": {schema}}}'
+    (fitted / "result.json").write_text(text)
+    with pytest.raises(BadInput, match=rf"result\.json: {reason}"):
         generate(CONFIG, fitted)
-    assert (fitted / "result.json").read_text() == '{"schema": 99}'
+    assert (fitted / "result.json").read_text() == text

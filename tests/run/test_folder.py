@@ -10,32 +10,40 @@ import torch
 
 from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.run import folder as run_folder
-from dreamfusion_mesh.run.folder import RunFolder, open_run
+from dreamfusion_mesh.run.folder import RunFolder, find_run
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 
 
+def opened(path: Path) -> RunFolder:
+    """A folder with a run that has its settings and nothing else."""
+    run = find_run(path, CONFIG)
+    run.keep_config(CONFIG)
+    return run
+
+
 def test_settings_come_back_equal(tmp_path: Path) -> None:
-    run = open_run(tmp_path / "deep" / "run", CONFIG)
+    run = opened(tmp_path / "deep" / "run")
     assert run.config() == CONFIG
-    assert open_run(run.path, CONFIG).config() == CONFIG
+    assert opened(run.path).config() == CONFIG
 
 
 @pytest.mark.parametrize("change", ["prompt='a blue mug'", "seed=3", "coarse.steps=13"])
 def test_a_folder_with_another_run_is_refused_and_kept(change: str, tmp_path: Path) -> None:
-    run = open_run(tmp_path, CONFIG)
+    run = opened(tmp_path)
     before = (run.path / "run.yaml").read_bytes()
     other = load_config("smoke", ["prompt=a red mug", change])
     with pytest.raises(BadInput, match=f"another run.*{change.split('=')[0]}"):
-        open_run(tmp_path, other)
+        find_run(tmp_path, other)
     assert (run.path / "run.yaml").read_bytes() == before
 
 
 def test_a_folder_with_foreign_files_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(BadInput, match="is not empty"):
-        open_run(tmp_path, CONFIG)
+        find_run(tmp_path, CONFIG)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -43,7 +51,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "taken"
     file.write_text("x")
     with pytest.raises(BadInput, match="is a file"):
-        open_run(file, CONFIG)
+        find_run(file, CONFIG)
     with pytest.raises(BadInput, match="cannot be written"):
         RunFolder(file).write("a.txt", b"x")
 
@@ -52,7 +60,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monke
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(BadInput, match="MiB left"):
-        open_run(tmp_path / "new", CONFIG)
+        generate(CONFIG, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from dreamfusion_mesh.config import dump, load_config, schema
 from dreamfusion_mesh.config.schema import Migration, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.folder import RunFolder, open_run
+from dreamfusion_mesh.run.folder import RunFolder, find_run
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 TWO_MIGRATIONS = (
@@ -31,7 +31,8 @@ def settings(**values: object) -> dict[str, object]:
 
 
 def test_settings_say_their_schema_and_it_is_no_setting(tmp_path: Path) -> None:
-    run = open_run(tmp_path, CONFIG)
+    run = find_run(tmp_path, CONFIG)
+    run.keep_config(CONFIG)
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["schema"] == schema.SCHEMA == 1
     assert run.config() == CONFIG
     assert load_config(str(tmp_path / "run.yaml")) == CONFIG
@@ -40,7 +41,7 @@ def test_settings_say_their_schema_and_it_is_no_setting(tmp_path: Path) -> None:
 
 
 def test_a_preset_made_from_a_run_may_be_a_base(tmp_path: Path) -> None:
-    open_run(tmp_path, CONFIG)
+    RunFolder(tmp_path).keep_config(CONFIG)
     (tmp_path / "mine.yaml").write_text(f"base: {tmp_path / 'run.yaml'}\nseed: 7\n")
     assert load_config(str(tmp_path / "mine.yaml")) == CONFIG.model_copy(update={"seed": 7})
 
@@ -77,7 +78,7 @@ def test_settings_without_an_equivalent_are_refused_by_name(monkeypatch: pytest.
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings(schema=1, fine={"magic": 1}, guidance={"old": 2})))
     with pytest.raises(BadInput) as caught:
         RunFolder(tmp_path).config()
-    changed = "since settings schema 1 these have changed: fine.magic (choose fine.tet_size), guidance.old (use guidance.scale)"
+    changed = "since schema 1 these have changed: fine.magic (choose fine.tet_size), guidance.old (use guidance.scale)"
     assert str(caught.value) == f"{tmp_path / 'run.yaml'}: {changed}; this version reads schema 2"
 
 
@@ -98,8 +99,8 @@ def open_values(values: dict[str, object]) -> None:
 @pytest.mark.parametrize("found", [2, 99])
 def test_settings_of_a_newer_schema_are_refused_with_the_remedy(found: int, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(dump(CONFIG).replace("schema: 1", f"schema: {found}"))
-    wanted = f"run.yaml.*: is of settings schema {found}, this version reads up to 1; install the one that wrote it"
-    for read in (RunFolder(tmp_path).config, lambda: load_config(str(tmp_path / "run.yaml")), lambda: open_run(tmp_path, CONFIG)):
+    wanted = f"run.yaml.*: is of schema {found}, this version reads up to 1; install the one that wrote it, or name another preset"
+    for read in (RunFolder(tmp_path).config, lambda: load_config(str(tmp_path / "run.yaml")), lambda: find_run(tmp_path, CONFIG)):
         with pytest.raises(BadInput, match=wanted):
             read()
 
@@ -107,7 +108,7 @@ def test_settings_of_a_newer_schema_are_refused_with_the_remedy(found: int, tmp_
 @pytest.mark.parametrize("found", ["one", "1.5", "-1", "true", "[1]"])
 def test_a_schema_is_a_whole_number(found: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(dump(CONFIG).replace("schema: 1", f"schema: {found}"))
-    with pytest.raises(BadInput, match="schema: expected a whole number from 0 to 1"):
+    with pytest.raises(BadInput, match=r"schema: expected a whole number from 0 to 1 .*; name another preset"):
         RunFolder(tmp_path).config()
 
 
@@ -115,7 +116,7 @@ def test_checkpoints_carry_a_schema_and_notes(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.save_state("fine", {"a": torch.zeros(2)}, {"guidance": {"model": "embedded"}, "seconds": {"fine": 1.5}})
     with safe_open(tmp_path / "checkpoints" / "fine.safetensors", "pt") as file:
-        assert file.metadata()["schema"] == "1"
+        assert file.metadata()["schema"] == "2"
     assert run.load_notes("fine") == {"guidance": {"model": "embedded"}, "seconds": {"fine": 1.5}}
     assert set(run.load_state("fine") or {}) == {"a"}
 
@@ -123,21 +124,18 @@ def test_checkpoints_carry_a_schema_and_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("notes", "wanted"),
     [
-        ({"schema": "2"}, "is of schema 2, this version reads up to 1; install the one that wrote it, or delete it to redo its stage"),
-        ({"schema": "first"}, "schema: expected a whole number from 0 to 1 .given 'first'.; delete it to redo its stage"),
-        ({"schema": "1", "guidance": "{"}, "its notes cannot be read .*; delete it to redo its stage"),
+        ({"schema": "3"}, "is of schema 3, this version reads up to 2; install the one that wrote it, or delete it to redo its stage"),
+        (
+            {"schema": "1"},
+            "is of schema 1, this version reads 2 .optimisers and the field's heads have names, `seen` is `lookup_sdf`, "
+            "notes lie with the tensors.; use the one that wrote it, or delete it to redo its stage",
+        ),
+        ({"schema": "first"}, "schema: expected a whole number from 0 to 2 .given 'first'.; delete it to redo its stage"),
+        ({"schema": "2", "guidance": "{"}, "its notes cannot be read .*; delete it to redo its stage"),
     ],
 )
-def test_checkpoints_of_a_newer_schema_are_refused(notes: dict[str, str], wanted: str, tmp_path: Path) -> None:
+def test_checkpoints_of_another_schema_or_with_broken_notes_are_refused(notes: dict[str, str], wanted: str, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     save_file({"a": torch.zeros(2)}, tmp_path / "checkpoints" / "coarse.safetensors", notes)
     with pytest.raises(BadInput, match=rf"coarse\.safetensors: {wanted}"):
         RunFolder(tmp_path).load_state("coarse")
-
-
-def test_checkpoints_without_a_schema_are_read(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    save_file({"a": torch.ones(2)}, tmp_path / "checkpoints" / "coarse.safetensors")
-    run = RunFolder(tmp_path)
-    assert torch.equal((run.load_state("coarse") or {})["a"], torch.ones(2))
-    assert run.load_notes("coarse") == {}

@@ -22,7 +22,7 @@ def install(patch: pytest.MonkeyPatch, name: str) -> None:
     """Let `import` find the stand-in, and the adapter believe that its device will do."""
     parts = {"nvdiffrast": (raster_nvdiffrast, "nvdiffrast.torch", Nvdiffrast), "kaolin": (raster_kaolin, "kaolin.render.mesh", Kaolin)}
     adapter, module, contents = parts[name]
-    patch.setattr(adapter, "cuda_missing", lambda device: None)
+    patch.setattr(adapter, "not_on_cuda", lambda device: None)
     made = ModuleType(module)
     made.__dict__.update({key: value for key, value in vars(contents).items() if not key.startswith("__")})
     for end in range(1, module.count(".") + 1):

@@ -51,7 +51,7 @@ class Unusable(BadInput):
 
     @property
     def is_broken(self) -> bool:
-        """Whether any cause is a failure of a part that is there."""
+        """Whether any cause is a failure of a part that is there: then the back end's tests fail, else they are skipped."""
         return any(cause.absent is None for cause in self.causes)
 
 
@@ -170,7 +170,7 @@ def load_module(name: str, packages: Sequence[str]) -> tuple[ModuleType | None, 
         return None, Cause(words, Absent.PACKAGE if is_absent else None)
 
 
-def cuda_missing(device: torch.device) -> Cause | None:
+def not_on_cuda(device: torch.device) -> Cause | None:
     """Why a part that runs on CUDA alone cannot run on `device`; None where it can."""
     if not torch.cuda.is_available():
         return Cause("it needs a CUDA device and none was found", Absent.CARD)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.contracts import Limits
-from dreamfusion_mesh.render.raster.backend import Cause, Unusable, cuda_missing, load_module, nothing_drawn
+from dreamfusion_mesh.render.raster.backend import Cause, Unusable, load_module, not_on_cuda, nothing_drawn
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
 
 _MODULE = "kaolin.render.mesh"
@@ -75,7 +75,7 @@ def missing(device: torch.device) -> list[Cause]:
     module, cause = load_module(_MODULE, _PACKAGES)
     if module is not None and not hasattr(module, "rasterize"):
         cause = Cause("this version of kaolin has no kaolin.render.mesh.rasterize")
-    return [cause for cause in (cause, cuda_missing(device)) if cause]
+    return [cause for cause in (cause, not_on_cuda(device)) if cause]
 
 
 def _cut(corners: Tensor, owner: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,9 +20,9 @@ from dreamfusion_mesh.render.raster.backend import (
     Cause,
     LastValueCache,
     Unusable,
-    cuda_missing,
     first_line,
     load_module,
+    not_on_cuda,
     nothing_drawn,
 )
 from dreamfusion_mesh.render.raster.warp import WarpRasterizer
@@ -108,7 +108,7 @@ class NvdiffrastRasterizer(WarpRasterizer):
 
 def missing(device: torch.device) -> list[Cause]:
     """Every cause that keeps nvdiffrast from being tried on `device`; whether it compiles is not among them."""
-    causes = (load_module(_MODULE, _PACKAGES)[1], cuda_missing(device))
+    causes = (load_module(_MODULE, _PACKAGES)[1], not_on_cuda(device))
     return [cause for cause in causes if cause]
 
 
@@ -140,12 +140,15 @@ def _import_built(name: str) -> None:
 
 
 def _failed_step(error: Exception, device: torch.device) -> Cause:
-    """Which step of loading nvdiffrast raised `error`: compiling, importing what was compiled, or drawing."""
+    """Which step of loading nvdiffrast raised `error`: compiling, importing what was compiled or something else, or drawing."""
     from torch.utils import cpp_extension
 
+    code = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
     if isinstance(error, ImportError):
-        return Cause(f"it is compiled, but its plugin does not import ({first_line(error)})")
-    if not any(frame.f_code.co_filename == cpp_extension.__file__ for frame, _ in walk_tb(error.__traceback__)):
+        built = (error.name or "").startswith(_PLUGIN) or _import_built.__code__ in code
+        step = "it is compiled, but its plugin does not import" if built else "loading it failed"
+        return Cause(f"{step} ({first_line(error)})")
+    if not any(each.co_filename == cpp_extension.__file__ for each in code):
         return Cause(f"drawing with it failed on {device} ({first_line(error)})")
     tool = _missing_tool()
     if tool is not None:

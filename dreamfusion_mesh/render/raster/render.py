@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.contracts import Probe, Rasterizer, Shader
 from dreamfusion_mesh.records import Mesh, Render, Views
 from dreamfusion_mesh.render.cameras import clip_from_world
-from dreamfusion_mesh.render.shading.lambert import Shade
-
-Albedo = Callable[[Tensor], Tensor]
 
 
 def render_mesh(
     rasterizer: Rasterizer,
     mesh: Mesh,
     vertex_normals: Tensor,
-    albedo: Albedo,
+    albedo: Probe,
     views: Views,
-    shade: Shade,
+    shade: Shader,
     near: float = 0.1,
     far: float = 10.0,
 ) -> Render:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.contracts import Shader
 from dreamfusion_mesh.records import Shading, Views
 
 CLAY = 0.8  # the textureless views' grey
-
-Shade = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 
 def needs_normals(views: Views) -> bool:
@@ -19,7 +16,7 @@ def needs_normals(views: Views) -> bool:
     return bool((views.shading != Shading.ALBEDO).any())
 
 
-def shader(views: Views) -> Shade:
+def shader(views: Views) -> Shader:
     """A function shade(albedo [N, 3], normals [N, 3] or None, view [N] int64) -> rgb [N, 3] in [0, 1]; `view` names each point's view.
 
     ALBEDO gives the albedo; LAMBERTIAN clamp(albedo * (ambient + diffuse * max(0, n . l)), 0, 1); TEXTURELESS the same with grey albedo.
