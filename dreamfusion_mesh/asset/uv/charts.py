@@ -30,6 +30,7 @@ class Charts:
 
     @property
     def count(self) -> int:
+        """How many charts there are."""
         return int(self.chart.max()) + 1
 
     @property

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,8 +37,8 @@ _log = logging.getLogger(__name__)
 _WORKER = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from dreamfusion_mesh.asset.uv import xatlas_worker as uv_worker
-uv_worker.main(int(sys.argv[2]))
+from dreamfusion_mesh.asset.uv import xatlas_worker
+xatlas_worker.main(int(sys.argv[2]))
 """
 _MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
 _MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
@@ -61,7 +60,6 @@ class Unwrapped:
     mesh: Mesh
     method: Literal["xatlas", "box"]
     reason: str
-    seconds: float
     charts: int
     padding: int
     utilisation: float
@@ -78,7 +76,6 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     projection replaces it. All charts come out unflipped, without overlaps, at one mean texel density, packed as large as they fit.
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
-    started = time.perf_counter()
     vertices, faces = _welded(mesh)
     method: Literal["xatlas", "box"] = "xatlas"
     reason = ""
@@ -95,7 +92,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     covered = float(signed_areas(uvs, charts.face_uvs).sum())
     device = mesh.vertices.device
     mapped = Mesh(mesh.vertices, mesh.faces, torch.from_numpy(uvs).to(mesh.vertices), torch.from_numpy(charts.face_uvs).to(device))
-    return Unwrapped(mapped, method, reason, time.perf_counter() - started, charts.count, padding, covered)
+    return Unwrapped(mapped, method, reason, charts.count, padding, covered)
 
 
 def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
