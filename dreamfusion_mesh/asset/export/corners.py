@@ -13,7 +13,7 @@ from dreamfusion_mesh.records import Mesh
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ExportSurface:
     """A mesh as plain arrays, each with an index of its own.
 
     positions     [P, 3] float32   distinct: vertices at bit-equal positions are one
@@ -44,7 +44,7 @@ class Corners:
     indices: np.ndarray
 
 
-def surface(mesh: Mesh) -> Surface:
+def export_surface(mesh: Mesh) -> ExportSurface:
     """Weld a mesh with UVs and give it smooth normals; the same on both sides of every UV seam. Unused rows go.
 
     Raises ValueError where the mesh has no faces, no UVs, or values that are not finite.
@@ -60,7 +60,7 @@ def surface(mesh: Mesh) -> Surface:
     positions, face_positions = _rows(points)
     uvs, face_uvs = _rows(coordinates)
     normals, face_normals = _rows(_smooth_normals(positions, face_positions)[face_positions.reshape(-1)])
-    return Surface(positions, normals, uvs, face_positions, face_normals, face_uvs)
+    return ExportSurface(positions, normals, uvs, face_positions, face_normals, face_uvs)
 
 
 def _smooth_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def _smooth_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.where(normals.any(axis=1, keepdims=True), normals, [0.0, 1.0, 0.0]).astype(np.float32)
 
 
-def split_corners(found: Surface, tangents: bool) -> Corners:
+def split_corners(found: ExportSurface, tangents: bool) -> Corners:
     """One index from a surface's three, in the order in which the faces meet the corners; with tangents where asked."""
     keys = np.stack([found.face_positions, found.face_uvs], axis=2).reshape(-1, 2)
     if tangents:
