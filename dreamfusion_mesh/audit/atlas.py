@@ -10,6 +10,7 @@ from dreamfusion_mesh.audit.readers.images import decode
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.spans import centre_spans
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 SUBTEXELS = 4  # coverage is counted at this many samples a texel's side
 
@@ -76,15 +77,9 @@ def _texture_size(written: Written) -> tuple[int | None, str]:
 
 def uv_layout(corner_uvs: np.ndarray) -> UvLayout:
     """Count what is wrong with UVs [F, 3, 2] (origin bottom-left) face by face."""
-    areas = signed_areas(corner_uvs)
+    areas = uv_areas(corner_uvs)
     outside = int(((corner_uvs < 0) | (corner_uvs > 1)).any(axis=2).sum())
     return UvLayout(outside, int((areas < 0).sum()), int((areas == 0).sum()))
-
-
-def signed_areas(corner_uvs: np.ndarray) -> np.ndarray:
-    """Signed area [F] of UV triangles [F, 3, 2], in squares; positive where counter-clockwise with the origin bottom-left."""
-    one, other = corner_uvs[:, 1] - corner_uvs[:, 0], corner_uvs[:, 2] - corner_uvs[:, 0]
-    return 0.5 * (one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
 
 
 def coverage(corner_uvs: np.ndarray, grid: int) -> tuple[int, int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from uv_rectangles import rectangle
 
-from dreamfusion_mesh.audit.atlas import signed_areas, uv_layout
+from dreamfusion_mesh.audit.atlas import uv_layout
 
 
 def test_layout_counts_what_is_wrong() -> None:
@@ -14,7 +13,3 @@ def test_layout_counts_what_is_wrong() -> None:
     assert uv_layout(good) == uv_layout(good[:, [1, 2, 0]])
     found = uv_layout(np.concatenate([good, good[:, ::-1], good[:, [0, 0, 1]], good + 0.6]))
     assert (found.outside, found.flipped, found.empty) == (4, 2, 2)
-
-
-def test_signed_areas_sum_to_the_rectangle() -> None:
-    assert signed_areas(rectangle(10, 10, 20, 24, 64)).sum() == pytest.approx(20 * 24 / 64**2, rel=1e-12)
