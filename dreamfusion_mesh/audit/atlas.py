@@ -10,12 +10,13 @@ from dreamfusion_mesh.audit.readers.images import decode
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.spans import centre_spans
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 SUBTEXELS = 4  # coverage is counted at this many samples a texel's side
 
 
 @dataclass(frozen=True)
-class Layout:
+class UvLayout:
     """outside: corners that leave [0, 1]; flipped: faces of negative, empty: of zero UV area."""
 
     outside: int
@@ -39,7 +40,7 @@ class Atlas:
     corners: np.ndarray
     uvs: np.ndarray
     split_faces: np.ndarray
-    layout: Layout
+    layout: UvLayout
     size: int | None
     unmeasured: str
     covered: float = 0.0
@@ -52,7 +53,7 @@ def measure_atlas(written: Written) -> Atlas | None:
     if uvs is None or split_faces is None:
         return None
     size, why = _texture_size(written)
-    found = layout(uvs)
+    found = uv_layout(uvs)
     unmeasured = why or ("UVs leave the square" if found.outside else "")
     covered, overlapping = coverage(uvs, SUBTEXELS * size) if size and not unmeasured else (0, 0)
     share = covered / (SUBTEXELS * size) ** 2 if size else 0.0
@@ -74,17 +75,11 @@ def _texture_size(written: Written) -> tuple[int | None, str]:
     return (max(image.width, image.height), "") if image else (None, "no base color texture gives a size")
 
 
-def layout(corner_uvs: np.ndarray) -> Layout:
+def uv_layout(corner_uvs: np.ndarray) -> UvLayout:
     """Count what is wrong with UVs [F, 3, 2] (origin bottom-left) face by face."""
-    areas = signed_areas(corner_uvs)
+    areas = uv_areas(corner_uvs)
     outside = int(((corner_uvs < 0) | (corner_uvs > 1)).any(axis=2).sum())
-    return Layout(outside, int((areas < 0).sum()), int((areas == 0).sum()))
-
-
-def signed_areas(corner_uvs: np.ndarray) -> np.ndarray:
-    """Signed area [F] of UV triangles [F, 3, 2], in squares; positive where counter-clockwise with the origin bottom-left."""
-    one, other = corner_uvs[:, 1] - corner_uvs[:, 0], corner_uvs[:, 2] - corner_uvs[:, 0]
-    return 0.5 * (one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
+    return UvLayout(outside, int((areas < 0).sum()), int((areas == 0).sum()))
 
 
 def coverage(corner_uvs: np.ndarray, grid: int) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dreamfusion_mesh.geometry.areas import cross_2d
+
 _SPANS_PER_BAND = 2_000_000  # worked on at once, about 200 bytes each
 _UNITS = 1 << 24  # along the UV square's side, at most: float32 has no finer step above one half
 
@@ -33,7 +35,7 @@ def centre_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
     """
     half = max(1, _UNITS // (2 * grid))  # a cell is 2 * half units, its centre a whole number of them
     corners = np.rint(corner_uvs * (2.0 * grid * half)).astype(np.int64)
-    doubled = _cross(corners)
+    doubled = cross_2d(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # areas, exact
     corners = np.where((doubled < 0)[:, None, None], corners[:, ::-1], corners)
     low = _ceil(corners[:, :, 1].min(axis=1) - half, 2 * half)
     high = (corners[:, :, 1].max(axis=1) - half) // (2 * half) + 1
@@ -102,11 +104,6 @@ def _bands(low: np.ndarray, high: np.ndarray, grid: int) -> Iterator[tuple[np.nd
             offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             yield np.repeat(face, counts), np.repeat(begin, counts) + offsets
         first = after
-
-
-def _cross(corners: np.ndarray) -> np.ndarray:
-    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
 
 
 def _ceil(value: np.ndarray, by: np.ndarray | int) -> np.ndarray:

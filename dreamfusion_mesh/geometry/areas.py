@@ -1,9 +1,14 @@
-"""Areas of faces, and the volumes that they enclose."""
+"""Areas of faces in space and in UV, and the volumes that they enclose."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def area_vectors(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -15,6 +20,16 @@ def area_vectors(vertices: Tensor, faces: Tensor) -> Tensor:
 def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
     """[F] areas in squared units of `vertices`. Differentiable where they are above zero."""
     return area_vectors(vertices, faces).norm(dim=1) / 2
+
+
+def uv_areas(corners: Array) -> Array:
+    """[F] signed areas of UV triangles [F, 3, 2], in squares; positive where counter-clockwise with the origin bottom-left."""
+    return 0.5 * cross_2d(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
+def cross_2d(one: Array, other: Array) -> Array:
+    """[...] z of the cross product of vectors [..., 2], the signed area that they span: positive where `other` is left of `one`."""
+    return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]
 
 
 def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:

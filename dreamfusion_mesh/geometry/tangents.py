@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.geometry.areas import cross_2d
 from dreamfusion_mesh.geometry.normals import vector_angles
 
 
 def uv_handedness(uvs: Tensor, faces: Tensor) -> Tensor:
     """[F] int64, +1 where a face's UVs run counter-clockwise, -1 where they are mirrored. uvs [U, 2], faces [F, 3] rows of them."""
     first, second = _edges(uvs, faces)
-    return torch.where(_cross(first, second) < 0, -1, 1)
+    return torch.where(cross_2d(first, second) < 0, -1, 1)
 
 
 def vertex_tangents(vertices: Tensor, uvs: Tensor, normals: Tensor, faces: Tensor) -> Tensor:
@@ -44,10 +45,6 @@ def _edges(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """[F, D] from each face's first corner to its second and third."""
     a, b, c = points[faces].unbind(1)
     return b - a, c - a
-
-
-def _cross(one: Tensor, other: Tensor) -> Tensor:
-    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
 
 
 def _across(vectors: Tensor, normals: Tensor) -> Tensor:

@@ -38,6 +38,12 @@ def shells(faces: Tensor) -> Tensor:
 
 def weld(mesh: Mesh) -> Mesh:
     """Vertices at exactly the same position become one; unused ones are dropped. The surface's own uvs stay as they are."""
-    used, faces = mesh.faces.unique(return_inverse=True)
-    vertices, place = (mesh.vertices[used] + 0.0).unique(dim=0, return_inverse=True)  # adding zero turns -0 into 0
-    return Mesh(vertices, place[faces], mesh.uvs, mesh.face_uvs)
+    vertices, faces = distinct_rows(mesh.vertices, mesh.faces)
+    return Mesh(vertices, faces, mesh.uvs, mesh.face_uvs)
+
+
+def distinct_rows(values: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of `values` [N, C] that `faces` [F, 3] use, in ascending order, and the faces as rows of those. -0 counts as 0."""
+    used, faces = faces.unique(return_inverse=True)
+    distinct, row = (values[used] + 0.0).unique(dim=0, return_inverse=True)  # adding zero turns -0 into 0
+    return distinct, row[faces]

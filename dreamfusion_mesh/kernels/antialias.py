@@ -26,7 +26,7 @@ from dreamfusion_mesh.kernels.raster import real_of, to_pixel_space, units
 
 
 @dataclass(frozen=True, eq=False)
-class Edges:
+class MeshEdges:
     """A mesh's undirected edges and the corners that face them.
 
     ends      [E, 2] int64      smaller vertex first
@@ -39,17 +39,17 @@ class Edges:
     opposite: Tensor
 
 
-def find_edges(faces: Tensor, vertices: int) -> Edges:
+def find_edges(faces: Tensor, vertices: int) -> MeshEdges:
     """Edges of faces [F, 3] int64 below `vertices`; any number of faces may share one."""
     tail, head = faces.roll(-1, dims=1).reshape(-1), faces.roll(-2, dims=1).reshape(-1)
     keys, order = torch.sort(torch.minimum(tail, head) * vertices + torch.maximum(tail, head))
     distinct, counts = torch.unique_consecutive(keys, return_counts=True)
     ends = torch.stack((distinct // max(1, vertices), distinct % max(1, vertices)), dim=1)
     starts = torch.cat((counts.new_zeros(1), counts.cumsum(dim=0)))
-    return Edges(ends, starts, faces.reshape(-1)[order])
+    return MeshEdges(ends, starts, faces.reshape(-1)[order])
 
 
-def antialias(image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> Tensor:
+def antialias(image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: MeshEdges) -> Tensor:
     """`image` [B, H, W, C] with its silhouettes blended; differentiable in `image` and `clip` [B, V, 4] (in clip almost everywhere).
 
     face [B, H, W] int64 as rasterized from `clip` and `faces`. Source: arXiv:2011.03277, section 3.6.
@@ -58,7 +58,7 @@ def antialias(image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: E
     return result
 
 
-def find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+def find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: MeshEdges) -> tuple[Tensor, Tensor]:
     """Pairs that a silhouette edge crosses, and their keys: [N] int64 each, in the pixels' order."""
     views, height, width = face.shape
     keys = torch.full((face.numel() * 2,), -1, dtype=torch.int64, device=face.device)
@@ -93,7 +93,7 @@ def _in_turns(kernel: Any, count: int, arguments: list[Any], device: torch.devic
 
 
 def blend_pairs(
-    image: Tensor, clip: Tensor, edges: Edges, pairs: Tensor, keys: Tensor, side_by_side: bool
+    image: Tensor, clip: Tensor, edges: MeshEdges, pairs: Tensor, keys: Tensor, side_by_side: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The blended image, each pair's shift [N] float64 of the boundary off the middle, and each pixel's sum of shares [B * H * W].
 
@@ -119,7 +119,7 @@ def blend_pairs(
 
 class _Antialias(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: Edges) -> Tensor:
+    def forward(ctx: Any, image: Tensor, face: Tensor, clip: Tensor, faces: Tensor, edges: MeshEdges) -> Tensor:
         ctx.empty = image.numel() == 0 or faces.numel() == 0
         if ctx.empty:
             ctx.save_for_backward(image, clip)

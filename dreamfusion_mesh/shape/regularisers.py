@@ -10,14 +10,13 @@ from dreamfusion_mesh.geometry.normals import unit_vectors
 from dreamfusion_mesh.geometry.topology import face_adjacency
 
 
-def normal_consistency_loss(vertices: Tensor, faces: Tensor, adjacency: Tensor | None = None) -> Tensor:
+def normal_consistency_loss(vertices: Tensor, faces: Tensor) -> Tensor:
     """Mean of 1 - cos(angle between neighbouring faces): 0 where flat, at most 2.
 
-    adjacency  [A, 2]  as `face_adjacency` gives it, where the caller already has it
     Each pair counts by its smaller area (a constant to the gradient): a sliver's normal says little, and its gradient grows
     as one over its height.
     """
-    pairs = face_adjacency(faces) if adjacency is None else adjacency
+    pairs = face_adjacency(faces)
     if len(pairs) == 0:
         return (vertices * 0).sum()
     areas = area_vectors(vertices, faces)

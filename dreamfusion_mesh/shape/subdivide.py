@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.geometry.topology import edge_keys
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.shape.checks import check_finite
 
 
 def loop_subdivide(mesh: Mesh, times: int = 1) -> Mesh:
@@ -81,9 +82,7 @@ def _check(mesh: Mesh) -> None:
     vertices, faces = mesh.vertices, mesh.faces
     if vertices.device != faces.device:
         raise ValueError(f"vertices: on {vertices.device}, faces on {faces.device}, expected one device")
-    finite = torch.isfinite(vertices.detach())
-    if not bool(finite.all()):
-        raise ValueError(f"vertices: shape {list(vertices.shape)} holds NaN or infinity, first in row {int((~finite).nonzero()[0, 0])}")
+    check_finite("vertices", vertices)
     if len(faces) == 0:
         return
     low, high = (int(value) for value in faces.aminmax())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from cubes import cube, joined
+from uv_rectangles import rectangle
 
-from dreamfusion_mesh.geometry.areas import area_vectors, face_areas, shell_volumes, signed_volume
+from dreamfusion_mesh.geometry.areas import area_vectors, cross_2d, face_areas, shell_volumes, signed_volume, uv_areas
 from dreamfusion_mesh.geometry.topology import shells
 from dreamfusion_mesh.records import Mesh
 
@@ -41,3 +42,16 @@ def test_the_gradient_of_a_volume_is_that_of_finite_differences() -> None:
     solid = cube()
     vertices = solid.vertices.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda v: signed_volume(v, solid.faces), (vertices,))
+
+
+def test_uv_areas_sum_to_the_rectangle_and_are_negative_where_mirrored() -> None:
+    corners = rectangle(10, 10, 20, 24, 64)
+    assert uv_areas(corners).sum() == pytest.approx(20 * 24 / 64**2, rel=1e-12)
+    assert uv_areas(torch.from_numpy(corners)).tolist() == uv_areas(corners).tolist()
+    assert uv_areas(corners[:, ::-1]).tolist() == (-uv_areas(corners)).tolist()
+
+
+def test_the_cross_product_of_whole_numbers_is_exact() -> None:
+    one, other = torch.tensor([2**30, 1]), torch.tensor([1, 2**30])
+    assert cross_2d(one, other).item() == 2**60 - 1
+    assert cross_2d(one.numpy(), other.numpy()) == 2**60 - 1

@@ -8,7 +8,7 @@ import torch
 from one_device import OneDevice
 from torch import Tensor
 
-from dreamfusion_mesh.asset.export.corners import surface
+from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render.cameras import turntable
@@ -147,7 +147,7 @@ def test_it_is_shaded_with_the_normals_that_are_exported() -> None:
     """Duplicate vertices, as this box has them, are one in the file."""
     mesh = box((-0.3, 0, -0.7), (0.5, 1, 0.4))
     shown, normals = smooth_surface(mesh)
-    exported = surface(mesh)
+    exported = export_surface(mesh)
     assert len(shown.vertices) == len(exported.positions) == 8
     assert np.array_equal(shown.vertices[shown.faces].numpy(), exported.positions[exported.face_positions])
     assert np.array_equal(normals[shown.faces].numpy(), exported.normals[exported.face_normals])

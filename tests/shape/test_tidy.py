@@ -15,7 +15,7 @@ from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh, TetGrid
 from dreamfusion_mesh.shape.regularisers import normal_consistency_loss
-from dreamfusion_mesh.shape.tets.grid import tet_grid
+from dreamfusion_mesh.shape.tets.grid import tet_lattice
 from dreamfusion_mesh.shape.tidy import tidy
 
 _ROUGH = MeshSettings(smooth=0)
@@ -63,7 +63,7 @@ def test_slivers_are_gone(grid: TetGrid) -> None:
 
 
 def test_a_surface_cut_along_every_edge_is_sewn() -> None:
-    grid = tet_grid(-torch.ones(3), torch.ones(3), 10)
+    grid = tet_lattice(-torch.ones(3), torch.ones(3), 10).grid()
     whole = surface_of(grid, lambda points: ball_sdf(points, 0.0, 0.7))
     soup = Mesh(whole.vertices[whole.faces].reshape(-1, 3), torch.arange(3 * len(whole.faces)).reshape(-1, 3))
     mesh = tidy(soup, _ROUGH)
@@ -72,7 +72,7 @@ def test_a_surface_cut_along_every_edge_is_sewn() -> None:
 
 
 def test_what_cannot_be_made_a_solid_is_refused_with_its_faults() -> None:
-    grid = tet_grid(-torch.ones(3), torch.ones(3), 6)
+    grid = tet_lattice(-torch.ones(3), torch.ones(3), 6).grid()
     whole = surface_of(grid, lambda points: ball_sdf(points, 0.0, 0.6))
     with pytest.raises(RunFailed, match="no faces"):
         tidy(Mesh(whole.vertices, whole.faces[:0]), _ROUGH)

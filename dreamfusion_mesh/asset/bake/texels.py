@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.geometry.areas import cross_2d
 from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Fragments, Mesh
 
@@ -132,8 +133,8 @@ def _centres(texels: Tensor, size: int) -> Tensor:
 
 def _uv_to_space(offset: Tensor, run: Tensor, edges: Tensor) -> Tensor:
     """[N, 3] the step in space that faces with UV edges `run` [N, 2, 2] and edges [N, 2, 3] make for a step `offset` [N, 2] in UV."""
-    determinant = run[:, 0, 0] * run[:, 1, 1] - run[:, 0, 1] * run[:, 1, 0]
+    determinant = cross_2d(run[:, 0], run[:, 1])
     determinant = torch.where(determinant == 0, torch.ones_like(determinant), determinant)
-    first = (offset[:, 0] * run[:, 1, 1] - offset[:, 1] * run[:, 1, 0]) / determinant
-    second = (offset[:, 1] * run[:, 0, 0] - offset[:, 0] * run[:, 0, 1]) / determinant
+    first = cross_2d(offset, run[:, 1]) / determinant
+    second = cross_2d(run[:, 0], offset) / determinant
     return first[:, None] * edges[:, 0] + second[:, None] * edges[:, 1]

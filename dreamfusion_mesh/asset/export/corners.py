@@ -9,11 +9,12 @@ import torch
 
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.geometry.tangents import uv_handedness, vertex_tangents
+from dreamfusion_mesh.geometry.topology import distinct_rows
 from dreamfusion_mesh.records import Mesh
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ExportSurface:
     """A mesh as plain arrays, each with an index of its own.
 
     positions     [P, 3] float32   distinct: vertices at bit-equal positions are one
@@ -44,7 +45,7 @@ class Corners:
     indices: np.ndarray
 
 
-def surface(mesh: Mesh) -> Surface:
+def export_surface(mesh: Mesh) -> ExportSurface:
     """Weld a mesh with UVs and give it smooth normals; the same on both sides of every UV seam. Unused rows go.
 
     Raises ValueError where the mesh has no faces, no UVs, or values that are not finite.
@@ -53,14 +54,13 @@ def surface(mesh: Mesh) -> Surface:
         raise ValueError("export: mesh has no uvs; unwrap it first")
     if len(mesh.faces) == 0:
         raise ValueError("export: mesh has no faces")
-    points = mesh.vertices.detach().cpu().float().numpy()[mesh.faces.cpu().numpy()].reshape(-1, 3)
-    coordinates = mesh.uvs.detach().cpu().float().numpy()[mesh.face_uvs.cpu().numpy()].reshape(-1, 2)
-    if not (np.isfinite(points).all() and np.isfinite(coordinates).all()):
+    positions, face_positions = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    uvs, face_uvs = _in_order_of_use(mesh.uvs.detach().cpu().float(), mesh.face_uvs.cpu())
+    if not (np.isfinite(positions).all() and np.isfinite(uvs).all()):
         raise ValueError("export: mesh holds positions or uvs that are not finite")
-    positions, face_positions = _rows(points)
-    uvs, face_uvs = _rows(coordinates)
-    normals, face_normals = _rows(_smooth_normals(positions, face_positions)[face_positions.reshape(-1)])
-    return Surface(positions, normals, uvs, face_positions, face_normals, face_uvs)
+    smooth = _smooth_normals(positions, face_positions)
+    normals, face_normals = _in_order_of_use(torch.from_numpy(smooth), torch.from_numpy(face_positions))
+    return ExportSurface(positions, normals, uvs, face_positions, face_normals, face_uvs)
 
 
 def _smooth_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -69,8 +69,8 @@ def _smooth_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.where(normals.any(axis=1, keepdims=True), normals, [0.0, 1.0, 0.0]).astype(np.float32)
 
 
-def split_corners(found: Surface, tangents: bool) -> Corners:
-    """One index from a surface's three, in the order in which the faces meet the corners; with tangents where asked."""
+def split_corners(found: ExportSurface, tangents: bool) -> Corners:
+    """One index from a surface's three, in the order in which the faces use them; with tangents where asked."""
     keys = np.stack([found.face_positions, found.face_uvs], axis=2).reshape(-1, 2)
     if tangents:
         handedness = uv_handedness(torch.from_numpy(found.uvs).double(), torch.from_numpy(found.face_uvs)).numpy()
@@ -86,15 +86,15 @@ def split_corners(found: Surface, tangents: bool) -> Corners:
     return Corners(positions, normals, uvs, vectors, indices)
 
 
-def _rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of `values` [3 F, C] in the order of first use, and an index [F, 3] into them. -0.0 counts as 0.0."""
-    values = values + np.zeros((), dtype=values.dtype)
-    first, indices = _by_first_use(values)
-    return values[first], indices
+def _in_order_of_use(values: torch.Tensor, faces: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of `values` [N, C] that `faces` [F, 3] use, in the order of first use, and the faces as rows of those."""
+    distinct, rows = (part.numpy() for part in distinct_rows(values, faces))
+    first, indices = _by_first_use(rows.reshape(-1, 1))
+    return distinct[rows.reshape(-1)[first]], indices
 
 
 def _by_first_use(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each distinct row of `keys` [3 F, C] is met first, in that order, and the index [F, 3] of every row among them.
+    """Where each distinct row of `keys` [3 F, C] comes first, in that order, and the index [F, 3] of every row among them.
 
     numpy sorts by key; files read better, and cache better, in the order of use.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.export.corners import Corners, split_corners, surface
+from dreamfusion_mesh.asset.export.corners import Corners, export_surface, split_corners
 from dreamfusion_mesh.asset.export.names import MAP_SUFFIXES, safe_name
 from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.records import Asset, Material, TextureMap
@@ -28,7 +28,7 @@ def glb_bytes(asset: Asset) -> bytes:
 
     Raises ValueError where the mesh has no faces, no UVs, or values that are not finite.
     """
-    corners = split_corners(surface(asset.mesh), tangents="normal" in asset.material.maps)
+    corners = split_corners(export_surface(asset.mesh), tangents="normal" in asset.material.maps)
     binary = _Binary()
     name = safe_name(asset.name)
     primitive = {"attributes": _attributes(corners, binary), "indices": _indices(corners, binary), "material": 0, "mode": 4}

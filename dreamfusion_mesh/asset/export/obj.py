@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.asset.export.corners import surface
+from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.export.names import MAP_SUFFIXES, safe_name
 from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.records import Asset, Material, TextureMap
@@ -20,7 +20,7 @@ def obj_files(asset: Asset) -> dict[str, bytes]:
     the same float32 back. Raises ValueError where the mesh has no faces, no UVs, or values that are not finite.
     """
     name = safe_name(asset.name)
-    found = surface(asset.mesh)
+    found = export_surface(asset.mesh)
     faces = np.stack([found.face_positions, found.face_uvs, found.face_normals], axis=2).reshape(-1, 9) + 1
     lines = [
         f"# dreamfusion_mesh {__version__}; metres, +Y up, front +Z",

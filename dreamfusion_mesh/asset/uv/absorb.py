@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, overlapping, regroup, signed_areas, surface_areas
+from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, overlapping, regroup, surface_areas
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 _AREA_RATIOS = (
     (0.6, 1.7),
@@ -38,7 +39,7 @@ def _absorb(
         if not len(rows):
             break
         trial = _unfold(charts, edges, rows, vertices, faces)
-        ratio = signed_areas(trial.uvs, trial.face_uvs[edges.one[rows]]) / np.maximum(space[edges.one[rows]], 1e-300)
+        ratio = uv_areas(trial.uvs[trial.face_uvs[edges.one[rows]]]) / np.maximum(space[edges.one[rows]], 1e-300)
         good = (ratio >= ratios[0]) & (ratio <= ratios[1])
         while good.any():  # what is moved must not cross; once some stay behind, the others are looked at again
             moved = _moved(charts, trial, edges.one[rows[good]])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dreamfusion_mesh.geometry.areas import face_areas
+from dreamfusion_mesh.geometry.areas import cross_2d, face_areas, uv_areas
 from dreamfusion_mesh.geometry.topology import face_adjacency
 
 _MIN_ASPECT = 0.02  # a sliver that is laid flat by itself gets at least this height for its length
@@ -30,6 +30,7 @@ class Charts:
 
     @property
     def count(self) -> int:
+        """How many charts there are."""
         return int(self.chart.max()) + 1
 
     @property
@@ -38,12 +39,6 @@ class Charts:
         owner = np.zeros(len(self.uvs), dtype=np.int64)
         owner[self.face_uvs] = self.chart[:, None]
         return owner
-
-
-def signed_areas(uvs: np.ndarray, face_uvs: np.ndarray) -> np.ndarray:
-    """[F] areas in the plane, positive counter-clockwise."""
-    a, b, c = (uvs[face_uvs[:, i]].astype(np.float64) for i in range(3))
-    return 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
 
 
 def surface_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -73,7 +68,7 @@ def face_neighbours(faces: np.ndarray) -> np.ndarray:
 
 def unflip_charts(charts: Charts) -> Charts:
     """Mirror the charts whose UVs run clockwise: a flipped chart cannot carry a normal map."""
-    total = np.bincount(charts.chart, signed_areas(charts.uvs, charts.face_uvs), minlength=charts.count)
+    total = np.bincount(charts.chart, uv_areas(charts.uvs[charts.face_uvs]), minlength=charts.count)
     uvs = charts.uvs.copy()
     uvs[total[charts.owner] < 0, 0] *= -1
     return Charts(uvs, charts.face_uvs, charts.chart)
@@ -103,7 +98,7 @@ def isolate_faces(charts: Charts, bad: np.ndarray, vertices: np.ndarray, faces: 
 
 def equalize_density(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Scale each chart so that its area equals its area in space: then the texel density is the same on average everywhere."""
-    flat = np.bincount(charts.chart, signed_areas(charts.uvs, charts.face_uvs), minlength=charts.count)
+    flat = np.bincount(charts.chart, uv_areas(charts.uvs[charts.face_uvs]), minlength=charts.count)
     space = np.bincount(charts.chart, surface_areas(vertices, faces), minlength=charts.count)
     scale = np.sqrt(np.where(space > 0, space, flat) / flat)
     return Charts(charts.uvs * scale[charts.owner, None], charts.face_uvs, charts.chart)
@@ -165,8 +160,7 @@ def _folded_faces(uvs: np.ndarray, faces: np.ndarray) -> np.ndarray:
     corners = uvs[faces]
     first, second = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
     start = np.arctan2(first[..., 1], first[..., 0]).reshape(-1)
-    turn = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
-    width = np.arctan2(turn, (first * second).sum(axis=2)).reshape(-1)
+    width = np.arctan2(cross_2d(first, second), (first * second).sum(axis=2)).reshape(-1)
     at = faces.reshape(-1)
     order = np.lexsort((start, at))
     at, start, end = at[order], start[order], (start + width)[order]
@@ -195,7 +189,7 @@ def _segments_cross(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """[N] bool for segments p, q [N, 2, 2]: do they cross in a point inside both?"""
 
     def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+        return cross_2d(b - a, c - a)
 
     apart = side(p[:, 0], p[:, 1], q[:, 0]) * side(p[:, 0], p[:, 1], q[:, 1])
     other = side(q[:, 0], q[:, 1], p[:, 0]) * side(q[:, 0], q[:, 1], p[:, 1])

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamfusion_mesh.asset.uv.charts import Charts, signed_areas
+from dreamfusion_mesh.asset.uv.charts import Charts
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 _GRID = 256  # cells a side, about: finer packs tighter and takes longer
 _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
@@ -63,7 +64,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     """
     grid = _grid(size, padding)
     local = _straighten(charts)
-    area = float(signed_areas(local, charts.face_uvs).sum())
+    area = float(uv_areas(local[charts.face_uvs]).sum())
     low, high, best = 0.0, 1.0, None
     cannot_fit = _too_full(np.ones(charts.count), grid)
     discs = np.ones(0) if cannot_fit else inscribed_diameters(charts)
@@ -121,7 +122,7 @@ def inscribed_diameters(charts: Charts) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt
 
     local = _straighten(charts)
-    area = np.bincount(charts.chart, signed_areas(local, charts.face_uvs))
+    area = np.bincount(charts.chart, uv_areas(local[charts.face_uvs]))
     scale = np.sqrt(np.clip(_ALL_CELLS / charts.count, _LEAST_CELLS, _DISC_CELLS) / area)
     bitmaps = _bitmaps(charts, local * scale[charts.owner, None] + 2 * _SLACK)
     radii = np.array([distance_transform_edt(np.pad(bitmap, 1)).max() - 1 for bitmap in bitmaps])  # a cell that is touched is not full

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,6 @@ from dreamfusion_mesh.asset.uv.charts import (
     equalize_density,
     isolate_faces,
     regroup,
-    signed_areas,
     split_overlaps,
     surface_areas,
     unflip_charts,
@@ -30,6 +28,7 @@ from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, inscribed_d
 from dreamfusion_mesh.asset.uv.xatlas_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.geometry.areas import uv_areas
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
 
@@ -38,8 +37,8 @@ _log = logging.getLogger(__name__)
 _WORKER = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from dreamfusion_mesh.asset.uv import xatlas_worker as uv_worker
-uv_worker.main(int(sys.argv[2]))
+from dreamfusion_mesh.asset.uv import xatlas_worker
+xatlas_worker.main(int(sys.argv[2]))
 """
 _MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
 _MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
@@ -61,7 +60,6 @@ class Unwrapped:
     mesh: Mesh
     method: Literal["xatlas", "box"]
     reason: str
-    seconds: float
     charts: int
     padding: int
     utilisation: float
@@ -78,7 +76,6 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     projection replaces it. All charts come out unflipped, without overlaps, at one mean texel density, packed as large as they fit.
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
-    started = time.perf_counter()
     vertices, faces = _welded(mesh)
     method: Literal["xatlas", "box"] = "xatlas"
     reason = ""
@@ -92,10 +89,10 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
         reason = "; ".join(filter(None, [reason, f"{charts.count} charts do not fit with padding {settings.padding}, {padding} instead"]))
     if reason:
         _log.warning("unwrap: %s", reason)
-    covered = float(signed_areas(uvs, charts.face_uvs).sum())
+    covered = float(uv_areas(uvs.astype(np.float64)[charts.face_uvs]).sum())
     device = mesh.vertices.device
     mapped = Mesh(mesh.vertices, mesh.faces, torch.from_numpy(uvs).to(mesh.vertices), torch.from_numpy(charts.face_uvs).to(device))
-    return Unwrapped(mapped, method, reason, time.perf_counter() - started, charts.count, padding, covered)
+    return Unwrapped(mapped, method, reason, charts.count, padding, covered)
 
 
 def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +108,7 @@ def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
     """Charts without a mirrored, empty, overlapping or (where it can be helped) narrow piece, all at the surface's own scale."""
     charts = _box_stretched(unflip_charts(charts), vertices, faces)
-    flat, space = signed_areas(charts.uvs, charts.face_uvs), surface_areas(vertices, faces)
+    flat, space = uv_areas(charts.uvs[charts.face_uvs]), surface_areas(vertices, faces)
     total_flat, total_space = np.bincount(charts.chart, flat), np.bincount(charts.chart, space)
     expected = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
     charts = isolate_faces(charts, (flat <= _MIN_AREA_SHARE * expected) | (flat <= 0), vertices, faces)
@@ -122,7 +119,7 @@ def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int)
 
 def _box_stretched(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Charts whose texel density varies too much, as on rough surfaces, are replaced by box projection of their faces."""
-    density = signed_areas(charts.uvs, charts.face_uvs) / np.maximum(surface_areas(vertices, faces), 1e-300)
+    density = uv_areas(charts.uvs[charts.face_uvs]) / np.maximum(surface_areas(vertices, faces), 1e-300)
     low, high = np.ones(charts.count), np.ones(charts.count)
     for index in range(charts.count):
         low[index], high[index] = np.percentile(density[charts.chart == index], (5, 95))
@@ -147,7 +144,7 @@ def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: 
                     raise RunFailed(f"unwrap: {problem}") from None
                 padding //= 2
         uvs = packed.astype(np.float32)
-        lost = signed_areas(uvs, charts.face_uvs) <= 0
+        lost = uv_areas(uvs.astype(np.float64)[charts.face_uvs]) <= 0
         if not lost.any() or repair == _REPAIRS:
             break
         charts = equalize_density(isolate_faces(charts, lost, vertices, faces), vertices, faces)

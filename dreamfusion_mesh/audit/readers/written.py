@@ -60,9 +60,10 @@ class Written:
 def from_corners(
     kind: str, corners: np.ndarray, uvs: np.ndarray | None, materials: Materials | None, transformed_roots: tuple[str, ...] = ()
 ) -> Written:
-    """A record from a soup of face corners [F, 3, 3] float64 and their UVs [F, 3, 2]: corners at bit-equal positions become one vertex.
+    """A record of separate face corners [F, 3, 3] float64 and their UVs [F, 3, 2]: corners at bit-equal positions become one vertex.
 
-    Not geometry.topology.weld: the audit does not share the code whose result it checks.
+    Joined here on purpose, and not by geometry.topology.weld: the exporter welds with that, and a fault in it, such as joining vertices
+    that are apart, would hide from an audit that welds the file the same way. Tests compare the two.
     """
     flat = corners.reshape(-1, 3) + 0.0  # adding zero turns -0 into 0
     vertices, faces = np.unique(flat, axis=0, return_inverse=True)

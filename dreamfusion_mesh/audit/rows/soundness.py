@@ -14,11 +14,13 @@ from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row
 from dreamfusion_mesh.config import AuditSettings
 
-DEGENERATE_HEIGHT = 1e-7  # of the diagonal: a face lower than this has no area in float32
+# Of the diagonal: a face lower than this has no area in float32. Ten times smaller than geometry.soundness.DEGENERATE_HEIGHT, which the
+# surface is made to, so that rounding to the file's float32 fails no surface that was sound.
+ZERO_AREA_HEIGHT = 1e-7
 
 
 @dataclass(frozen=True)
-class Soundness:
+class SoundnessFigures:
     """What is wrong with a surface; all zero where nothing is, but for the three figures at the end.
 
     shells           parts connected over edges, however many faces an edge has
@@ -55,7 +57,7 @@ def soundness_row(written: Written, settings: AuditSettings) -> Row:
     return measured_row(2, {**counts, **figures}, problems)
 
 
-def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> Soundness:
+def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> SoundnessFigures:
     """Measure a surface as it is indexed: vertices [V, 3] float64, all of them used, and faces [F, 3], at least one."""
     import trimesh
 
@@ -64,7 +66,7 @@ def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> Soundness:
     ahead = np.bincount(mesh.edges_unique_inverse[mesh.edges[:, 0] < mesh.edges[:, 1]], minlength=len(used))
     shell = _shells(mesh)
     sizes, volumes = np.bincount(shell), _shell_volumes(mesh, shell)
-    return Soundness(
+    return SoundnessFigures(
         non_manifold_edges=int((used > 2).sum()),
         open_edges=int((used == 1).sum()),
         inconsistent_edges=int(((used == 2) & (ahead != 1)).sum()),
@@ -95,8 +97,8 @@ def _shell_volumes(mesh: Any, shell: np.ndarray) -> np.ndarray:
 
 
 def _degenerate(mesh: Any) -> np.ndarray:
-    """[F] bool: a corner twice, or lower over its longest edge than DEGENERATE_HEIGHT of the diagonal."""
+    """[F] bool: a corner twice, or lower over its longest edge than ZERO_AREA_HEIGHT of the diagonal."""
     longest = mesh.edges_unique_length[mesh.edges_unique_inverse].reshape(-1, 3).max(axis=1)
     repeated = (mesh.edges[:, 0] == mesh.edges[:, 1]).reshape(-1, 3).any(axis=1)
     diagonal = np.linalg.norm(np.ptp(mesh.vertices, axis=0))
-    return repeated | (2.0 * mesh.area_faces <= DEGENERATE_HEIGHT * diagonal * longest)
+    return repeated | (2.0 * mesh.area_faces <= ZERO_AREA_HEIGHT * diagonal * longest)

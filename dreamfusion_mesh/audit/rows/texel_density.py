@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dreamfusion_mesh.audit.atlas import Atlas, signed_areas
+from dreamfusion_mesh.audit.atlas import Atlas
 from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
 from dreamfusion_mesh.config import AuditSettings
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 
 def texel_density_row(atlas: Atlas, settings: AuditSettings) -> Row:
@@ -33,7 +34,7 @@ def density_ratio(corners: np.ndarray, corner_uvs: np.ndarray) -> float:
     kept = areas > 0
     if not kept.any():
         return float("inf")
-    density = np.abs(signed_areas(corner_uvs))[kept] / areas[kept]
+    density = np.abs(uv_areas(corner_uvs))[kept] / areas[kept]
     order = np.argsort(density)
     reach = np.cumsum(areas[kept][order])
     low, high = (density[order][np.searchsorted(reach, share * reach[-1])] for share in (0.05, 0.95))

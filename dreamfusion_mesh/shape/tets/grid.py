@@ -46,11 +46,6 @@ def tet_lattice(low: Tensor, high: Tensor, size: int) -> Lattice:
     return Lattice(torch.tensor(origin, dtype=low.dtype, device=low.device), cell, (counts[0], counts[1], counts[2]))
 
 
-def tet_grid(low: Tensor, high: Tensor, size: int) -> TetGrid:
-    """All of `tet_lattice`'s vertices, tetrahedra and edges in tables: 0.6 kB a vertex, so for small ones."""
-    return tet_lattice(low, high, size).grid()
-
-
 @dataclass(frozen=True, eq=False)
 class Lattice:
     """`counts` cubic cells with edges of length `cell` from the lowest corner `origin` [3] on. Equal arguments give equal bits.
@@ -117,15 +112,15 @@ class Lattice:
         return torch.cat(found)
 
     def grid(self) -> TetGrid:
-        """All of it in tables."""
+        """All vertices, tetrahedra and edges in tables: 0.6 kB a vertex, so for small lattices, as tests and benchmarks have."""
         everywhere = torch.ones(self.vertex_count, dtype=torch.bool, device=self.device)
         return self.part(everywhere, everywhere)[1]
 
     def part(self, inside: Tensor, near: Tensor) -> tuple[Tensor, TetGrid]:
         """The tetrahedra whose corners differ in `inside` [N] bool or of which a corner is in `near` [N] bool.
 
-        Gives their vertices' rows [n], ascending, and they as a grid of their own, of those vertices. Vertices, edges and tetrahedra
-        keep the whole lattice's order, so the surface inside a part does not depend on what else the part holds.
+        Returns the rows [n] of their vertices, ascending, and a grid of these tetrahedra with its own numbering of those n vertices.
+        Vertices, edges and tetrahedra keep the lattice's order, so the surface inside a part does not depend on what else the part holds.
         """
         self._check_marks("inside", inside)
         self._check_marks("near", near)

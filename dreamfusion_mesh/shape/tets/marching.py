@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dreamfusion_mesh.records import Mesh, TetGrid
+from dreamfusion_mesh.shape.checks import check_values
 from dreamfusion_mesh.shape.tets.grid import compact_index
 
 # A row for each set of inside corners (bit k: corner k): up to two triangles, their corners on the edges 01, 02, 03, 12, 13, 23.
@@ -85,13 +86,3 @@ def sdf_sign_loss(sdf: Tensor, edges: Tensor) -> Tensor:
         return (sdf * 0).sum()
     a, b = a[changes], b[changes]
     return binary_cross_entropy_with_logits(a, (b >= 0).to(b)) + binary_cross_entropy_with_logits(b, (a >= 0).to(a))
-
-
-def check_values(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
-    if tuple(values.shape) != shape or values.dtype != like.dtype or values.device != like.device or not values.is_floating_point():
-        raise ValueError(
-            f"{name}: {values.dtype} {list(values.shape)} on {values.device}, expected {like.dtype} {list(shape)} on {like.device}"
-        )
-    finite = torch.isfinite(values.detach())
-    if not bool(finite.all()):
-        raise ValueError(f"{name}: shape {list(values.shape)} holds NaN or infinity, first in row {int((~finite).nonzero()[0, 0])}")

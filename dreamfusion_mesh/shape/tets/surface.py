@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from dreamfusion_mesh.records import Mesh, TetGrid
+from dreamfusion_mesh.shape.checks import check_values
 from dreamfusion_mesh.shape.tets.grid import Lattice
-from dreamfusion_mesh.shape.tets.marching import check_values, marching_tets, sdf_sign_loss
+from dreamfusion_mesh.shape.tets.marching import marching_tets, sdf_sign_loss
 
 REACH = 0.24  # of the cell, along each axis: up to 1/4 no tetrahedron of this grid can turn over, so the surface cannot cross itself
 BAND = 0.5  # of the cell: how far the signed distance may drift before the narrow band is looked up again

@@ -8,7 +8,7 @@ import torch
 from assets import mapped
 from surfaces import SURFACES, sphere
 
-from dreamfusion_mesh.asset.export.corners import split_corners, surface
+from dreamfusion_mesh.asset.export.corners import export_surface, split_corners
 from dreamfusion_mesh.records import Mesh
 
 FLAT = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -24,24 +24,24 @@ def test_a_vertex_without_a_direction_points_up() -> None:
     """A file must not hold a zero normal. The faces lie on a line, or back to back."""
     line = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
     uvs = torch.tensor([[0.0, 0], [1, 0], [0, 1]])
-    assert surface(Mesh(line, FLAT[:1], uvs, FLAT[:1])).normals.tolist() == [[0, 1, 0]]
+    assert export_surface(Mesh(line, FLAT[:1], uvs, FLAT[:1])).normals.tolist() == [[0, 1, 0]]
     triangle = torch.tensor([[0.3, 0.1, 0], [1.7, 0.2, 0.4], [0.9, 1.1, -0.2]])
     both = torch.tensor([[0, 1, 2], [1, 0, 2]])
-    assert surface(Mesh(triangle, both, uvs, both)).normals.tolist() == [[0, 1, 0]]
+    assert export_surface(Mesh(triangle, both, uvs, both)).normals.tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_normals_do_not_depend_on_the_size(scale: float) -> None:
     mesh = mapped("blob")
-    large = surface(Mesh(mesh.vertices.double() * scale, mesh.faces, mesh.uvs, mesh.face_uvs))
-    found = surface(mesh)
+    large = export_surface(Mesh(mesh.vertices.double() * scale, mesh.faces, mesh.uvs, mesh.face_uvs))
+    found = export_surface(mesh)
     assert large.normals[large.face_normals] == pytest.approx(found.normals[found.face_normals], abs=2e-4 if scale != 1 else 0)
 
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_seams_split_corners_and_nothing_else_does(name: str) -> None:
     mesh = mapped(name)
-    found = split_corners(surface(mesh), tangents=False)
+    found = split_corners(export_surface(mesh), tangents=False)
     assert np.array_equal(found.positions[found.indices], mesh.vertices[mesh.faces].numpy())
     assert np.array_equal(found.uvs[found.indices], mesh.uvs[mesh.face_uvs].numpy())
     pairs = np.unique(torch.stack([mesh.faces, mesh.face_uvs], dim=2).view(-1, 2).numpy(), axis=0)
@@ -56,7 +56,7 @@ def test_seams_split_corners_and_nothing_else_does(name: str) -> None:
 def test_duplicate_vertices_share_a_normal() -> None:
     mesh = mapped("sphere")
     loose = Mesh(mesh.vertices[mesh.faces].reshape(-1, 3), torch.arange(mesh.faces.numel()).view(-1, 3), mesh.uvs, mesh.face_uvs)
-    one, other = split_corners(surface(mesh), False), split_corners(surface(loose), False)
+    one, other = split_corners(export_surface(mesh), False), split_corners(export_surface(loose), False)
     assert np.array_equal(one.positions, other.positions)
     assert one.normals == pytest.approx(other.normals, abs=1e-6)
     assert np.array_equal(one.indices, other.indices)
@@ -71,7 +71,7 @@ def test_duplicate_vertices_share_a_normal() -> None:
     ],
 )
 def test_tangents_follow_u_and_w_points_towards_v(uvs: torch.Tensor, tangent: list[float], side: int) -> None:
-    found = split_corners(surface(panel(uvs)), tangents=True)
+    found = split_corners(export_surface(panel(uvs)), tangents=True)
     assert found.tangents == pytest.approx(np.tile([*tangent, side], (4, 1)), abs=1e-6)
     towards_v = side * np.cross(found.normals[0], found.tangents[0, :3])
     corner = {tuple(p): uv for p, uv in zip(found.positions.tolist(), found.uvs, strict=True)}
@@ -83,7 +83,7 @@ def test_tangents_follow_u_and_w_points_towards_v(uvs: torch.Tensor, tangent: li
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_tangents_are_unit_and_lie_across_the_normals(name: str) -> None:
-    found = split_corners(surface(mapped(name)), tangents=True)
+    found = split_corners(export_surface(mapped(name)), tangents=True)
     assert np.linalg.norm(found.tangents[:, :3], axis=1) == pytest.approx(1, abs=1e-6)
     assert (found.tangents[:, :3] * found.normals).sum(axis=1) == pytest.approx(0, abs=1e-6)
     assert (found.tangents[:, 3] == 1).all()  # no chart of ours is mirrored
@@ -91,8 +91,8 @@ def test_tangents_are_unit_and_lie_across_the_normals(name: str) -> None:
 
 def test_what_cannot_be_exported_is_refused() -> None:
     with pytest.raises(ValueError, match="unwrap"):
-        surface(sphere(1))
+        export_surface(sphere(1))
     with pytest.raises(ValueError, match="no faces"):
-        surface(Mesh(torch.zeros(3, 3), FLAT[:0], SQUARE, FLAT[:0]))
+        export_surface(Mesh(torch.zeros(3, 3), FLAT[:0], SQUARE, FLAT[:0]))
     with pytest.raises(ValueError, match="not finite"):
-        surface(panel(SQUARE * torch.nan))
+        export_surface(panel(SQUARE * torch.nan))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamfusion_mesh.asset.uv.charts import Charts, regroup, signed_areas
+from dreamfusion_mesh.asset.uv.charts import Charts, regroup
 from dreamfusion_mesh.asset.uv.pack import DoesNotFit, inscribed_diameters, pack
 from dreamfusion_mesh.audit.atlas import coverage
 from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
+from dreamfusion_mesh.geometry.areas import uv_areas
 
 
 def fans(count: int, seed: int = 0) -> Charts:
@@ -47,12 +48,12 @@ def test_shapes_are_turned_and_scaled_but_never_mirrored_or_bent() -> None:
         complex_before, complex_after = before @ [1, 1j], after @ [1, 1j]
         factor = (complex_after @ complex_before.conj()) / (complex_before @ complex_before.conj())  # a turn and a scale, no mirror
         assert complex_after == pytest.approx(factor * complex_before, abs=1e-12)
-    ratio = signed_areas(uvs, charts.face_uvs) / signed_areas(charts.uvs, charts.face_uvs)
+    ratio = uv_areas(uvs[charts.face_uvs]) / uv_areas(charts.uvs[charts.face_uvs])
     assert ratio.max() == pytest.approx(ratio.min(), rel=1e-9)
 
 
 def test_charts_fill_more_than_half_of_the_square() -> None:
-    assert signed_areas(pack(fans(60), 1024, 4), fans(60).face_uvs).sum() > 0.5
+    assert uv_areas(pack(fans(60), 1024, 4)[fans(60).face_uvs]).sum() > 0.5
 
 
 def test_width_of_a_square_and_of_a_disc() -> None:

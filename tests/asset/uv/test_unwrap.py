@@ -16,7 +16,7 @@ from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
 from dreamfusion_mesh.asset.uv import unwrap as uv
 from dreamfusion_mesh.asset.uv.unwrap import Unwrapped, unwrap
-from dreamfusion_mesh.audit.atlas import coverage, layout
+from dreamfusion_mesh.audit.atlas import coverage, uv_layout
 from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
 from dreamfusion_mesh.audit.rows.texel_density import density_ratio
 from dreamfusion_mesh.config import TextureSettings
@@ -36,7 +36,7 @@ def assert_holds(found: Unwrapped, given: Mesh, size: int, padding: int) -> None
     uvs = corner_uvs(found.mesh)
     assert torch.equal(found.mesh.vertices, given.vertices)
     assert torch.equal(found.mesh.faces, given.faces)
-    shape = layout(uvs)
+    shape = uv_layout(uvs)
     assert (shape.outside, shape.flipped, shape.empty) == (0, 0, 0)
     covered, again = coverage(uvs, 4 * size)
     assert again == 0
@@ -107,7 +107,7 @@ def test_a_timeout_kills_xatlas_and_falls_back_to_box_projection() -> None:
     assert found.method == "box"
     assert "not done after 0.5 s" in found.reason
     assert {child.pid for child in psutil.Process().children()} <= before
-    assert layout(corner_uvs(found.mesh)).flipped == 0
+    assert uv_layout(corner_uvs(found.mesh)).flipped == 0
 
 
 def test_malformed_output_falls_back_to_box_projection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_degenerate_faces_get_uv_area() -> None:
     vertices = torch.cat([given.vertices, (given.vertices[:1] + given.vertices[1:2]) / 2])
     flat = torch.tensor([[0, 1, 8]])
     found = unwrap(Mesh(vertices, torch.cat([given.faces, flat])), TextureSettings(size=256, padding=2))
-    shape = layout(corner_uvs(found.mesh))
+    shape = uv_layout(corner_uvs(found.mesh))
     assert (shape.outside, shape.flipped, shape.empty) == (0, 0, 0)
 
 

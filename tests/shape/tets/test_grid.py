@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records import TetGrid
-from dreamfusion_mesh.shape.tets.grid import Lattice, tet_grid, tet_lattice
+from dreamfusion_mesh.shape.tets.grid import Lattice, tet_lattice
 from dreamfusion_mesh.shape.tets.surface import REACH
 
 _PAIRS = torch.tensor([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
 
 
 def _box(low: tuple[float, float, float], high: tuple[float, float, float], size: int) -> TetGrid:
-    return tet_grid(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64), size)
+    return tet_lattice(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64), size).grid()
 
 
 def _volumes(corners: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def test_a_side_that_is_no_whole_number_of_cells_is_widened_evenly() -> None:
 
 
 def test_a_float32_box_with_whole_numbers_of_cells_is_not_widened() -> None:
-    grid = tet_grid(torch.tensor([-0.7, -0.35, -0.7]), torch.tensor([0.7, 0.35, 0.7]), 30)
+    grid = tet_lattice(torch.tensor([-0.7, -0.35, -0.7]), torch.tensor([0.7, 0.35, 0.7]), 30).grid()
     assert torch.allclose(grid.vertices.amax(dim=0), torch.tensor([0.7, 0.35, 0.7]), atol=1e-6)
     assert grid.vertices.dtype == torch.float32
 
@@ -107,7 +107,7 @@ def test_changing_edges_are_what_a_search_of_the_whole_grid_finds(lattice: Latti
     assert torch.equal(lattice.changing_edges(inside), edges[inside[edges[:, 0]] != inside[edges[:, 1]]])
 
 
-def test_chunks_and_walls_are_all_there_is(lattice: Lattice) -> None:
+def test_chunks_cover_every_vertex_and_walls_every_vertex_on_the_box(lattice: Lattice) -> None:
     rows = torch.cat(list(lattice.in_chunks()))
     assert torch.equal(rows, torch.arange(lattice.vertex_count))
     vertices, marks = lattice.positions(rows), torch.zeros(lattice.vertex_count, dtype=torch.bool)
