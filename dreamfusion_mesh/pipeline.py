@@ -67,7 +67,7 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = no
 def _fit(work: Work, guidance: GuidanceModel) -> None:
     """Prompt to surface, left in the fine checkpoint with what provenance.json will record of the guidance."""
     run, config = work.run, work.config
-    terms = check_commercial_use(guidance.provenance(), config.guidance.licence_checked) if config.commercial else ()
+    terms = check_commercial_use(guidance.provenance(), config.licence_checked) if config.commercial else ()
     model = guidance.for_prompt(config.prompt, config.guidance)
     open_run(run.path, config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
@@ -107,7 +107,7 @@ def _deliver(work: Work) -> Result:
     if (state := run.load_state("fine")) is None:
         raise BadInput(f"{run.path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {run.path} to go on")
     fit = fit_notes(run, config)
-    terms = check_commercial_use(fit["guidance"], config.guidance.licence_checked) if config.commercial else ()
+    terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
     surface = load_surface(state, config.coarse.field, work.device)
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report)

@@ -27,7 +27,6 @@ class GuidanceSettings(Settings):
     overhead_degrees: Annotated[float, Field(gt=0, lt=90)] = 50.0
     half_precision: bool = True  # on CUDA, inside the model alone
     multiview: bool = False  # a step's four views seen together, their cameras given: by models made for it, the embedded one among them
-    licence_checked: bool = False  # the user states that the model's licence allows commercial use, whatever its cards say
 
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:

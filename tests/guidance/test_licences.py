@@ -69,7 +69,7 @@ def _refusal(licences, **more):
         check_commercial_use({"model": "m", "licences": licences, **more}, False)
     message = str(caught.value)
     assert message.startswith("guidance.model 'm': refused with --commercial (")
-    assert message.endswith("set guidance.licence_checked=true")
+    assert message.endswith("use --set licence_checked=true")
     assert message.isprintable()
     return message
 
@@ -199,7 +199,7 @@ def test_control_characters_and_long_values_stay_in_one_printable_line(tmp_path)
 def test_a_licence_that_the_user_checked_passes_and_is_reported(tmp_path):
     licences = _read(tmp_path, model=_card("license: gemma"))
     lines = check_commercial_use({"model": "m", "licences": licences}, True)
-    assert lines == ("guidance 'm': passes with --commercial because guidance.licence_checked=true: its licence is 'gemma'",)
+    assert lines == ("guidance 'm': passes with --commercial because licence_checked=true: its licence is 'gemma'",)
 
 
 def test_use_restrictions_are_reported_for_the_component_that_has_them(tmp_path):

@@ -71,7 +71,7 @@ def licence_name(licence: Mapping[str, Any]) -> str:
 def check_commercial_use(provenance: Mapping[str, Any], licence_checked: bool) -> tuple[str, ...]:
     """Whether a model may be used commercially, from what its provenance records. Returns lines for the user: terms, and what was let pass.
 
-    licence_checked   `guidance.licence_checked`: the user states that the model's licence allows the use
+    licence_checked   `licence_checked` of the run: the user states that the model's licence allows the use
     Raises BadInput naming each component whose licence is not known to allow it, unless the user has checked it.
     """
     model = provenance.get("model")
@@ -81,9 +81,9 @@ def check_commercial_use(provenance: Mapping[str, Any], licence_checked: bool) -
     if refused and not licence_checked:
         raise BadInput(
             f"guidance.model {model!r}: refused with --commercial ({shown}); allowed are {_ALLOWED}; name another model or, where you have "
-            "checked that its licence allows your use, set guidance.licence_checked=true"
+            "checked that its licence allows your use, use --set licence_checked=true"
         )
-    lines = [f"guidance {model!r}: passes with --commercial because guidance.licence_checked=true: {shown}"] if refused else []
+    lines = [f"guidance {model!r}: passes with --commercial because licence_checked=true: {shown}"] if refused else []
     with_terms = [licence for licence in licences if licence["terms"]]
     lines += [f"guidance {model!r}: {_describe(licence)}: {licence['terms']}" for licence in with_terms]
     return tuple(lines)
