@@ -13,7 +13,7 @@ from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel, ScoreModel
 from dreamfusion_mesh.deliver import NAME, deliver
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.render.previews import preview_sheet
@@ -69,6 +69,7 @@ def _fit(work: Work, guidance: GuidanceModel) -> None:
     run, config = work.run, work.config
     terms = check_commercial_use(guidance.provenance(), config.licence_checked) if config.commercial else ()
     model = guidance.for_prompt(config.prompt, config.guidance)
+    check_device(model, work.device)
     open_run(run.path, config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
     started = time.perf_counter()

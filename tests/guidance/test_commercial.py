@@ -17,7 +17,7 @@ class Relicensed:
     """The embedded model under other licences."""
 
     def __init__(self, model):
-        self.inner, self.model, self.half_precision, self.for_prompt = model, model.model, model.half_precision, model.for_prompt
+        self.inner, self.for_prompt = model, model.for_prompt
 
     def provenance(self):
         return {**self.inner.provenance(), "licences": LICENCES}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.unet import UNetModel
 from dreamfusion_mesh.guidance.models.unet_folder import check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
@@ -43,3 +45,10 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
         limit=min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length),
         takes_cameras=takes_cameras,
     )
+
+
+def check_device(model: ScoreModel, device: torch.device) -> None:
+    """Raises BadInput where a model that the caller loaded is on another device than the run's."""
+    found, wanted = model.schedule.signal.device, torch.empty(0, device=device).device  # "cuda" is the current card
+    if found != wanted:
+        raise BadInput(f"guidance: the model was loaded on {found}, the run uses {wanted}; load it there, or set device={found.type}")
