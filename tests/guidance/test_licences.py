@@ -58,9 +58,9 @@ def _card(header, body="# A model\n"):
 
 def _read(folder, *parts, **cards):
     for name, text in cards.items():
-        place = folder if name == "model" else folder / name
-        place.mkdir(exist_ok=True)
-        (place / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+        owner = folder if name == "model" else folder / name
+        owner.mkdir(exist_ok=True)
+        (owner / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_licences(folder, parts)
 
 
