@@ -84,7 +84,7 @@ def export(
     device: Device = None,
     commercial: Commercial = False,
 ) -> None:
-    """Redo unwrap, bake and files from a run's checkpoint alone. Settings of mesh, texture, asset, audit and raster may change."""
+    """Redo unwrap, bake and files from a run's checkpoint alone. mesh, texture, asset, audit, raster and licence_checked may change."""
     from dreamfusion_mesh.config import DELIVERY_GROUPS, change
     from dreamfusion_mesh.run.folder import RunFolder
 

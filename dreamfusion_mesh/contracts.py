@@ -98,17 +98,7 @@ class ScoreModel(Protocol):
 
 
 class GuidanceModel(Protocol):
-    """A loaded diffusion model: weights alone, shared by any number of prompts and of settings.
-
-    model            `guidance.model` as it was loaded
-    half_precision   `guidance.half_precision` as it was loaded
-    """
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def half_precision(self) -> bool: ...
+    """A loaded diffusion model: weights alone, shared by any number of prompts and of settings."""
 
     def for_prompt(self, prompt: str, settings: GuidanceSettings) -> ScoreModel:
         """The model bound to `prompt` and `settings`. Raises BadInput where the settings name another model or precision."""

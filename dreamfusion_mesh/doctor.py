@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass
-from importlib import resources
 from importlib.util import find_spec
 
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run.device import cuda_missing
 from dreamfusion_mesh.run.provenance import PACKAGES, version_of
 
@@ -89,11 +88,15 @@ def _optional_rasterizers() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
-    weights = resources.files("dreamfusion_mesh.guidance") / "prior" / "unet" / "diffusion_pytorch_model.safetensors"
-    if not weights.is_file():
-        return [Finding("model", "embedded", False, True, "its weights are missing from the package; install it again")]
-    content = weights.read_bytes()
-    detail = f"64x64 pixel model, {len(content) / 2**20:.1f} MiB, sha256 {hashlib.sha256(content).hexdigest()[:12]}; Apache-2.0"
+    from dreamfusion_mesh.guidance.models.load import embedded_weights
+    from dreamfusion_mesh.guidance.weights.folder import fingerprint
+
+    try:
+        files = embedded_weights()
+    except BadInput as error:
+        return [Finding("model", "embedded", False, True, f"{error}; install the package again")]
+    size, hashes = sum(file.stat().st_size for file in files), ", ".join(fingerprint(file)[:12] for file in files)
+    detail = f"64x64 pixel model, {size / 2**20:.1f} MiB, sha256 {hashes}; Apache-2.0"
     return [Finding("model", "embedded", True, True, detail)]
 
 

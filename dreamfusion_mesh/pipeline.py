@@ -13,7 +13,7 @@ from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel, ScoreModel
 from dreamfusion_mesh.deliver import NAME, deliver
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.render.previews import preview_sheet
@@ -67,14 +67,15 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = no
 def _fit(work: Work, guidance: GuidanceModel) -> None:
     """Prompt to surface, left in the fine checkpoint with what provenance.json will record of the guidance."""
     run, config = work.run, work.config
-    terms = check_commercial_use(guidance.provenance(), config.guidance.licence_checked) if config.commercial else ()
+    if config.commercial:
+        check_commercial_use(guidance.provenance(), config.licence_checked)
     model = guidance.for_prompt(config.prompt, config.guidance)
+    check_device(model, work.device)
     run.keep_config(config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
-    coarse = _coarse(work, model, draws)
-    state, seconds = _fine(work, coarse, model, draws)
+    state, seconds = _fine(work, _coarse(work, model, draws), model, draws)
     seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
-    run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings, *terms], "seconds": seconds})
+    run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], "seconds": seconds})
 
 
 def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
@@ -106,7 +107,7 @@ def _deliver(work: Work) -> Result:
     if (state := run.load_state("fine")) is None:
         raise BadInput(f"{run.path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {run.path} to go on")
     fit = fit_notes(run, config)
-    terms = check_commercial_use(fit["guidance"], config.guidance.licence_checked) if config.commercial else ()
+    terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
     surface = load_surface(state, config.coarse.field, work.device)
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report)
@@ -115,5 +116,4 @@ def _deliver(work: Work) -> Result:
     files = {**asset_files(asset), "preview.png": png_bytes(preview)}
     seconds = {**fit["seconds"], **delivered.seconds, "write": round(time.perf_counter() - started, 3)}
     notes = {**work.origin, "guidance": fit["guidance"], "unwrap": delivered.unwrap, "seconds": seconds}
-    warnings = tuple(dict.fromkeys((*fit["warnings"], *terms, *delivered.warnings)))
-    return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, warnings)
+    return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))

@@ -16,7 +16,7 @@ class GuidanceSettings(Settings):
 
     model: str = "embedded"  # or a folder in the diffusers layout
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
-    perp_neg: Weight = 0.0  # how far to keep from other views' text (arXiv:2304.04968); above 0 adds a third U-Net evaluation per step
+    perp_neg: Weight = 0.0  # how far to keep from other views' text (arXiv:2304.04968); above 0 adds a third evaluation per step
     rescale: Fraction = 0.0  # Lin et al., arXiv:2305.08891, section 3.4
     weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "uniform"
     t_max: Span = (0.98, 0.7)  # first and last step's value
@@ -27,7 +27,6 @@ class GuidanceSettings(Settings):
     overhead_degrees: Annotated[float, Field(gt=0, lt=90)] = 50.0
     half_precision: bool = True  # on CUDA, inside the model alone
     multiview: bool = False  # a step's four views seen together, their cameras given: by models made for it, the embedded one among them
-    licence_checked: bool = False  # the user states that the model's licence allows commercial use, whatever its cards say
 
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:

@@ -15,7 +15,7 @@ from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.config.views import ViewSettings
 
 # What may change when a finished run is delivered again, from the surface that its fine stage left.
-DELIVERY_GROUPS = ("mesh", "texture", "asset", "audit", "raster", "device", "commercial")
+DELIVERY_GROUPS = ("mesh", "texture", "asset", "audit", "raster", "device", "commercial", "licence_checked")
 
 
 class RunConfig(Settings):
@@ -25,6 +25,7 @@ class RunConfig(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     commercial: bool = False  # refuse parts whose licence bars commercial use
+    licence_checked: bool = False  # the user states that the model's licence allows commercial use, whatever its cards say
     guidance: GuidanceSettings = GuidanceSettings()
     views: ViewSettings = ViewSettings()
     coarse: CoarseSettings = CoarseSettings()

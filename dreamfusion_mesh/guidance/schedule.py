@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -60,3 +61,8 @@ def draw_timesteps(low: int, high: int, batch: int, draws: torch.Generator, toge
     if batch % together:
         raise ValueError(f"batch: {batch} images, expected a multiple of the {together} that are seen together")
     return torch.randint(low, high + 1, (batch // together,), generator=draws).repeat_interleave(together)
+
+
+def draw_noise(shape: Sequence[int], draws: torch.Generator) -> Tensor:
+    """`shape` float32 on the CPU, standard normal."""
+    return torch.randn(shape, generator=draws)

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_folders import edit_json, write_folder
 
+from dreamfusion_mesh import doctor
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.weights import folder as weights_folder
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SCHEDULER, MARKS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
@@ -202,13 +204,13 @@ def test_a_u_net_that_takes_more_than_words_has_to_be_a_multi_view_model(tmp_pat
     assert re.search(pattern, _refusal(folder))
 
 
-def test_no_folder_and_a_file_are_told_apart(tmp_path):
+def test_no_folder_and_a_file_are_named_as_what_they_are(tmp_path):
     assert re.search("does not exist; .*guidance.model=embedded", _refusal(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
     assert re.search("is a file", _refusal(tmp_path / "file"))
 
 
-def test_loading_leaves_the_libraries_voices_as_they_were(sound, capfd):
+def test_loading_leaves_the_libraries_logging_as_it_was(sound, capfd):
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log
 
@@ -229,7 +231,20 @@ def test_shards_load_as_the_single_file_does(sound, folder):
     where = {name: shard for shard, held in shards.items() for name in held}
     (folder / f"{UNET}.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
     (folder / UNET).unlink()
-    whole, cut = (load_guidance(GuidanceSettings(model=str(place)), "cpu") for place in (sound, folder))
+    whole, cut = (load_guidance(GuidanceSettings(model=str(each)), "cpu") for each in (sound, folder))
     for name, value in whole.unet.state_dict().items():
         assert torch.equal(value, cut.unet.state_dict()[name]), name
     assert sorted(cut.provenance()["files"]) == [TEXT, "unet/a.safetensors", "unet/b.safetensors"]
+
+
+def test_doctor_finds_the_embedded_model_and_names_what_it_lacks(folder, monkeypatch):
+    (found,) = doctor._models()
+    assert found.found
+    assert found.needed
+    assert len(re.search(r"sha256 ((?:[0-9a-f]{12}(?:, )?)+);", found.detail)[1].split(", ")) == 2, "U-Net and text encoder"
+    folder.rename(folder.parent / "prior")
+    (folder.parent / "prior" / TEXT).unlink()
+    monkeypatch.setattr(weights_folder.resources, "files", lambda package: folder.parent)
+    (missing,) = doctor._models()
+    assert not missing.found
+    assert "text_encoder/model.safetensors is missing" in missing.detail

@@ -58,9 +58,9 @@ def _card(header, body="# A model\n"):
 
 def _read(folder, *parts, **cards):
     for name, text in cards.items():
-        place = folder if name == "model" else folder / name
-        place.mkdir(exist_ok=True)
-        (place / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+        owner = folder if name == "model" else folder / name
+        owner.mkdir(exist_ok=True)
+        (owner / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_licences(folder, parts)
 
 
@@ -69,7 +69,7 @@ def _refusal(licences, **more):
         check_commercial_use({"model": "m", "licences": licences, **more}, False)
     message = str(caught.value)
     assert message.startswith("guidance.model 'm': refused with --commercial (")
-    assert message.endswith("set guidance.licence_checked=true")
+    assert message.endswith("use --set licence_checked=true")
     assert message.isprintable()
     return message
 
@@ -100,6 +100,11 @@ def test_any_other_licence_is_refused(tmp_path, licence):
         ("license: other\nlicense_name: mit", "other"),
         ("license_name: mit", "not stated"),
         ("license: mit\nlicense_name: research-only", "research-only"),
+        ("license: mit\nlicense_link: https://example.org/LICENSE-Non-Commercial.md", "LICENSE-Non-Commercial.md"),
+        ("license: apache-2.0\nlicense_link: https://example.org/noncommercial", "https://example.org/noncommercial"),
+        ("license: openrail\nlicense_link: https://example.org/non_commercial", "https://example.org/non_commercial"),
+        ("license: cc-by-4.0\nlicense_link: https://creativecommons.org/licenses/by-nc/4.0/", "licenses/by-nc/4.0/"),
+        ("license: mit\nlicense_link: [LICENSE, LICENSE-NC]", "LICENSE-NC"),
         ("license: mit\nlicense_name: 7", "no text but int"),
         ("license: [mit, cc-by-nc-4.0]", "cc-by-nc-4.0"),
         ("license:\n  - apache-2.0\n  - other", "other"),
@@ -117,6 +122,13 @@ def test_any_other_licence_is_refused(tmp_path, licence):
 )
 def test_cards_that_state_more_or_nothing_are_refused_with_what_they_state(tmp_path, header, shown):
     assert shown in _refusal(_read(tmp_path, model=_card(header)))
+
+
+@pytest.mark.parametrize("link", ["LICENSE.md", "https://example.org/commercial-use", "https://example.org/once-nccl"])
+def test_a_link_that_names_no_restriction_changes_nothing(tmp_path, link):
+    licences = _read(tmp_path, model=_card(f"license: mit\nlicense_link: {link}"))
+    assert licences[0]["link"] == link
+    assert check_commercial_use({"model": "m", "licences": licences}, False) == ()
 
 
 def test_a_list_of_licences_passes_where_each_does(tmp_path):
@@ -199,7 +211,7 @@ def test_control_characters_and_long_values_stay_in_one_printable_line(tmp_path)
 def test_a_licence_that_the_user_checked_passes_and_is_reported(tmp_path):
     licences = _read(tmp_path, model=_card("license: gemma"))
     lines = check_commercial_use({"model": "m", "licences": licences}, True)
-    assert lines == ("guidance 'm': passes with --commercial because guidance.licence_checked=true: its licence is 'gemma'",)
+    assert lines == ("guidance 'm': passes with --commercial because licence_checked=true: its licence is 'gemma'",)
 
 
 def test_use_restrictions_are_reported_for_the_component_that_has_them(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.answers import convert
-from dreamfusion_mesh.guidance.losses.sds import distill, sds_loss
+from dreamfusion_mesh.guidance.losses.sds import distill, noise_residual, sds_loss
 from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.records.diffusion import Answers
@@ -36,7 +36,7 @@ def _gaussian_score(noisy, t):
 
 def _gradient(latents, t, noise, weighting, predict=_gaussian_score):
     latents = latents.clone().requires_grad_()
-    sds_loss(latents, predict, SCHEDULE, t, noise, weighting).backward()
+    sds_loss(latents, noise_residual(latents, predict, SCHEDULE, t, noise), SCHEDULE, t, weighting).backward()
     return latents.grad
 
 

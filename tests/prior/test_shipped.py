@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, open_folder
+from dreamfusion_mesh.guidance.models.load import embedded_weights
+from dreamfusion_mesh.guidance.weights.folder import fingerprint
 from tools.prior import evaluate, held_out, judge, model, tokens
 from tools.prior.assets import chosen, precision, read_preview
 from tools.prior.captions import parse
@@ -50,9 +51,9 @@ def test_the_judge_knows_real_renders(eyes, whole):
 
 
 @pytest.mark.parametrize("whole", SOME_AND_ALL)
-def test_samples_of_the_prior_are_told_by_the_judge(eyes, whole):
+def test_samples_of_the_prior_are_recognised_by_the_judge(eyes, whole):
     """Guided as in the preset `demo`; fewer samples than the card's figures. A broken swap of files falls to a few percent."""
-    assert open_folder(EMBEDDED) == PRIOR
+    assert embedded_weights()[0].parents[1] == PRIOR
     prompts = held_out.prompts()[:: 3 if whole else 9]
     draw = evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0, perp_neg=1.0, steps=40 if whole else 10)
     shares, images = evaluate.measure(eyes, draw, prompts)
@@ -65,7 +66,7 @@ def test_samples_of_the_prior_are_told_by_the_judge(eyes, whole):
 
 
 @pytest.mark.parametrize("whole", SOME_AND_ALL)
-def test_four_views_seen_together_are_told_by_the_judge(eyes, whole):
+def test_four_views_seen_together_are_recognised_by_the_judge(eyes, whole):
     prompts = held_out.prompts()[:: 16 if whole else 32]
     draw = evaluate.prior_draws(model.load(PRIOR), 4, 6, 3.0, together=True, steps=40 if whole else 10)
     shares, images = evaluate.measure(eyes, draw, prompts)

@@ -8,8 +8,10 @@ import pytest
 import stand_ins
 import torch
 
+from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.config import GuidanceSettings, RunConfig, dump, load_config
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.weights.licences import judge_card
 from dreamfusion_mesh.pipeline import export, generate
 from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
 
@@ -17,6 +19,15 @@ from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
 def settings(**overrides: Any) -> RunConfig:
     changes = ["device=cpu", "coarse.steps=4", "fine.steps=2"]
     return load_config("smoke", changes, {"prompt": "a red mug", "seed": 3, **overrides})
+
+
+def fitted(folder: Path, licence: str) -> RunFolder:
+    """A run whose fine checkpoint records a model of `licence`."""
+    run = RunFolder(folder)
+    run.write(SETTINGS, dump(settings()).encode())
+    notes = {"guidance": {"model": "some-model", "licences": [judge_card("model", {"license": licence})]}}
+    run.save_state("fine", {"nothing": torch.zeros(1)}, notes)
+    return run
 
 
 class Licensed:
@@ -57,18 +68,33 @@ def test_commercial_runs_refuse_the_model_before_anything_is_written(tmp_path: P
     with pytest.raises(AssertionError, match="asked for a score"):
         generate(settings(commercial=False), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
     with pytest.raises(AssertionError, match="asked for a score"):
-        generate(settings(commercial=True, guidance={"licence_checked": True}), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
+        generate(settings(commercial=True, licence_checked=True), tmp_path / "run", guidance=Licensed("cc-by-nc-4.0"))
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("refused", ["nvdiffrast", "cc-by-nc-sa-4.0"])
-def test_commercial_export_refuses_before_anything_is_written(refused: str, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    run.write(SETTINGS, dump(settings()).encode())
-    run.save_state("fine", {"nothing": torch.zeros(1)})
-    run.write("provenance.json", json.dumps({"guidance": {"model": "some-model", "licence": refused}}).encode())
-    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    backend = "nvdiffrast" if refused == "nvdiffrast" else "auto"
-    with pytest.raises(BadInput, match="refused with --commercial"):
-        export(tmp_path, settings(commercial=True, raster={"backend": backend}))
-    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("backend", "licence", "refusal"),
+    [
+        ("nvdiffrast", "mit", r"raster.backend 'nvdiffrast': refused with --commercial"),
+        ("auto", "cc-by-nc-sa-4.0", r"guidance.model 'some-model': refused with --commercial \(its licence is 'cc-by-nc-sa-4.0'\)"),
+    ],
+)
+def test_commercial_export_refuses_before_anything_is_written(backend: str, licence: str, refusal: str, tmp_path: Path) -> None:
+    run = fitted(tmp_path, licence)
+    before = files_of(tmp_path)
+    with pytest.raises(BadInput, match=refusal):
+        export(run.path, settings(commercial=True, raster={"backend": backend}))
+    assert files_of(tmp_path) == before
+
+
+def test_commercial_export_goes_on_where_the_recorded_licence_allows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load_surface(*_: Any) -> Any:
+        raise AssertionError("goes on to the surface")
+
+    monkeypatch.setattr(pipeline, "load_surface", load_surface)
+    with pytest.raises(AssertionError, match="goes on to the surface"):
+        export(fitted(tmp_path, "mit").path, settings(commercial=True))

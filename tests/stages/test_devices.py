@@ -9,7 +9,7 @@ from stub_score import StubScore
 
 from dreamfusion_mesh.config import CoarseSettings, FieldSettings, FineSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.geometry.areas import signed_volume
-from dreamfusion_mesh.guidance.losses import sds
+from dreamfusion_mesh.guidance.schedule import draw_noise, draw_timesteps
 from dreamfusion_mesh.render import views as views_module
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import turntable
@@ -24,7 +24,15 @@ from dreamfusion_mesh.stages.fit import Fit, Hooks
 from dreamfusion_mesh.stages.start import start_from_field
 
 # Seeded draws and turntables come from the CPU, the same for every device; states are copies there; scipy labels the parts.
-DRAWS = [turntable, fields.HashField.__init__, volume.uniform, volume.random_cells, views_module.random_views, sds.distill]
+DRAWS = [
+    turntable,
+    fields.HashField.__init__,
+    volume.uniform,
+    volume.random_cells,
+    views_module.random_views,
+    draw_timesteps,
+    draw_noise,
+]
 STATES = [checkpoint.snapshot, Fit.state, surface_state]
 SMALL = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4)
 VIEWS = ViewSettings(lambertian=1.0, textureless=0.0)

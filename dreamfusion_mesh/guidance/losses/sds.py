@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamfusion_mesh.config import GuidanceSettings, Span
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_noise
-from dreamfusion_mesh.guidance.schedule import Weighting, add_noise, draw_timesteps, timestep_range, weight
+from dreamfusion_mesh.guidance.schedule import Weighting, add_noise, draw_noise, draw_timesteps, timestep_range, weight
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Schedule
 
@@ -33,21 +33,22 @@ class Distilled:
     residual: float
 
 
-def sds_loss(
-    latents: Tensor,
-    predict: Callable[[Tensor, Tensor], Tensor],
-    schedule: Schedule,
-    t: Tensor,
-    noise: Tensor,
-    weighting: Weighting = "one_minus_alpha_bar",
-) -> Tensor:
-    """Scalar whose gradient in `latents` [B, ...] is w(t) (eps_hat - eps) / B: a sum over values, a mean over the batch.
+def noise_residual(latents: Tensor, predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, t: Tensor, noise: Tensor) -> Tensor:
+    """eps_hat - eps, shaped like `latents` [B, ...], outside any graph; noise is shaped like them, t [B] int64.
 
-    predict(noisy [B, ...], t [B]) -> eps_hat is never differentiated. t [B] int64, noise shaped like latents. The value itself means
-    nothing. Source: DreamFusion, arXiv:2209.14988, eq. 3.
+    predict(noisy [B, ...], t [B]) -> eps_hat is never differentiated.
     """
-    residual = _residual(latents, predict, schedule, t, noise)
-    return _loss_of(latents, residual, schedule, t, weighting)
+    with torch.no_grad():
+        return predict(add_noise(latents, noise, schedule, t), t) - noise
+
+
+def sds_loss(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, weighting: Weighting) -> Tensor:
+    """Scalar whose gradient in `latents` [B, ...] is w(t) residual / B: a sum over values, a mean over the batch.
+
+    residual [B, ...] is eps_hat - eps at t [B] int64. The value itself means nothing. Source: DreamFusion, arXiv:2209.14988, eq. 3.
+    """
+    weights = weight(schedule, t, weighting).to(residual.dtype).reshape(-1, *(1,) * (residual.dim() - 1))
+    return ((weights * residual).detach() * latents).sum() / len(latents)
 
 
 def distill(
@@ -73,24 +74,13 @@ def distill(
     latents, schedule = model.encode(images), model.schedule
     low, high = timestep_range(progress, t_min, t_max, len(schedule))
     t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
-    noise = torch.randn(latents.shape, generator=draws).to(latents)
+    noise = draw_noise(latents.shape, draws).to(latents)
 
     def predict(noisy: Tensor, times: Tensor) -> Tensor:
         return guided_noise(model.answer(noisy, times, views), noisy, schedule, times, settings)
 
-    residual = _residual(latents, predict, schedule, t, noise)
+    residual = noise_residual(latents, predict, schedule, t, noise)
     size = float(residual.square().mean().sqrt())
     finite = math.isfinite(size)
-    loss = _loss_of(latents, residual if finite else torch.zeros_like(residual), schedule, t, settings.weighting)
+    loss = sds_loss(latents, residual if finite else torch.zeros_like(residual), schedule, t, settings.weighting)
     return Distilled(loss / latents[0].numel(), t, finite, size)
-
-
-def _residual(latents: Tensor, predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, t: Tensor, noise: Tensor) -> Tensor:
-    """eps_hat - eps, outside any graph."""
-    with torch.no_grad():
-        return predict(add_noise(latents, noise, schedule, t), t) - noise
-
-
-def _loss_of(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, weighting: Weighting) -> Tensor:
-    weights = weight(schedule, t, weighting).to(residual.dtype).reshape(-1, *(1,) * (residual.dim() - 1))
-    return ((weights * residual).detach() * latents).sum() / len(latents)

@@ -1,14 +1,18 @@
-"""The one place where a diffusion model is loaded, whatever its family."""
+"""Loading a diffusion model, whatever its family."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
-from dreamfusion_mesh.guidance.weights.folder import open_folder
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, open_folder, weight_files
 
 
 def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
@@ -19,7 +23,7 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
     folder.
     """
     model, device = settings.model, torch.device(device)
-    folder = open_folder(model)
+    folder = open_folder(model, LAYOUT)
     schedule, prediction = load_schedule(model, folder)
     tokenizer = load_tokenizer(model, folder)
     half = settings.half_precision and device.type == "cuda"
@@ -43,3 +47,15 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
         limit=min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length),
         takes_cameras=takes_cameras,
     )
+
+
+def embedded_weights() -> list[Path]:
+    """The weight files of the embedded model. Raises BadInput where the package lacks one of them or it cannot be read."""
+    return weight_files(EMBEDDED, open_folder(EMBEDDED, LAYOUT), LAYOUT)
+
+
+def check_device(model: ScoreModel, device: torch.device) -> None:
+    """Raises BadInput where a model that the caller loaded is on another device than the run's."""
+    found, wanted = model.schedule.signal.device, torch.empty(0, device=device).device  # "cuda" is the current card
+    if found != wanted:
+        raise BadInput(f"guidance: the model was loaded on {found}, the run uses {wanted}; load it there, or set device={found.type}")

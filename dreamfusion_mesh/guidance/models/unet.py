@@ -20,6 +20,7 @@ from dreamfusion_mesh.guidance.models.multiview import (
     contrast_view_in_group,
     predict_views,
 )
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
 from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, parts_of, weight_files
 from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
@@ -73,9 +74,8 @@ class UNetModel:
 
     def provenance(self) -> dict[str, Any]:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
-        parts = [part for part in parts_of(self.folder) if part not in ("tokenizer", "scheduler")]
-        files = [file for part in parts for file in weight_files(self.model, self.folder, part)]
-        licences = read_licences(self.folder, parts_of(self.folder))
+        files = weight_files(self.model, self.folder, LAYOUT)
+        licences = read_licences(self.folder, parts_of(self.folder, LAYOUT))
         return {
             "model": EMBEDDED if self.model == EMBEDDED else self.folder.resolve().name,
             "licence": "Apache-2.0" if self.model == EMBEDDED else licence_name(licences[0]),
@@ -123,7 +123,7 @@ class UNetModel:
                     f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
                 )
             rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
-        # No attention mask: these models are trained with every place visible, and samples fade with one.
+        # No attention mask: these models are trained with every token attended to, padding too, and samples fade with one.
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
     def _check_settings(self, settings: GuidanceSettings) -> None:

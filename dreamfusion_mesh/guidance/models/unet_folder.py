@@ -14,9 +14,14 @@ from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS
 from dreamfusion_mesh.guidance.schedule import variance_preserving
-from dreamfusion_mesh.guidance.weights.folder import INDEX, one_line, parts_of, read_json
+from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, one_line, parts_of, read_json
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
+LAYOUT = Layout(
+    required=("unet", "text_encoder", "tokenizer", "scheduler"),
+    optional=("vae",),  # of a model that works on latents
+    weights={"unet": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"},
+)
 _KINDS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 _CONDITIONS = {  # inputs that a U-Net may need beside noise, time and text
     "addition_embed_type": (None, "text"),
@@ -34,9 +39,9 @@ def load_networks(model: str, folder: Path, dtype: torch.dtype) -> tuple[Any, An
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    configs = {part: read_json(model, folder, f"{part}/config.json") for part in parts_of(folder) if part not in ("tokenizer", "scheduler")}
+    configs = {part: read_json(model, folder, f"{part}/config.json") for part in parts_of(folder, LAYOUT) if part in LAYOUT.weights}
     _check_kinds(model, configs)
-    with _quiet():
+    with _no_library_output():
         text_encoder = _load(model, folder, "text_encoder", CLIPTextModel, torch.float32)
         unet = _load(model, folder, "unet", UNet2DConditionModel, dtype, low_cpu_mem_usage=False)
         vae = _load(model, folder, "vae", AutoencoderKL, torch.float32, low_cpu_mem_usage=False) if "vae" in configs else None
@@ -70,20 +75,19 @@ def load_tokenizer(model: str, folder: Path) -> Any:
     """A fast tokenizer from tokenizer.json, or from CLIP's vocab.json and merges.txt. Raises BadInput."""
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
-    place = folder / "tokenizer"
     config = read_json(model, folder, "tokenizer/tokenizer_config.json")
     marks = {key: config.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
     marks = {key: mark["content"] if isinstance(mark, dict) else mark for key, mark in marks.items() if mark is not None}
-    whole = place / "tokenizer.json"
-    if not whole.is_file() and not all((place / name).is_file() for name in ("vocab.json", "merges.txt")):
+    whole = folder / "tokenizer" / "tokenizer.json"
+    if not whole.is_file() and not all((whole.parent / name).is_file() for name in ("vocab.json", "merges.txt")):
         raise BadInput(f"guidance {model!r}: tokenizer/ has neither tokenizer.json nor vocab.json and merges.txt; download the model again")
     try:
-        with _quiet():
+        with _no_library_output():
             if whole.is_file():
                 longest = config.get("model_max_length", math.inf)
                 tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(whole), model_max_length=longest, **marks)
             else:
-                tokenizer = CLIPTokenizer.from_pretrained(str(place), local_files_only=True)
+                tokenizer = CLIPTokenizer.from_pretrained(str(whole.parent), local_files_only=True)
     except Exception as error:
         raise _load_error(model, "tokenizer/", error) from error
     if tokenizer.pad_token_id is None:
@@ -166,7 +170,7 @@ def _load_error(model: str, what: str, error: Exception) -> Exception:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _no_library_output() -> Iterator[None]:
     """Both libraries write bars and warnings to the terminal while they load; only errors matter, and they are raised."""
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,24 @@ from dreamfusion_mesh.errors import BadInput
 
 EMBEDDED = "embedded"
 INDEX = "model_index.json"
-PARTS = ("unet", "text_encoder", "tokenizer", "scheduler")  # and vae, where the model works on latents
-_LAYOUT = f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in PARTS)}"
-_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
-def open_folder(model: str) -> Path:
+@dataclass(frozen=True)
+class Layout:
+    """The sub-folders ("parts") that a family of models is made of.
+
+    required  parts that every model has
+    optional  parts that are read where they are there
+    weights   the parts that have weights, and the name of their file without .safetensors
+    """
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    weights: Mapping[str, str]
+
+
+def open_folder(model: str, layout: Layout) -> Path:
     """The folder of `model` ("embedded" or a path), checked: its parts are there, stay inside it, and hold readable safetensors.
 
     Raises BadInput naming the file and the remedy.
@@ -31,40 +44,28 @@ def open_folder(model: str) -> Path:
     folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(model).expanduser()
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "does not exist"
-        raise BadInput(f"guidance {model!r}: {found}; name {_LAYOUT}, or use guidance.model={EMBEDDED}")
-    for part in PARTS:
+        raise BadInput(f"guidance {model!r}: {found}; name {_shown(layout)}, or use guidance.model={EMBEDDED}")
+    for part in layout.required:
         if not (folder / part).is_dir():
-            raise BadInput(f"guidance {model!r}: has no {part}/; {_LAYOUT}")
+            raise BadInput(f"guidance {model!r}: has no {part}/; {_shown(layout)}")
     _stays_inside(model, folder, folder / INDEX)
-    for part in parts_of(folder):
+    for part in parts_of(folder, layout):
         _stays_inside(model, folder, folder / part)
-        if part in _STEMS:
-            for file in weight_files(model, folder, part):
+        if part in layout.weights:
+            for file in _part_files(model, folder, part, layout.weights[part]):
                 _check_safetensors(model, folder, file)
     return folder
 
 
-def parts_of(folder: Path) -> list[str]:
+def parts_of(folder: Path, layout: Layout) -> list[str]:
     """Names of the sub-folders that are read."""
-    return [*PARTS, "vae"] if (folder / "vae").is_dir() else list(PARTS)
+    return [*layout.required, *(part for part in layout.optional if (folder / part).is_dir())]
 
 
-def weight_files(model: str, folder: Path, part: str) -> list[Path]:
-    """The safetensors files of one part: a single one, or the shards its index names. Raises BadInput where there are none."""
-    place, stem = folder / part, _STEMS[part]
-    index = place / f"{stem}.safetensors.index.json"
-    single = place / f"{stem}.safetensors"
-    if index.is_file():
-        return _shards(model, folder, index)
-    if single.is_file():
-        return [single]
-    pickles = sorted(entry.name for entry in place.iterdir() if entry.suffix in _PICKLES)
-    if pickles:
-        raise BadInput(
-            f"guidance {model!r}: {part}/{pickles[0]} is a pickle, which can run code when it is opened; only safetensors are read: "
-            f"get {part}/{single.name}, or save the model again with safe_serialization=True"
-        )
-    raise BadInput(f"guidance {model!r}: {part}/{single.name} is missing; download the model's safetensors files")
+def weight_files(model: str, folder: Path, layout: Layout) -> list[Path]:
+    """The safetensors files of all parts: of each a single one, or the shards its index names. Raises BadInput where a part has none."""
+    parts = [part for part in parts_of(folder, layout) if part in layout.weights]
+    return [file for part in parts for file in _part_files(model, folder, part, layout.weights[part])]
 
 
 def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
@@ -94,15 +95,35 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _stays_inside(model: str, folder: Path, place: Path) -> None:
+def _shown(layout: Layout) -> str:
+    return f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in layout.required)}"
+
+
+def _stays_inside(model: str, folder: Path, part: Path) -> None:
     root = folder.resolve()
-    below = (Path(above) / name for above, folders, files in os.walk(place) for name in (*folders, *files))
-    for path in (place, *below):
+    below = (Path(above) / name for above, folders, files in os.walk(part) for name in (*folders, *files))
+    for path in (part, *below):
         if not path.resolve().is_relative_to(root):
             raise BadInput(
                 f"guidance {model!r}: {path.relative_to(folder)} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"
             )
+
+
+def _part_files(model: str, folder: Path, part: str, stem: str) -> list[Path]:
+    index = folder / part / f"{stem}.safetensors.index.json"
+    single = folder / part / f"{stem}.safetensors"
+    if index.is_file():
+        return _shards(model, folder, index)
+    if single.is_file():
+        return [single]
+    pickles = sorted(entry.name for entry in single.parent.iterdir() if entry.suffix in _PICKLES)
+    if pickles:
+        raise BadInput(
+            f"guidance {model!r}: {part}/{pickles[0]} is a pickle, which can run code when it is opened; only safetensors are read: "
+            f"get {part}/{single.name}, or save the model again with safe_serialization=True"
+        )
+    raise BadInput(f"guidance {model!r}: {part}/{single.name} is missing; download the model's safetensors files")
 
 
 def _shards(model: str, folder: Path, index: Path) -> list[Path]:

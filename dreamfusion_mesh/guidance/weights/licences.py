@@ -31,6 +31,7 @@ _COMMERCIAL: dict[str, str | None] = {  # identifier, and the terms that the use
     **dict.fromkeys(("cc-by", "cc-by-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0"), _ATTRIBUTION),
     **dict.fromkeys(("openrail", "openrail++", "creativeml-openrail-m", "bigscience-openrail-m", "bigcode-openrail-m"), _OPENRAIL),
 }
+_NON_COMMERCIAL = re.compile(r"non[-_]?commercial|[-_/]nc(?![a-z0-9])", re.IGNORECASE)  # in a link, such as .../licenses/by-nc/4.0
 _ALLOWED = "Apache-2.0, MIT, BSD, CC0, CC-BY and the OpenRAIL family"
 
 
@@ -46,18 +47,19 @@ def judge_card(component: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     component        "model", or the folder of the part
     licence          list of the identifiers that the card names, as it spells them; empty where it names none
     name, link       its license_name and license_link, or None
-    commercial_use   whether every identifier, the name included, is known to allow it
+    commercial_use   whether every identifier, the name included, is known to allow it, and no link names a non-commercial licence
     terms            what the user has to know of a licence that passes, or None
     """
-    licence, name = _strings(metadata.get("license")), _strings(metadata.get("license_name"))
+    licence, name, links = (_strings(metadata.get(key)) for key in ("license", "license_name", "license_link"))
     known = [_identifier(value) for value in (*licence, *name)]
-    allowed = bool(licence) and all(value in _COMMERCIAL for value in known)
+    barred = any(_NON_COMMERCIAL.search(link) for link in links)
+    allowed = bool(licence) and all(value in _COMMERCIAL for value in known) and not barred
     terms = dict.fromkeys(text for value in known if allowed and (text := _COMMERCIAL[value]))
     return {
         "component": component,
         "licence": licence,
         "name": ", ".join(name) or None,
-        "link": ", ".join(_strings(metadata.get("license_link"))) or None,
+        "link": ", ".join(links) or None,
         "commercial_use": allowed,
         "terms": "; ".join(terms) or None,
     }
@@ -71,7 +73,7 @@ def licence_name(licence: Mapping[str, Any]) -> str:
 def check_commercial_use(provenance: Mapping[str, Any], licence_checked: bool) -> tuple[str, ...]:
     """Whether a model may be used commercially, from what its provenance records. Returns lines for the user: terms, and what was let pass.
 
-    licence_checked   `guidance.licence_checked`: the user states that the model's licence allows the use
+    licence_checked   `licence_checked` of the run: the user states that the model's licence allows the use
     Raises BadInput naming each component whose licence is not known to allow it, unless the user has checked it.
     """
     model = provenance.get("model")
@@ -81,9 +83,9 @@ def check_commercial_use(provenance: Mapping[str, Any], licence_checked: bool) -
     if refused and not licence_checked:
         raise BadInput(
             f"guidance.model {model!r}: refused with --commercial ({shown}); allowed are {_ALLOWED}; name another model or, where you have "
-            "checked that its licence allows your use, set guidance.licence_checked=true"
+            "checked that its licence allows your use, use --set licence_checked=true"
         )
-    lines = [f"guidance {model!r}: passes with --commercial because guidance.licence_checked=true: {shown}"] if refused else []
+    lines = [f"guidance {model!r}: passes with --commercial because licence_checked=true: {shown}"] if refused else []
     with_terms = [licence for licence in licences if licence["terms"]]
     lines += [f"guidance {model!r}: {_describe(licence)}: {licence['terms']}" for licence in with_terms]
     return tuple(lines)
