@@ -45,13 +45,7 @@ class Samples:
 
 @torch.no_grad()
 def march(
-    origins: Tensor,
-    directions: Tensor,
-    occupied: Tensor,
-    half_extent: float,
-    step: float,
-    jitter: Tensor,
-    expected: Tensor | None = None,
+    origins: Tensor, directions: Tensor, occupied: Tensor, half_extent: float, step: float, jitter: Tensor, expected: Tensor | None = None
 ) -> Samples:
     """One sample in each piece of `step` that a ray's way through the box [-half_extent, half_extent]^3 is cut into, save in empty cells.
 
@@ -62,22 +56,13 @@ def march(
     The last piece is shorter, so that the widths of an occupied box add up to the way through it. Differentiable in nothing.
     Raises ValueError on another shape or dtype, a step or extent not above 0, or 2^31 samples or more.
     """
-    count = origins.shape[0]
-    for name, value, shape in (("origins", origins, (count, 3)), ("directions", directions, (count, 3)), ("jitter", jitter, (count,))):
-        _check(name, value, shape)
-    size = occupied.shape[0]
-    if occupied.shape != (size, size, size) or size == 0 or occupied.dtype not in (torch.bool, torch.uint8):
-        raise ValueError(f"occupied: {occupied.dtype} {list(occupied.shape)}, expected bool or uint8 [G, G, G]")
+    _check_march(origins, directions, occupied, jitter, expected)
     if not (step > 0 and half_extent > 0):
         raise ValueError(f"step {step}, half_extent {half_extent}: expected both above 0")
-    if expected is None:
-        expected = origins.new_empty(0, 0, 0)
-    else:
-        _check("expected", expected, (size, size, size))
-    device = origins.device
+    expected = origins.new_empty(0, 0, 0) if expected is None else expected
+    count, device = origins.shape[0], origins.device
     given = [
-        as_warp(origins.contiguous(), wp.vec3),
-        as_warp(directions.contiguous(), wp.vec3),
+        *(as_warp(part.contiguous(), wp.vec3) for part in (origins, directions)),
         as_warp(occupied.contiguous().view(torch.uint8), wp.uint8),
         as_warp(expected.contiguous(), wp.float32),
         as_warp(jitter.contiguous(), wp.float32),
@@ -122,6 +107,16 @@ def accumulate(values: Tensor, offsets: Tensor) -> Tensor:
     _check_offsets(offsets)
     result: Tensor = _Accumulate.apply(values, offsets)
     return result
+
+
+def _check_march(origins: Tensor, directions: Tensor, occupied: Tensor, jitter: Tensor, expected: Tensor | None) -> None:
+    count, size = origins.shape[0], occupied.shape[0]
+    for name, value, shape in (("origins", origins, (count, 3)), ("directions", directions, (count, 3)), ("jitter", jitter, (count,))):
+        _check(name, value, shape)
+    if occupied.shape != (size, size, size) or size == 0 or occupied.dtype not in (torch.bool, torch.uint8):
+        raise ValueError(f"occupied: {occupied.dtype} {list(occupied.shape)}, expected bool or uint8 [G, G, G]")
+    if expected is not None:
+        _check("expected", expected, (size, size, size))
 
 
 def _check(name: str, value: Tensor, shape: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def check_tensor(name: str, value: Tensor, shape: tuple[int | None, ...], integral: bool = False) -> None:
-    """Raises ValueError, which begins with `name`, unless `value` has `shape` (None: any length) and floats, or int64 if `integral`."""
+    """Raises ValueError naming `name` unless `value` has `shape` (None: any length) and holds floats, or int64 if `integral`."""
     fits = value.dim() == len(shape) and all(want is None or have == want for have, want in zip(value.shape, shape, strict=True))
     wanted = [("?" if n is None else n) for n in shape]
     if not fits:

@@ -179,10 +179,7 @@ class RunFolder:
 
 
 def find_run(path: Path, config: RunConfig) -> RunFolder:
-    """A folder that can take a run of `config`: new, empty, or one that holds this very run. Writes nothing.
-
-    Raises BadInput where it holds something else.
-    """
+    """A folder that can take a run of `config`: new, empty, or with this very run; raises BadInput for another. Writes nothing."""
     run = RunFolder(path)
     check_is_folder(path)
     if (path / SETTINGS).exists():

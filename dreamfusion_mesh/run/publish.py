@@ -56,7 +56,14 @@ def publish(
         names = _move_all(stage, run)
     finally:
         shutil.rmtree(stage.path, ignore_errors=True)
-    record = {
+    record = _record(run, config, names, warnings)
+    run.write_json(RESULT_FILE, record)
+    return as_result(run, record)
+
+
+def _record(run: RunFolder, config: RunConfig, names: Sequence[str], warnings: Sequence[str]) -> dict[str, Any]:
+    """What result.json says of the run whose files `names` are in their places."""
+    return {
         KEY: RESULT,
         "generator": f"dreamfusion_mesh {__version__}",
         "prompt": config.prompt,
@@ -64,8 +71,6 @@ def publish(
         "warnings": list(warnings),
         "files": {name: file_record((run.path / name).read_bytes()) for name in names},
     }
-    run.write_json(RESULT_FILE, record)
-    return as_result(run, record)
 
 
 def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:

@@ -14,7 +14,7 @@ from dreamfusion_mesh.contracts import Rasterizer, ScoreModel
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.guidance.losses.sds import distill
-from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.records import Mesh, Render, Views
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.views import random_views
@@ -54,8 +54,7 @@ def fit_surface(
     hooks = hooks or Hooks()
     device = start.sdf.device
     surface = start if hooks.resume is None else resumed_surface(hooks.resume, device)
-    modules = {"surface": surface, "field": field}
-    fit = Fit("fine", settings, modules, _optimizers(surface, field, settings), draws, device)
+    fit = Fit("fine", settings, {"surface": surface, "field": field}, _optimizers(surface, field, settings), draws, device)
     halvings = halving_steps(settings)
 
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
@@ -66,8 +65,7 @@ def fit_surface(
         with watch.lap("render_ms"):
             mesh = _not_empty(surface.mesh())
             shown = loop_subdivide(mesh, settings.surface_subdivisions)
-            seen = random_views(settings.views, views, settings.size, settings.size, draws, step, device)
-            render = render_mesh(rasterizer, shown, vertex_normals(shown.vertices, shown.faces), field.albedo, seen, shader(seen))
+            render, seen = _render(shown, field, rasterizer, settings, views, draws, step)
         with watch.lap("guidance_ms"):
             distilled = distill(model, render.rgb, seen, guidance, settings.t_min, settings.t_max, progress, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
@@ -75,10 +73,14 @@ def fit_surface(
         return StepLoss(terms.total(), distilled.finite, figures)
 
     fit.run(loss, hooks)
-    with torch.no_grad():
-        mesh = loop_subdivide(_not_empty(surface.mesh()), settings.surface_subdivisions)
-    fitted = Surface(mesh.detach(), field)
+    fitted = _finished(surface, field, settings)
     return fitted, surface_state(fitted)
+
+
+@torch.no_grad()
+def _finished(surface: TetSurface, field: HashField, settings: FineSettings) -> Surface:
+    mesh = loop_subdivide(_not_empty(surface.mesh()), settings.surface_subdivisions)
+    return Surface(mesh.detach(), field)
 
 
 def surface_state(surface: Surface) -> State:
@@ -101,6 +103,15 @@ def _optimizers(surface: TetSurface, field: HashField, settings: FineSettings) -
     ]
     color = [{"params": list(field.parameters()), "lr": settings.color_learning_rate}]
     return {name: torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15) for name, groups in (("shape", shape), ("color", color))}
+
+
+def _render(
+    mesh: Mesh, field: HashField, rasterizer: Rasterizer, settings: FineSettings, views: ViewSettings, draws: torch.Generator, step: int
+) -> tuple[Render, Views]:
+    """What random views see of `mesh` in the field's colour."""
+    seen = random_views(settings.views, views, settings.size, settings.size, draws, step, mesh.vertices.device)
+    normals = vertex_normals(mesh.vertices, mesh.faces)
+    return render_mesh(rasterizer, mesh, normals, field.albedo, seen, shader(seen)), seen
 
 
 def _not_empty(mesh: Mesh) -> Mesh:
