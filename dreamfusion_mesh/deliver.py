@@ -1,4 +1,7 @@
-"""From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground. Pure: writes nothing, asks no network."""
+"""From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground.
+
+Returns an Asset and writes no files. Unwrapping starts a process for xatlas, and logs a warning where that fails or padding shrinks.
+"""
 
 from __future__ import annotations
 

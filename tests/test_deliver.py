@@ -13,7 +13,7 @@ from surfaces import torus
 
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_image
-from dreamfusion_mesh.asset.export.corners import surface
+from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import FieldSettings, MeshSettings, TextureSettings
@@ -111,7 +111,7 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
-    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, surface]) as one:
+    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, export_surface]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
         files = asset_files(made.asset)
     for found in (made.asset.mesh, made.reference):

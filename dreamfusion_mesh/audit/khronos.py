@@ -31,8 +31,8 @@ require(validator)
 def find_validator() -> Path | None:
     """The folder of the package gltf-validator, None where it, or node, is not installed.
 
-    Looked for in node_modules of the folder that DREAMFUSION_MESH_GLTF_VALIDATOR names, and nowhere else where that is set; otherwise in
-    node's own places, never in the working folder, which is not trusted: absolute folders of NODE_PATH, then the global packages of
+    Looked for in node_modules of the folder that DREAMFUSION_MESH_GLTF_VALIDATOR names, and nowhere else where that is set; otherwise
+    in node's global folders, never in the working folder, which is not trusted: absolute folders of NODE_PATH, then the global packages of
     node's prefix (where `npm install -g` puts them unless npm has another prefix).
     Sources: https://nodejs.org/api/modules.html (NODE_PATH), https://docs.npmjs.com/cli/configuring-npm/folders (prefix).
     Raises BadInput where the environment names a folder without it.

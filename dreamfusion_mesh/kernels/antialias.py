@@ -75,14 +75,14 @@ def find_pairs(face: Tensor, clip: Tensor, faces: Tensor, edges: MeshEdges) -> t
         as_warp(keys, wp.int64),
     ]
     launch(cross, views * bands * math.ceil(len(edges.ends) / chunk), arguments, face.device, smallest_slice=1)
-    touched = (keys >= 0).nonzero()[:, 0]  # few, so the rest is asked of them alone
+    touched = (keys >= 0).nonzero()[:, 0]  # few, so the direction is looked up for them alone
     found = keys[touched]
     steep = found & 1 == 1
     return touched[steep], found[steep]
 
 
 def _in_order(kernel: Any, count: int, arguments: list[Any], device: torch.device) -> None:
-    """Pairs meet in pixels and vertices: on the CPU one thread adds, so that sums come out the same each time."""
+    """Several pairs add to one pixel or vertex: on the CPU one thread adds, so that sums are the same each time."""
     launch(kernel, count, arguments, device, smallest_slice=max(1, count))
 
 

@@ -38,7 +38,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "prefix"
 
 
-def test_it_is_found_among_the_global_packages(prefix: Path) -> None:
+def test_the_validator_is_found_among_the_global_packages(prefix: Path) -> None:
     assert find_validator() is None
     assert package(prefix / "lib" / "node_modules") == find_validator()
 

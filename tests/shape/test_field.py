@@ -1,36 +1,16 @@
-"""The field: closed forms at the start, normals against finite differences and a second way through autograd, and what it refuses."""
+"""The field: closed forms at the start, gradients and heads, and what it refuses."""
 
 import math
 
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_fields import SMALL, fresh, head_weight, scattered
 from torch import Tensor
 
-from dreamfusion_mesh.config import FieldSettings
 from dreamfusion_mesh.kernels.hashgrid import encode
 from dreamfusion_mesh.shape import field as fields
 from dreamfusion_mesh.shape.field import HashField
-
-BLOB = {"density_bias": -1.0, "blob_density": 5.0, "blob_radius": 0.3}
-SMALL = FieldSettings(levels=4, table_size_log2=10, coarsest=4, finest=20, hidden=16, **BLOB)
-
-
-def fresh(seed: int = 0, half_extent: float = 1.0, rough: float = 0.0, **changes: float) -> HashField:
-    """A field; `rough` spreads its table, so that the network matters."""
-    field = HashField(SMALL.model_copy(update=changes), torch.Generator().manual_seed(seed), half_extent)
-    with torch.no_grad():
-        field.table.add_(rough * torch.randn(field.table.shape, generator=torch.Generator().manual_seed(seed + 1)))
-        field.hidden_bias.copy_(0.3 * torch.randn(field.hidden_bias.shape, generator=torch.Generator().manual_seed(seed + 2)))
-    return field
-
-
-def head_weight(field: HashField, name: str = "density") -> Tensor:
-    return field.heads.get_parameter(f"{name}.weight")
-
-
-def scattered(count: int = 300, reach: float = 1.0) -> Tensor:
-    return (2 * torch.rand(count, 3, generator=torch.Generator().manual_seed(7)) - 1) * reach
 
 
 def test_the_first_density_is_the_blob() -> None:
@@ -62,93 +42,6 @@ def test_outside_the_box_there_is_nothing() -> None:
     assert (sample.density > 0).tolist() == [False, False, True, False]
     assert (sample.normals.norm(dim=1) > 0.5).tolist() == [False, False, True, False]
     assert sample.albedo.isfinite().all()
-
-
-@pytest.mark.parametrize("half_extent", [1.0, 0.6])
-def test_normals_are_those_of_the_densitys_finite_differences(half_extent: float) -> None:
-    field = fresh(rough=0.3, half_extent=half_extent, coarsest=4, levels=1, finest=4)
-    cell = 2 * half_extent / 4
-    points = (torch.randint(0, 4, (60, 3), generator=torch.Generator().manual_seed(1)) + 0.5) * cell - half_extent  # in mid cell
-    away = 0.02 * cell
-    slope = torch.empty(60, 3)
-    for axis in range(3):
-        shift = torch.zeros(3)
-        shift[axis] = away
-        with torch.no_grad():
-            slope[:, axis] = (field.density(points + shift).log() - field.density(points - shift).log()) / (2 * away)
-    sample = field(points, True)
-    torch.testing.assert_close(sample.normals.norm(dim=1), torch.ones(60), rtol=0, atol=1e-6)
-    torch.testing.assert_close(sample.normals.detach(), -torch.nn.functional.normalize(slope, dim=1), rtol=0, atol=2e-3)
-
-
-def by_autograd(field: HashField, points: Tensor) -> Tensor:
-    """Normals by differentiating the density in its points, twice differentiable through the encoding's own double backward."""
-    points = points.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(field.density(points).log().sum(), points, create_graph=True)
-    return -slope / slope.norm(dim=1, keepdim=True)
-
-
-def test_normals_and_their_gradients_equal_those_by_double_backward() -> None:
-    field = fresh(rough=0.5)
-    points = scattered(200)
-    towards = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
-    mine, theirs = field(points, True).normals, by_autograd(field, points)
-    torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
-    parameters = [field.table, field.hidden_weight, field.hidden_bias, head_weight(field)]
-    wanted = torch.autograd.grad((theirs * towards).sum(), parameters)
-    for parameter, a, b in zip(parameters, torch.autograd.grad((mine * towards).sum(), parameters), wanted, strict=True):
-        assert a.abs().max() > 0, parameter.shape
-        assert (a - b).abs().max() <= 2e-5 * b.abs().max()
-
-
-def inner(field: HashField, reach: float) -> Tensor:
-    """Points that lie at least `reach` from the faces of every level's cells, where trilinear interpolation has kinks."""
-    points = scattered(3000, 0.9)
-    clear = torch.ones(len(points), dtype=torch.bool)
-    for n in field.grid.resolutions:
-        share = ((points / 2 + 0.5) * n) % 1
-        clear &= (torch.minimum(share, 1 - share) * 2 / n > reach).all(dim=1)
-    return points[clear]
-
-
-def test_finite_difference_normals_and_their_gradients_match_the_analytic_ones_within_a_cell() -> None:
-    exact = fresh(rough=0.3)
-    differenced = fresh(rough=0.3, normals="finite_differences", normal_step=2e-3)
-    points = inner(exact, 2.5e-3)
-    assert len(points) > 300
-    weights = torch.randn(len(points), 3, generator=torch.Generator().manual_seed(9))
-    outcomes = []
-    for field in (exact, differenced):
-        normals = field(points, True).normals
-        (normals * weights).sum().backward()
-        outcomes.append((normals.detach(), field.table.grad, head_weight(field).grad))
-    cosine = (outcomes[0][0] * outcomes[1][0]).sum(dim=1)
-    assert cosine.min() > 0.999
-    for wanted, found in zip(outcomes[0][1:], outcomes[1][1:], strict=True):
-        assert (found - wanted).norm() < 0.01 * wanted.norm()
-
-
-def test_finite_difference_normals_smooth_over_their_step() -> None:
-    """Of the blob alone a central difference is off by the third derivative: a quarter of the error at half the step."""
-    errors = []
-    for step in (0.1, 0.05):
-        field = fresh(normals="finite_differences", normal_step=step, blob_radius=0.5)
-        with torch.no_grad():
-            head_weight(field).zero_()
-        points = torch.tensor([[0.3, 0.1, 0.2], [0.1, -0.5, 0.2]])
-        errors.append((field(points, True).normals - torch.nn.functional.normalize(points, dim=1)).norm())
-    assert errors[0] > 1e-3
-    assert 3.5 < errors[0] / errors[1] < 4.5
-
-
-def test_a_flat_field_has_no_normals_and_no_nan() -> None:
-    field = fresh(blob_density=0.0)
-    with torch.no_grad():
-        field.table.zero_()
-    sample = field(scattered(), True)
-    assert not sample.normals.any()
-    (sample.normals.sum() + sample.density.sum()).backward()
-    assert all(part.grad is None or part.grad.isfinite().all() for part in field.parameters())
 
 
 def test_the_density_has_the_gradient_of_its_exponent_even_where_it_is_capped() -> None:
@@ -258,14 +151,6 @@ def test_a_further_head_needs_its_name_and_channels_alone() -> None:
     again = HashField(SMALL, torch.Generator().manual_seed(1), heads={"albedo": 3, "orm": 2})
     again.load_state_dict(load(save(field.state_dict())))
     assert torch.equal(again.head("orm", points), field.head("orm", points))
-
-
-def test_normals_do_not_depend_on_where_the_heads_stand() -> None:
-    field = HashField(SMALL, torch.Generator().manual_seed(0), heads={"orm": 2, "albedo": 3})
-    with torch.no_grad():
-        field.table.add_(0.5 * torch.randn(field.table.shape, generator=torch.Generator().manual_seed(1)))
-    points = scattered(200)
-    torch.testing.assert_close(field(points, True).normals, by_autograd(field, points), rtol=0, atol=1e-5)
 
 
 def test_heads_that_do_not_fit_are_named() -> None:

@@ -158,7 +158,7 @@ def test_no_times_is_the_mesh_itself() -> None:
         ([[0, 1, 2]], 4, r"vertices: shape \[6, 3\] holds NaN or infinity, first in row 4"),
     ],
 )
-def test_a_mesh_that_is_none_is_named(faces: list[list[int]], hole: int | None, message: str) -> None:
+def test_an_invalid_mesh_is_refused_by_name(faces: list[list[int]], hole: int | None, message: str) -> None:
     vertices = _octahedron().vertices.clone()
     if hole is not None:
         vertices[hole, 1] = math.nan

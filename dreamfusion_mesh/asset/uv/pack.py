@@ -11,19 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dreamfusion_mesh.asset.uv.bitmaps import SLACK, chart_bitmaps, inscribed_diameters, straighten
 from dreamfusion_mesh.asset.uv.charts import Charts
 from dreamfusion_mesh.geometry.areas import uv_areas
 
 _GRID = 256  # cells a side, about: finer packs tighter and takes longer
-_ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
 _FIRST_SHARE, _ROUNDS = 0.65, 8
 _TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
-_SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
 MIN_DIAMETER = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
-_DISC_CELLS, _LEAST_CELLS, _ALL_CELLS = 4096, 400, 2_000_000  # a chart's area, and all charts', when their largest discs are measured
 _MAX_ENLARGED_FACES = 0.03  # of the faces, so that all others keep one texel density
 _MAX_ENLARGEMENT = 4.0
-_CHUNK = 2_000_000  # pairs of face and cell tested at once
 
 
 class DoesNotFit(ValueError):
@@ -63,7 +60,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     Raises DoesNotFit where there are too many charts to fit at any useful scale.
     """
     grid = _grid(size, padding)
-    local = _straighten(charts)
+    local = straighten(charts)
     area = float(uv_areas(local[charts.face_uvs]).sum())
     low, high, best = 0.0, 1.0, None
     cannot_fit = _too_full(np.ones(charts.count), grid)
@@ -71,7 +68,7 @@ def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
     for turn in range(0 if cannot_fit else _ROUNDS):
         share = _FIRST_SHARE if turn == 0 else (low + high) / 2
         scale = np.sqrt(share / area) * grid.count
-        placed = _place_charts(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * _SLACK, grid)
+        placed = _place_charts(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * SLACK, grid)
         low, high, best = (low, share, best) if placed is None else (share, high, placed)
     if best is None:
         raise DoesNotFit(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
@@ -89,46 +86,6 @@ def _grid(size: int, padding: int) -> _Grid:
     return _Grid(count, cell, max(1, -(-gap // cell)), (size - count * cell) // 2)
 
 
-def _straighten(charts: Charts) -> np.ndarray:
-    """[U, 2] charts turned so that their bounding boxes are smallest, lower left corners at the origin."""
-    owner = charts.owner
-    order = np.argsort(owner, kind="stable")
-    starts = np.searchsorted(owner[order], np.arange(charts.count))
-    boxes = []
-    for angle in _ANGLES:
-        turned = (charts.uvs @ _turn(angle))[order]
-        extent = np.maximum.reduceat(turned, starts) - np.minimum.reduceat(turned, starts)
-        boxes.append(extent.prod(axis=1))
-    angles = _ANGLES[np.argmin(np.stack(boxes), axis=0)][owner]
-    cos, sin = np.cos(angles), np.sin(angles)
-    u, v = charts.uvs.T
-    turned = np.stack([u * cos - v * sin, u * sin + v * cos], axis=1)
-    return turned - np.minimum.reduceat(turned[order], starts)[owner]
-
-
-def _turn(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-
-
-def _extents(charts: Charts, local: np.ndarray) -> np.ndarray:
-    """[count, 2] sizes of charts whose lower left corners are at the origin."""
-    extent = np.zeros((charts.count, 2))
-    np.maximum.at(extent, charts.owner, local)
-    return extent
-
-
-def inscribed_diameters(charts: Charts) -> np.ndarray:
-    """[count] how wide the largest disc inside each chart is, in the charts' unit; about 3 % exact, more so for compact charts."""
-    from scipy.ndimage import distance_transform_edt
-
-    local = _straighten(charts)
-    area = np.bincount(charts.chart, uv_areas(local[charts.face_uvs]))
-    scale = np.sqrt(np.clip(_ALL_CELLS / charts.count, _LEAST_CELLS, _DISC_CELLS) / area)
-    bitmaps = _bitmaps(charts, local * scale[charts.owner, None] + 2 * _SLACK)
-    radii = np.array([distance_transform_edt(np.pad(bitmap, 1)).max() - 1 for bitmap in bitmaps])  # a cell that is touched is not full
-    return 2 * np.maximum(radii, 0.5) / scale
-
-
 def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.ndarray:
     """[U] scale to cells; the narrow charts with the fewest faces get a larger one."""
     factor = np.clip(MIN_DIAMETER / (discs * scale * grid.cell), 1.0, _MAX_ENLARGEMENT)
@@ -143,7 +100,7 @@ def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.
 
 def _place_charts(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
     """[U, 2] positions in cells; None where no order that is tried fits every chart. With few charts more orders are tried."""
-    bitmaps = _bitmaps(charts, local)
+    bitmaps = chart_bitmaps(charts, local)
     cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])
     if _too_full(cells, grid) or max(max(bitmap.shape) for bitmap in bitmaps) > grid.count:
         return None
@@ -245,27 +202,3 @@ def _shape(bitmap: np.ndarray, grid: _Grid) -> _Shape:
     wide[:, : grown.shape[1]] = grown
     bits = int.from_bytes(np.packbits(wide, bitorder="little").tobytes(), "little")
     return _Shape(width, height, list(zip(firsts.tolist(), (ends - starts).tolist(), strict=True)), bits)
-
-
-def _bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
-    """Of each chart the cells [height, width] bool that it touches: separating axes of every face against every cell of its box."""
-    size = np.floor(_extents(charts, local) + _SLACK).astype(np.int64) + 1
-    offset = np.concatenate([[0], np.cumsum(size.prod(axis=1))])
-    cells = np.zeros(offset[-1], dtype=bool)
-    corners = local[charts.face_uvs]
-    low = np.floor(corners.min(axis=1) - _SLACK).astype(np.int64)
-    span = np.floor(corners.max(axis=1) + _SLACK).astype(np.int64) - low + 1
-    pairs = span.prod(axis=1)
-    for rows in np.array_split(np.arange(len(pairs)), int(pairs.sum()) // _CHUNK + 1):
-        face = np.repeat(rows, pairs[rows])
-        step = np.arange(len(face)) - np.repeat(np.cumsum(pairs[rows]) - pairs[rows], pairs[rows])
-        x, y = low[face, 0] + step % span[face, 0], low[face, 1] + step // span[face, 0]
-        touched = np.ones(len(face), dtype=bool)
-        for i in range(3):
-            a, b = corners[face, i], corners[face, (i + 1) % 3]
-            inward_x, inward_y = a[:, 1] - b[:, 1], b[:, 0] - a[:, 0]
-            reach = inward_x.clip(0) + inward_y.clip(0) + _SLACK * (np.abs(inward_x) + np.abs(inward_y))  # of the corner farthest inward
-            touched &= inward_x * (x - a[:, 0]) + inward_y * (y - a[:, 1]) + reach >= 0
-        chart = charts.chart[face]
-        cells[(offset[chart] + y * size[chart, 0] + x)[touched]] = True
-    return [cells[offset[i] : offset[i + 1]].reshape(size[i, 1], size[i, 0]) for i in range(charts.count)]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dreamfusion_mesh.asset.uv.absorb import absorb
+from dreamfusion_mesh.asset.uv.bitmaps import inscribed_diameters
 from dreamfusion_mesh.asset.uv.box import box_charts
 from dreamfusion_mesh.asset.uv.charts import (
     Charts,
@@ -24,7 +25,7 @@ from dreamfusion_mesh.asset.uv.charts import (
     surface_areas,
     unflip_charts,
 )
-from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, inscribed_diameters, pack
+from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, pack
 from dreamfusion_mesh.asset.uv.xatlas_worker import decode, encode
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed

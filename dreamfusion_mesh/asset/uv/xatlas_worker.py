@@ -1,4 +1,4 @@
-"""The process that xatlas runs in: it holds Python's lock, reports nothing and cannot be interrupted, so it runs where it can be killed.
+"""The process that xatlas runs in: xatlas holds the GIL, reports no progress and cannot be interrupted, but a process can be killed.
 
 Arrays come in and go out in numpy's own format, pickles refused:
     in   vertices [V, 3] float32, faces [F, 3] uint32

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dreamfusion_mesh.asset.uv.bitmaps import inscribed_diameters
 from dreamfusion_mesh.asset.uv.charts import Charts, regroup
-from dreamfusion_mesh.asset.uv.pack import DoesNotFit, inscribed_diameters, pack
+from dreamfusion_mesh.asset.uv.pack import DoesNotFit, pack
 from dreamfusion_mesh.audit.atlas import coverage
 from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
 from dreamfusion_mesh.geometry.areas import uv_areas

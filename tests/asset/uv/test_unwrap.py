@@ -32,7 +32,7 @@ def corner_uvs(mesh: Mesh) -> np.ndarray:
 
 
 def assert_holds(found: Unwrapped, given: Mesh, size: int, padding: int) -> None:
-    """Rows 4 to 6 of the audit, measured by the audit's own code, which knows nothing of how the layout was made."""
+    """Rows 4 to 6 of the audit, measured by the audit's own code, from the UVs alone."""
     uvs = corner_uvs(found.mesh)
     assert torch.equal(found.mesh.vertices, given.vertices)
     assert torch.equal(found.mesh.faces, given.faces)

@@ -102,7 +102,7 @@ def test_no_accessor_leaves_its_bytes(entry: dict[str, Any], tmp_path: Path) -> 
         accessor(gltf, 0, "here")
 
 
-def test_an_absent_index_names_who_asked(tmp_path: Path) -> None:
+def test_an_absent_index_is_refused_with_the_place_that_refers_to_it(tmp_path: Path) -> None:
     gltf = parse_gltf(box(1).glb(), tmp_path)
     with pytest.raises(BadInput, match=r"here: images\[7\] is not there; the file has 1"):
         image_bytes(gltf, 7, "here")

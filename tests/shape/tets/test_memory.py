@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import weakref
 
-import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -154,10 +152,11 @@ def test_256_cells_a_side_take_under_6_gb_on_a_gpu() -> None:
 
 
 def test_memory_does_not_grow_over_a_thousand_steps() -> None:
-    """A ball that breathes, so that the part near the surface is looked up again and again; compared at the same phase."""
+    """The number of live objects, a tensor kept at each step being one more: on a ball whose radius swings, so that the narrow band is
+    found again and again, at the same phase of the swing."""
     lattice = _lattice(8)
     surface = TetSurface(lattice, lattice.positions(torch.arange(lattice.vertex_count)).norm(dim=1) - 0.6)
-    optimizer, process, seen = torch.optim.Adam(surface.parameters(), lr=0.005), psutil.Process(os.getpid()), []
+    optimizer, objects = torch.optim.Adam(surface.parameters(), lr=0.005), []
     band, lookups = None, 0
     for step in range(1, 1001):
         mesh = surface.mesh()
@@ -170,9 +169,6 @@ def test_memory_does_not_grow_over_a_thousand_steps() -> None:
         optimizer.step()
         if step in (100, 1000):
             gc.collect()
-            seen.append((len(gc.get_objects()), process.memory_info().rss))
-    (objects, resident), (later_objects, later_resident) = seen
+            objects.append(len(gc.get_objects()))
     assert lookups > 40
-    assert later_objects - objects < 100
-    assert 900 * mesh.vertices.nbytes > 8e6  # a vertex array kept at each step would show
-    assert later_resident - resident < 4e6
+    assert objects[1] - objects[0] < 100
