@@ -26,7 +26,7 @@ class GuidanceSettings(Settings):
     front_degrees: Annotated[float, Field(gt=0, lt=90)] = 45.0  # half-width of "front view", and of "back view"
     overhead_degrees: Annotated[float, Field(gt=0, lt=90)] = 50.0
     half_precision: bool = True  # on CUDA, inside the model alone
-    multiview: bool = False  # a step's four views seen together, their cameras given: by models made for it, the embedded one among them
+    multiview: bool = False  # predict a step's four views together, given their cameras; needs a multi-view model, such as the embedded one
 
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:

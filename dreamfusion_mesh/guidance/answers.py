@@ -57,8 +57,9 @@ def rescale(guided: Tensor, text: Tensor, share: float) -> Tensor:
 def convert(value: Tensor, noisy: Tensor, schedule: Schedule, t: Tensor, source: Prediction, target: Prediction) -> Tensor:
     """A prediction [B, ...] of kind `source` at x_t = `noisy` [B, ...], t [B] int64, as the kind `target`.
 
-    From eps nothing else can be told where there is no signal, nor eps from the clean image where there is no noise: those give inf or
-    NaN. v is defined for schedules that preserve variance. Source: Salimans and Ho, arXiv:2202.00512, appendix D.
+    Where there is no signal, eps determines neither the clean image nor v; where there is no noise, the clean image does not determine eps:
+    the result there is inf or NaN. v is defined for schedules that preserve variance.
+    Source: Salimans and Ho, arXiv:2202.00512, appendix D.
     """
     if source == target:
         return value

@@ -35,7 +35,7 @@ def test_a_matrix_steps_alike_in_all_directions_and_as_far_as_the_rate_says():
     assert float(moved.square().mean().sqrt()) == pytest.approx(0.2e-3, rel=0.25)  # AdamW's usual step, arXiv:2502.16982
 
 
-def test_tables_ends_and_vectors_step_as_adam_does():
+def test_embeddings_first_and_last_layers_and_biases_take_adamw_steps():
     network = Two()
     optimiser, before = Optimiser(network, fused=False), {name: value.detach().clone() for name, value in network.named_parameters()}
     gradients(network, 0)

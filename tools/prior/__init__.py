@@ -1,1 +1,1 @@
-"""The embedded model's own workshop: a world of captioned objects, the tool that trains on it, and an independent judge."""
+"""How the embedded model was made: a world of captioned objects, the tool that trains on it, and an independent judge."""

@@ -1,4 +1,4 @@
-"""The grammar of captions, both ways: what a scene shows <-> what is said of it.
+"""The grammar of captions, both ways: what a scene shows <-> its caption.
 
     phrase  = [article] [size] [finish] [colour] [finish] noun ["with" [article] colour (part | "parts")]
     caption = phrase ["on" phrase] view
@@ -54,7 +54,7 @@ _FIXED = ("with", "on", "clay", "grey", *re.findall(r"\w+", " ".join(VIEW_SUFFIX
 
 @dataclass(frozen=True)
 class Thing:
-    """One object as it is said: names are the plain words of the tables above; None where nothing is said.
+    """One object as a caption names it, in the plain words of the tables above; None where the caption leaves something out.
 
     part   colour of the kind's part, named so or as "parts"
     """
@@ -66,7 +66,7 @@ class Thing:
     size: str | None = None
 
     def seen(self) -> tuple[str, str, str]:
-        """What it looks like, said or not: (kind, colour, part's colour). An unnamed part is as in nature, or like the whole."""
+        """What it looks like, named or not: (kind, colour, part's colour). An unnamed part is as in nature, or like the whole."""
         main, part = KINDS[self.kind].natural
         colour = self.colour or MATERIAL_COLOURS.get(self.finish or "", main)
         return self.kind, colour, self.part or (colour if part == main else part)
@@ -94,7 +94,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Caption:
-    """What a caption says. view: row of VIEW_SUFFIXES, None where none is named; clay: the textureless state."""
+    """The contents of a caption. view: row of VIEW_SUFFIXES, None where none is named; clay: the textureless state."""
 
     scene: Scene
     view: int | None
@@ -161,7 +161,7 @@ def vocabulary() -> list[str]:
 
 
 def parse(caption: str) -> Caption:
-    """What a caption of this grammar says, with or without a view. Raises ValueError naming the word that does not fit."""
+    """The contents of a caption of this grammar, with or without a view. Raises ValueError naming the word that does not fit."""
     view = next((row for row, suffix in enumerate(VIEW_SUFFIXES) if caption.endswith(suffix)), None)
     words = (caption if view is None else caption.removesuffix(VIEW_SUFFIXES[view])).split()
     clay = words[:3] == ["a", "grey", "clay"]
@@ -201,7 +201,7 @@ def _take_thing(left: list[str], caption: str) -> Thing:
 
 
 def _take_part(left: list[str], kind: str, caption: str) -> str | None:
-    """Takes "with" and the part off the front of `left`; its colour, None where none is said."""
+    """Takes "with" and the part off the front of `left`; its colour, None where none is named."""
     del left[0]
     if left and left[0] in _ARTICLES:
         left.pop(0)

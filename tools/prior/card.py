@@ -52,7 +52,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
             ["part", "what"],
             [
                 ["`unet/`", "`UNet2DConditionModel`; predicts the clean image (`prediction_type: sample`)"],
-                ["`text_encoder/`", f"`CLIPTextModel`, {text['num_hidden_layers']} layers; all places are read, without an attention mask"],
+                ["`text_encoder/`", f"`CLIPTextModel`, {text['num_hidden_layers']} layers; all tokens are read, without an attention mask"],
                 ["`tokenizer/`", f'word level, lower case; texts are padded to {text["max_position_embeddings"]} tokens, "" is no text'],
                 ["`scheduler/`", "1000 times, cosine betas (`squaredcos_cap_v2`)"],
             ],
@@ -60,7 +60,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         f"Images are 64 x 64 RGB in [-1, 1], folded by `pixel_unshuffle({patch})` into {unet['in_channels']} channels of "
         f"{unet['sample_size']} x {unet['sample_size']}; there is no VAE. The pooled text is added to the time embedding.\n",
         "It sees each image alone, or four views of one object together (`guidance.multiview`), as MVDream does: then self-attention spans "
-        f"the four, and the cameras are told as {unet['projection_class_embeddings_input_dim']} numbers each; without them these are 0.\n",
+        f"the four, and the cameras are given as {unet['projection_class_embeddings_input_dim']} numbers each; without them these are 0.\n",
         "## Where it comes from\n",
         _origin(run, trained),
         "## Words it knows\n",
@@ -73,7 +73,7 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
         *[f"![{text}]({name})\n*{text}.*\n" for name, text in _SHEETS.items() if (model / name).is_file()],
         "## Limits\n",
         "- Anything outside the lists above is outside what it has seen.\n"
-        "- The judge was trained on the same world: it says how far samples are like it, not how good they are. Many of the 153 prompts "
+        "- The judge was trained on the same world: it shows how far samples are like it, not how good they are. Many of the 153 prompts "
         "have colours that no other has, so it may pick them by colours alone; the clay figures are those of shape.\n",
         *_files(model),
     ]
@@ -86,7 +86,7 @@ def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained
     world = {name: share for name, share in evaluation.items() if name in ("each", "world", "turned")}
     sections = [
         "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n# The judge\n",
-        "A small CLIP that tells how well 64 x 64 pictures and captions of the prior's world fit. It measures the prior and the assets "
+        "A small CLIP that measures how well 64 x 64 pictures and captions of the prior's world fit. It evaluates the prior and the assets "
         "made with it, and never guides. Licence: Apache-2.0.\n",
         f"`image/` is a `ResNetForImageClassification` of {', '.join(map(str, image['hidden_sizes']))} channels whose classifier is the "
         f"projection to {text['projection_dim']} numbers, `text/` a `CLIPTextModelWithProjection` of {text['num_hidden_layers']} layers, "
@@ -97,7 +97,7 @@ def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained
         "noisy; it shares no weights with the prior.\n",
         "## How well it does\n",
         *_shares(world),
-        "It knows this world alone: what it says of other pictures or words means nothing.\n",
+        "It knows this world alone: its results for other pictures or words mean nothing.\n",
         *_files(model),
     ]
     return "\n".join(sections)
@@ -153,8 +153,8 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     apart = f", Perp-Neg {evaluation.get('perp_neg', 0.0):g}"
     names = {
         "world": "real renders from anywhere",
-        "prior": "samples, told by words alone",
-        "prior apart": "samples, told by words alone" + apart,
+        "prior": "samples from words alone",
+        "prior apart": "samples from words alone" + apart,
         "turned": "real renders from four set cameras",
         "multiview": "samples of these four together",
         "multiview apart": "samples of these four together" + apart,

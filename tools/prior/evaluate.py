@@ -3,7 +3,7 @@
 
 OUT/evaluation.json holds the shares below for real renders of the world ("world": how far the judge is to be trusted) and for the prior's
 samples ("prior"): each of the 153 held-out prompts `each` times, from the four views by turns. "multiview" is for those that it makes of a
-prompt's four views together, their cameras told, and "turned" for real renders from these cameras: straight from the front, a side, the
+prompt's four views together, their cameras given, and "turned" for real renders from these cameras: straight from the front, a side, the
 back and high above another side, while "world" has any cameras, those between two views too. With --perp-neg, "prior apart" and "multiview
 apart" are as "prior" and "multiview", guided away from other views by that share; the sheets of samples show these.
 

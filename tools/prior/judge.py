@@ -1,6 +1,6 @@
 """Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|tiny] [--minutes M] [--steps N] [--device auto]`.
 
-A small CLIP (Radford et al., arXiv:2103.00020) that tells how well pictures and captions fit. It shares the world and its words with the
+A small CLIP (Radford et al., arXiv:2103.00020) that measures how well pictures and captions fit. It shares the world and its words with the
 prior and nothing else: other shards (drawn with held-out looks too, since it has to know what it judges), spoilt pictures, own weights. It
 is never guidance. Its image tower is a ResNet (He et al., arXiv:1512.03385), which learns from so few pictures what a transformer cannot.
 Goes on where RUN left off (see runs.py); RUN/judge holds the towers as transformers reads them.
@@ -32,7 +32,6 @@ from tools.prior.runs import Batch, Loss, Pace, Run, train
 _NAMING = 0.2  # weight of the naming of words beside the other losses
 _ASKED_VIEWS = 2  # one picture of so many is asked for its view, which takes four texts
 SHIPPED = Path(__file__).with_name("judge_model")  # its weights and card
-FIRST_SHARD = 50_000  # the judge's shards are numbered from here, the prior's from 0
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,10 @@ def cut_views(ids: Tensor, cut: Tensor) -> Tensor:
     """Token ids [B, L] without the words of the view where cut [B] is true: everything from the comma on."""
     comma = tokens.word_ids()[","]
     at = (ids == comma).float().argmax(1)
-    place = torch.arange(ids.shape[1], device=ids.device)
-    rest = (place[None] > at[:, None]) & (ids == comma).any(1, keepdim=True) & cut[:, None]
+    position = torch.arange(ids.shape[1], device=ids.device)
+    rest = (position[None] > at[:, None]) & (ids == comma).any(1, keepdim=True) & cut[:, None]
     shorter = ids.masked_fill(rest, tokens.PAD)
-    ends = (place[None] == at[:, None]) & (ids == comma).any(1, keepdim=True) & cut[:, None]
+    ends = (position[None] == at[:, None]) & (ids == comma).any(1, keepdim=True) & cut[:, None]
     return shorter.masked_fill(ends, tokens.END)
 
 
@@ -133,9 +132,9 @@ def kind_rows(ids: Tensor) -> Tensor:
 
 
 def naming(guessed: Tensor, ids: Tensor) -> Tensor:
-    """Scalar: how badly logits [B, words] tell which words captions [B, L] hold, in whatever order.
+    """Scalar: how badly logits [B, words] predict which words captions [B, L] hold, in whatever order.
 
-    Every picture answers for every word alone, which teaches the tower long before it can tell a batch's captions apart. Source: Joulin
+    Every picture answers for every word alone, which teaches the tower long before it can distinguish a batch's captions. Source: Joulin
     et al., arXiv:1511.02251.
     """
     holds = torch.zeros_like(guessed, dtype=torch.float32).scatter_(1, ids, 1.0)

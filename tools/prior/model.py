@@ -4,7 +4,7 @@ Pixel-space, patchified (pixel_unshuffle), asked for the clean image. Each time'
 (Kendall et al., arXiv:1705.07115, section 3.2), and times are drawn mostly where the words and the view make a difference: of the error at
 t = 950 they explain a quarter and a twenty-fifth, at 500 a sixteenth and a hundredth, at 990, where the background cannot be known, a
 tenth and a hundredth. Weighed nearly alike, as v-prediction weighs them, what cannot be known drowns the view. For the same reason the
-background, three quarters of a render and of a colour that no words tell, counts little.
+background, three quarters of a render and of a colour that no words name, counts little.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Recipe:
 
     drop   share of texts left out, for guidance without a classifier
     blank  share of texts with one word made unknown, for prompts with a word that the world has not
-    joint  share of steps that see four views together and are told their cameras; the others see each image alone
+    joint  share of steps that see four views together and are given their cameras; the others see each image alone
     """
 
     size: Size

@@ -73,7 +73,7 @@ class Kind:
     build     draws one
     carries   how much of the base's width a thing on top may take; 0 where nothing stands on it
     portable  whether it is put on others
-    sided     whether front, side and back can be told apart; no view is asked of the others
+    sided     whether front, side and back can be distinguished; no view is asked of the others
     """
 
     words: tuple[str, ...]
@@ -97,7 +97,7 @@ def accent(solid: Solid, shade: float = 1.0) -> Part:
 
 
 def detail(solid: Solid, rgb: Rgb) -> Part:
-    """In a colour of its own, whatever the caption says."""
+    """In a colour of its own, whatever the caption names."""
     return Part(solid, Role.DETAIL, rgb)
 
 

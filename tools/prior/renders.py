@@ -28,7 +28,7 @@ VIEWS = ViewSettings(lambertian=0.45, textureless=0.25, overhead=0.15)
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Renders of scenes and what is said of them.
+    """Renders of scenes and their captions.
 
     rgb    [B, 64, 64, 3] in [0, 1]
     alpha  [B, 64, 64, 1] coverage

@@ -127,12 +127,6 @@ def ball(rx: float, ry: float | None = None, rz: float | None = None, sides: int
     return unit.scaled(rx, rx if ry is None else ry, rx if rz is None else rz)
 
 
-def dome(r: float, height: float, sides: int = 20) -> Solid:
-    """Half an ellipsoid on y = 0, flat below."""
-    angle = np.linspace(0, math.pi / 2, 7)
-    return lathe([(0, 0), *((r * math.cos(a), height * math.sin(a)) for a in angle[:-1]), (0, height)], sides)
-
-
 def cylinder(r: float, height: float, top: float | None = None, sides: int = 20, bevel: float = 0.0) -> Solid:
     """About +Y, centred; `top` is the radius above (0 makes a cone), `bevel` is cut off both rims."""
     up, h = r if top is None else top, height / 2

@@ -28,7 +28,7 @@ _MATERIALS = ("wooden", "metal", "stone")  # their parts are of the same stuff
 class Built:
     """A scene as triangles; corners are not shared, so that colours and creases are sharp.
 
-    phrase   what is said of it, without a view
+    phrase   its caption, without a view
     corners  [F, 3, 3]  positions
     normals  [F, 3, 3]  unit
     colour   [F, 3]     sRGB

@@ -22,7 +22,10 @@ def camera_numbers(azimuth: Tensor, elevation: Tensor) -> Tensor:
 
 
 def contrast_view(views: Tensor, t: Tensor, count: int) -> Tensor:
-    """For each of views [B] among `count` another one [B], to keep away from; over the times t [B] int64 each other view is met alike."""
+    """For each of views [B] among `count` another one [B], to keep away from.
+
+    It is chosen by the time t [B] int64, so that uniformly drawn times give every other view equally often.
+    """
     return (views + 1 + t % (count - 1)) % count
 
 
