@@ -30,7 +30,6 @@ class Clock:
         return report
 
 
-@pytest.mark.usefixtures("delivered_once")
 def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(
     guidance: GuidanceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
