@@ -92,4 +92,5 @@ class _Steps:
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 3)
-        self.report("deliver", STEPS.index(name) + 1, len(STEPS), {})
+        if name == STEPS[-1]:
+            self.report("deliver", len(STEPS), len(STEPS), {})

@@ -19,7 +19,7 @@ from smoke_runs import PROMPT, stop_at
 from dreamfusion_mesh import cli, pipeline
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_image
-from dreamfusion_mesh.asset.export.corners import surface
+from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
@@ -40,15 +40,15 @@ from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.start.from_density import occupied_box
 from dreamfusion_mesh.shape.tidy import tidy
-from dreamfusion_mesh.stages.checkpoint import schema_state, snapshot
+from dreamfusion_mesh.stages.checkpoint import snapshot
 from dreamfusion_mesh.stages.fine import surface_state
 from dreamfusion_mesh.stages.fit import Fit
 
 # What may lie on the CPU in a run: seeded draws, states, files, and what numpy and scipy are asked.
 DRAWS = [turntable, HashField.__init__, volume.uniform, volume.random_cells, random_views, distill]
-STATES = [snapshot, schema_state, Fit.state, surface_state]
+STATES = [snapshot, Fit.state, surface_state]
 FILES = [loading.load_networks, loading.load_schedule, RunFolder.load_state, RunFolder.save_state]
-DELIVERY = [occupied_box, tidy, decimate, unwrap, gutter_texels, to_image, surface, to_picture]
+DELIVERY = [occupied_box, tidy, decimate, unwrap, gutter_texels, to_image, export_surface, to_picture]
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]

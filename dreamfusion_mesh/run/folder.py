@@ -34,6 +34,7 @@ SETTINGS = "run.yaml"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 STAGED = ".staged"
+STAGE_CHECKPOINTS = ("checkpoints/coarse.safetensors", "checkpoints/fine.safetensors")
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run.folder import LOCK, cannot_write, check_is_folder
 
+_ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
 
 
@@ -41,21 +42,34 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _acquire(folder: Path) -> int:
     """A descriptor that holds the lock on the file that is in the folder now."""
-    while True:
-        with suppress(FileNotFoundError):  # the process before us removed the folder or the file between two of these lines
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                if not _try_lock(descriptor):
-                    raise _in_use(folder, os.read(descriptor, 32))
-                if _is_file_at(folder / LOCK, descriptor):
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"{os.getpid()}\n".encode())
-                    return descriptor
-            except BaseException:
-                os.close(descriptor)
+    for attempt in range(_ATTEMPTS):
+        try:
+            descriptor = _open_locked(folder)
+        except FileNotFoundError:  # the process before us removed the folder meanwhile, or it can never be made, as below /proc
+            if attempt == _ATTEMPTS - 1:
                 raise
-            os.close(descriptor)
+            continue
+        if descriptor is not None:
+            return descriptor
+    raise _in_use(folder, b"")
+
+
+def _open_locked(folder: Path) -> int | None:
+    """A descriptor that holds the lock; None where the file was removed, or made anew, between opening and locking it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _try_lock(descriptor):
+            raise _in_use(folder, os.read(descriptor, 32))
+        if _is_file_at(folder / LOCK, descriptor):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _in_use(folder: Path, holder: bytes) -> BadInput:

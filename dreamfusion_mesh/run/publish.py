@@ -19,7 +19,7 @@ from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGED, RunFolder, cannot_write
+from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGE_CHECKPOINTS, STAGED, RunFolder, cannot_write
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, file_record, read_record
 from dreamfusion_mesh.run.schema import RESULT
@@ -82,7 +82,8 @@ def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
     staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
     for name in sorted(staged, key=lambda name: name == SETTINGS):
         _move(stage.path / name, run.path / name)
-    names = sorted([*staged, METRICS]) if (run.path / METRICS).is_file() else staged
+    others = [name for name in (METRICS, *STAGE_CHECKPOINTS) if (run.path / name).is_file()]
+    names = sorted([*staged, *others])
     for name in set(earlier if isinstance(earlier, dict) else ()) - set(names):
         if Path(name).name == name:  # never outside the folder, whatever was written into result.json by hand
             (run.path / name).unlink(missing_ok=True)

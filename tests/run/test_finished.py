@@ -47,7 +47,8 @@ def test_the_result_lists_every_file_with_its_hash(finished: Result) -> None:
     assert record["schema"] == 1
     assert record["prompt"] == CONFIG.prompt
     assert record["seed"] == CONFIG.seed
-    assert set(record["files"]) == {*PUBLISHED, "run.yaml"}
+    checkpoints = {f"checkpoints/{name}.safetensors" for name in ("coarse", "fine")}
+    assert set(record["files"]) == {*PUBLISHED, *checkpoints, "run.yaml"}
     assert set(finished.files) == {*PUBLISHED, "run.yaml", "result.json"} - {"checkpoints/reference.safetensors"}
 
 
@@ -111,3 +112,14 @@ def test_a_result_of_another_schema_is_refused_and_kept(schema: str, reason: str
     with pytest.raises(BadInput, match=rf"result\.json: {reason}"):
         generate(CONFIG, fitted)
     assert (fitted / "result.json").read_text() == text
+
+
+def test_a_surface_whose_checkpoint_is_gone_is_fitted_again(fitted: Path, delivered_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(CONFIG, fitted)
+    (fitted / "checkpoints" / "fine.safetensors").unlink()
+    asked = []
+    monkeypatch.setattr(pipeline, "_fit", lambda work, guidance: asked.append(work.run.path))
+    monkeypatch.setattr(pipeline, "load_guidance", lambda *arguments: None)
+    with pytest.raises(BadInput, match="its fine stage is not finished"):  # the stand-in fits nothing
+        generate(CONFIG, fitted)
+    assert asked == [fitted]

@@ -103,3 +103,14 @@ def test_windows_locks_a_byte_behind_the_process_id(tmp_path: Path, monkeypatch:
             pass
         assert len(held) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_never_be_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems, such as /proc, answer every new folder with "no such file"."""
+
+    def never(self: Path, *arguments: object, **named: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", never)
+    with pytest.raises(BadInput, match="cannot be written"), locked(tmp_path / "new"):
+        pass
