@@ -25,7 +25,7 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/gltf/package.json
 test: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(SELECTED)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(SELECTED)
 
 test-all: SELECTED := -m "" --timeout=7200
 test-all: test

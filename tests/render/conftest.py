@@ -4,6 +4,8 @@ A back end is skipped where there is no card, its package is not installed or no
 failure.
 """
 
+from collections.abc import Iterator
+
 import pytest
 import stand_ins
 import torch
@@ -63,3 +65,13 @@ def rasterizer(request: pytest.FixtureRequest) -> Fitted:
 def precise_rasterizer(request: pytest.FixtureRequest) -> Fitted:
     """Those that draw in float64, which finite differences need."""
     return fitted(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _stand_ins_on_one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A stand-in is made of torch operations, whose backward adds in the order of the threads: one thread keeps its bits the same."""
+    threads = torch.get_num_threads()
+    if "rasterizer" in request.fixturenames and request.getfixturevalue("rasterizer").stand_in:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
