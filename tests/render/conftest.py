@@ -71,7 +71,8 @@ def precise_rasterizer(request: pytest.FixtureRequest) -> Fitted:
 def _stand_ins_on_one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
     """A stand-in is made of torch operations, whose backward adds in the order of the threads: one thread keeps its bits the same."""
     threads = torch.get_num_threads()
-    if "rasterizer" in request.fixturenames and request.getfixturevalue("rasterizer").stand_in:
+    drawn_with = [request.getfixturevalue(name) for name in ("rasterizer", "precise_rasterizer") if name in request.fixturenames]
+    if any(isinstance(one, Fitted) and one.stand_in for one in drawn_with):
         torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
