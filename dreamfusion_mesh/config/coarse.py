@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dreamfusion_mesh.config.base import Positive, Settings, Weight
+from dreamfusion_mesh.config.base import MOST_STEPS, Count, Rate, Settings, Weight
 from dreamfusion_mesh.config.fit import FitSettings
+
+MOST_SAMPLES = 2**31 - 1  # of a step, which the kernels count in 32 bits
 
 
 class FieldSettings(Settings):
@@ -19,25 +21,42 @@ class FieldSettings(Settings):
     coarsest: Annotated[int, Field(ge=2, le=512)] = 8
     finest: Annotated[int, Field(ge=2, le=4096)] = 96
     hidden: Annotated[int, Field(ge=4, le=256)] = 32
-    density_bias: float = -1.5
-    blob_density: Weight = 3.0  # added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2))
-    blob_radius: Positive = 0.4
+    density_bias: Annotated[float, Field(ge=-50, le=12)] = -1.5  # in the exponent, which the field bounds at 12
+    # Added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2)).
+    blob_density: Annotated[float, Field(ge=0, le=100)] = 3.0
+    blob_radius: Annotated[float, Field(ge=0.01, le=10)] = 0.4  # scene units; the gradient divides by its square
     normals: Literal["analytic", "finite_differences"] = "analytic"  # differences evaluate six more points, but smooth over their step
-    normal_step: Annotated[float, Field(gt=0, le=0.2)] = 0.01  # of the central differences, scene units
+    normal_step: Annotated[float, Field(ge=1e-4, le=0.2)] = 0.01  # of the central differences, scene units; below is float32's noise
+
+    @model_validator(mode="after")
+    def _rising(self) -> FieldSettings:
+        if self.finest < self.coarsest:
+            raise ValueError(f"finest is at least coarsest (given coarsest {self.coarsest}, finest {self.finest})")
+        return self
 
 
 class CoarseSettings(FitSettings):
     """The field, fitted by score distillation."""
 
-    steps: Annotated[int, Field(ge=1)] = 400
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 400
     size: Annotated[int, Field(ge=8, le=1024)] = 64  # pixels a side
-    views: Annotated[int, Field(ge=1, le=64)] = 2
-    learning_rate: Positive = 0.01  # of the hash grid
-    network_learning_rate: Positive = 0.002
+    views: Count = 2
+    learning_rate: Rate = 0.01  # of the hash grid
+    network_learning_rate: Rate = 0.002
     field: FieldSettings = FieldSettings()
     samples: Annotated[int, Field(ge=8, le=1024)] = 64  # steps along the scene box's diagonal
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48
-    occupancy_interval: Annotated[int, Field(ge=1)] = 16
+    occupancy_interval: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 16
     orientation: Weight = 0.01
     opacity: Weight = 0.001
     entropy: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _countable(self) -> CoarseSettings:
+        samples = self.views * self.size**2 * self.samples
+        if samples > MOST_SAMPLES:
+            raise ValueError(
+                f"views {self.views}, size {self.size} and samples {self.samples} make {samples} samples a step (views * size^2 * samples), "
+                f"at most {MOST_SAMPLES} can be counted; lower one of them"
+            )
+        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dreamfusion_mesh.config.base import Fraction, Positive, Settings
+from dreamfusion_mesh.config.base import Fraction, Settings
 
 
 class MeshSettings(Settings):
@@ -23,13 +23,20 @@ class TextureSettings(Settings):
     size: Literal[64, 128, 256, 512, 1024, 2048, 4096] = 1024
     padding: Annotated[int, Field(ge=0, le=64)] = 4  # texels; 2^k is safe to mip k
     supersample: Annotated[int, Field(ge=1, le=4)] = 2
-    unwrap_seconds: Positive = 120.0
+    unwrap_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # up to a week; 0 leaves xatlas out
     roughness: Fraction = 0.8
     metallic: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _room(self) -> TextureSettings:
+        if 4 * self.padding > self.size:
+            raise ValueError(f"padding is at most a quarter of size, so that charts have room (given padding {self.padding}, size {self.size})")
+        return self
 
 
 class AssetSettings(Settings):
     """The files: the size of the object in them, and of its preview."""
 
-    longest_side: Positive = 1.0  # metres
+    # Metres: a tenth of a millimetre to a hundred kilometres, so that squares of small faces' sides keep their digits in float32.
+    longest_side: Annotated[float, Field(ge=1e-4, le=1e5)] = 1.0
     preview_size: Annotated[int, Field(ge=16, le=2048)] = 256  # pixels a side of each of the preview's pictures

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dreamfusion_mesh.config.base import Fraction, Positive, Settings, Weight
+from dreamfusion_mesh.config.base import MOST_STEPS, Fraction, Settings
 
 
 class FitSettings(Settings):
     """How a stage steps, and how often it leaves something to go on from."""
 
-    steps: Annotated[int, Field(ge=0)]
-    gradient_clip: Positive = 1.0  # largest norm of the gradient of all parameters together
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    gradient_clip: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0  # largest norm of the gradient of all parameters together
     rate_schedule: Literal["linear", "cosine"] = "linear"  # how the learning rates fall over the steps
     final_rate: Fraction = 0.1  # share of the first learning rates that the last step has; 1 keeps them constant
-    checkpoint_seconds: Weight = 60.0  # work between two checkpoints; 0 takes one after every step
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=1e6)] = 60.0  # work between two checkpoints; 0 takes one after every step

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from dreamfusion_mesh.config.messages import explain, nearest
+from dreamfusion_mesh.config.messages import explain, nearest, shown
 from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
+from dreamfusion_mesh.config.yaml_text import MAX_DEPTH, read_yaml, write_yaml
 from dreamfusion_mesh.errors import BadInput
 
 
@@ -61,7 +61,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def dump(config: RunConfig) -> str:
     """Every resolved setting, and their schema, as YAML that `load_config` reads back to an equal config."""
-    return yaml.safe_dump({KEY: SCHEMA, **config.model_dump(mode="json")}, sort_keys=False)
+    return write_yaml({KEY: SCHEMA, **config.model_dump(mode="json")})
 
 
 def _presets() -> Path:
@@ -83,31 +83,28 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"preset {preset!r}: cannot be read ({error})") from None
     else:
-        raise BadInput(f"preset {preset!r}: not known{nearest(preset, names)}; or name a .yaml file")
-    values = _parse(f"preset {preset!r}", text)
+        raise BadInput(f"preset {preset!r}: no preset has that name, and a file's name ends in .yaml{nearest(preset, names)}")
+    values = read_yaml(text, f"preset {preset!r}")
     values = {} if values is None else values
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    if not isinstance(values, dict):
         raise BadInput(f"preset {preset!r}: expected settings (name: value), found {type(values).__name__}")
     values = migrate(values, f"preset {preset!r}")
     base = values.pop("base", None)
     if base is None:
         return values
-    return merge(_read_preset(str(base), (*seen, preset)), values)
-
-
-def _parse(where: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise BadInput(f"{where}: not valid YAML ({problem})") from None
+    if not isinstance(base, str):
+        raise BadInput(f"preset {preset!r}: base: expected the name or the .yaml file of another preset (given {shown(base)})")
+    return merge(_read_preset(base, (*seen, preset)), values)
 
 
 def _read_change(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
+    path = key.strip().split(".")
     if not separator or not key.strip():
-        raise BadInput(f"--set {text!r}: expected name=value, such as coarse.steps=400")
-    return _nest(key.strip().split("."), _parse(f"--set {key}", value))
+        raise BadInput(f"--set {shown(text)}: expected name=value, such as coarse.steps=400")
+    if len(path) > MAX_DEPTH:
+        raise BadInput(f"--set {shown(text)}: no setting has a name of {len(path)} parts")
+    return _nest(path, read_yaml(value, f"--set {key.strip()}"))
 
 
 def _nest(path: Sequence[str], value: Any) -> dict[str, Any]:

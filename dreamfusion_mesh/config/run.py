@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dreamfusion_mesh.config.audit import AuditSettings
-from dreamfusion_mesh.config.base import Settings
+from dreamfusion_mesh.config.base import Settings, Words
 from dreamfusion_mesh.config.coarse import CoarseSettings
 from dreamfusion_mesh.config.delivery import AssetSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
@@ -21,8 +21,8 @@ DELIVERY_GROUPS = ("mesh", "texture", "asset", "audit", "raster", "device", "com
 class RunConfig(Settings):
     """Every setting of one run; the prompt too, so that one file says how to make the asset again."""
 
-    prompt: str = ""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    prompt: Words = ""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     commercial: bool = False  # refuse parts whose licence bars commercial use
     licence_checked: bool = False  # the user states that the model's licence allows commercial use, whatever its cards say

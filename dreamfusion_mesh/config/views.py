@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dreamfusion_mesh.config.base import Fraction, Settings, Span, Weight
+from dreamfusion_mesh.config.base import MOST_STEPS, Angle, Fraction, Settings, rising
+
+# Scene units. The surface may reach 1.05 along each axis, so no camera nearer than this stands inside it; the rasterizers see from 0.1 to
+# 10 in front of a camera, so from farther away than this the back of the surface would be cut off.
+NEAREST, FARTHEST = 1.82, 8.0
+Distance = Annotated[float, Field(ge=NEAREST, le=FARTHEST)]
+FieldOfView = Annotated[float, Field(ge=5, le=120)]
 
 
 class ViewSettings(Settings):
     """Where cameras and lights are drawn. A narrow model must see what it was trained on."""
 
-    distance: Span = (2.5, 2.7)
-    fov_y_degrees: Span = (39.0, 41.0)
-    elevation_degrees: Span = (-10.0, 50.0)
+    distance: tuple[Distance, Distance] = (2.5, 2.7)
+    fov_y_degrees: tuple[FieldOfView, FieldOfView] = (39.0, 41.0)
+    elevation_degrees: tuple[Angle, Angle] = (-10.0, 50.0)
     overhead: Fraction = 0.1  # share of views drawn from `overhead_elevation_degrees` instead
-    overhead_elevation_degrees: Span = (50.0, 85.0)
-    position_jitter: Weight = 0.0
-    target_jitter: Weight = 0.0
+    overhead_elevation_degrees: tuple[Angle, Angle] = (50.0, 85.0)
+    position_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # scene units along each axis, to either side
+    target_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # standard deviation along each axis, scene units
     ambient: Fraction = 0.35
     diffuse: Fraction = 0.7
-    light_spread: Weight = 0.5  # how far the light strays from above the camera
+    light_spread: Annotated[float, Field(ge=0, le=100)] = 0.5  # how far the light strays from above the camera
     lambertian: Fraction = 0.5  # share of lit views once `albedo_steps` are over
     textureless: Fraction = 0.1  # share of grey clay views, likewise
-    albedo_steps: Annotated[int, Field(ge=0)] = 0
+    albedo_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     grey_backgrounds: Fraction = 0.5  # the others have any colour
 
     @model_validator(mode="after")
     def _spans(self) -> ViewSettings:
         for name in ("distance", "fov_y_degrees", "elevation_degrees", "overhead_elevation_degrees"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name}: the first value is the lower one")
-        if self.distance[0] <= 1.8:
-            raise ValueError("distance: above 1.8, so that no camera stands inside the scene's box")
-        if not (self.fov_y_degrees[0] >= 5 and self.fov_y_degrees[1] <= 120):
-            raise ValueError("fov_y_degrees: from 5 to 120")
+            rising(name, getattr(self, name))
+        near, far = self.distance
+        jitter = math.sqrt(3) * self.position_jitter
+        if near - jitter < NEAREST or far + jitter > FARTHEST:
+            raise ValueError(
+                f"with position_jitter {self.position_jitter:g} cameras stand {near - jitter:.4g} to {far + jitter:.4g} from the middle "
+                f"(sqrt(3) * position_jitter nearer and farther than distance {list(self.distance)}), expected {NEAREST:g} to {FARTHEST:g}"
+            )
         if self.lambertian + self.textureless > 1:
-            raise ValueError("lambertian + textureless: at most 1")
+            raise ValueError(f"lambertian + textureless: at most 1 (given {self.lambertian:g} + {self.textureless:g})")
         return self
