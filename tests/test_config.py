@@ -56,7 +56,7 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
         ("nowhere.yaml", [], "cannot be read"),
         ("demo", ["coarse.stpes=3"], "coarse.stpes: unknown setting; did you mean 'steps'?"),
         ("demo", ["coarze.steps=3"], "coarze: unknown setting; did you mean 'coarse'?"),
-        ("demo", ["coarse.steps=0"], "coarse.steps: input should be greater than or equal to 1 (given 0)"),
+        ("demo", ["coarse.steps=0"], "coarse.steps: expected a whole number from 1 to 1000000 (given 0)"),
         ("demo", ["coarse.steps=abc"], "coarse.steps"),
         ("demo", ["coarse.learning_rate=.nan"], "coarse.learning_rate"),
         ("demo", ["coarse.learning_rate=.inf"], "coarse.learning_rate"),

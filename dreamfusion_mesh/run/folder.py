@@ -21,10 +21,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import yaml
-
 from dreamfusion_mesh.config import RunConfig, dump, resolve
 from dreamfusion_mesh.config.schema import KEY, migrate
+from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
 from dreamfusion_mesh.stages.checkpoint import State
@@ -169,10 +168,10 @@ class RunFolder:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
         file = self.path / SETTINGS
         try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+            values = read_yaml(file.read_text(encoding="utf-8"), str(file))
         except FileNotFoundError:
             raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{file}: cannot be read ({' '.join(str(error).split())})") from None
         if not isinstance(values, dict):
             raise BadInput(f"{file}: expected settings (name: value), found {type(values).__name__}")

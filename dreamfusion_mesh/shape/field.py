@@ -13,6 +13,7 @@ from dreamfusion_mesh.kernels.hashgrid import encode, hash_grid, input_gradient
 from dreamfusion_mesh.records import FieldSample
 
 _CHUNK = 2**18  # points at once where no gradient is asked for
+_MOST_LOOKUPS = 2**31 - 1  # of points times levels at once, which the hash grid's kernels count in 32 bits
 _MAX_LOG_DENSITY = 12.0  # exp(12) is opaque within 1e-5 units; beyond it the density grows no more, but its gradient stays
 _MIN_SQUARED_SLOPE = 1e-12  # below it a point has no direction
 _DENSITY = "density"
@@ -57,8 +58,8 @@ class HashField(nn.Module):
         exponent is flat and outside the box; the setting `normals` says how they are found. Raises ValueError where points are not
         finite, float32 or [N, 3].
         """
-        if not torch.is_grad_enabled() and len(points) > _CHUNK:
-            parts = [self.forward(part, normals) for part in points.split(_CHUNK)]
+        if len(points) > self._most_at_once():
+            parts = [self.forward(part, normals) for part in points.split(self._most_at_once())]
             facing = [part.normals for part in parts if part.normals is not None]
             merged = torch.cat([part.density for part in parts]), torch.cat([part.albedo for part in parts])
             return FieldSample(*merged, torch.cat(facing) if normals else None)
@@ -89,11 +90,14 @@ class HashField(nn.Module):
 
     def _evaluate(self, points: Tensor, name: str, output: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """`output` of one head's rows of the hidden layer [N, hidden] and the points."""
-        if not torch.is_grad_enabled() and len(points) > _CHUNK:
-            return torch.cat([self._evaluate(part, name, output) for part in points.split(_CHUNK)])
+        if len(points) > self._most_at_once():
+            return torch.cat([self._evaluate(part, name, output) for part in points.split(self._most_at_once())])
         self._check(points)
         features, rows = encode(self._unit(points), self.table, self.grid), self._rows[name]
         return output(nn.functional.silu(linear(features, self.hidden_weight[rows], self.hidden_bias[rows])), points)
+
+    def _most_at_once(self) -> int:
+        return _MOST_LOOKUPS // self.settings.levels if torch.is_grad_enabled() else _CHUNK
 
     def _exponent(self, hidden: Tensor, points: Tensor) -> Tensor:
         return self.heads[_DENSITY](hidden)[:, 0] + self.settings.density_bias + self._blob(points)

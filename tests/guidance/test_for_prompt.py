@@ -86,6 +86,19 @@ def test_a_prompt_of_unknown_words_alone_is_refused_with_the_known_ones(embedded
     assert "<" not in str(caught.value)
 
 
+def test_long_prompts_are_named_in_short(embedded):
+    unknown = " ".join(f"flurbel{number:03}" for number in range(90))
+    assert 900 < len(unknown) < 1000
+    with pytest.raises(BadInput, match=r"knows none of: flurbel000, .*flurbel009, \.\.\.; it knows: ") as caught:
+        embedded.for_prompt(unknown, GuidanceSettings())
+    assert "flurbel010" not in str(caught.value)
+    with pytest.raises(BadInput, match=r"knows none of: x{100}\.\.\.; it knows: "):
+        embedded.for_prompt("x" * 950, GuidanceSettings())
+    with pytest.raises(BadInput, match=r"prompt: 'a mug .*\.\.\.' has \d+ tokens") as caught:
+        embedded.for_prompt("a mug " * 150, GuidanceSettings())
+    assert len(str(caught.value)) < 300
+
+
 def test_a_prompt_of_too_many_tokens_is_refused_never_cut(embedded):
     fits, settings = "a large striped red mushroom with a white stem on a spotted blue table with green legs and parts", GuidanceSettings()
     assert embedded.for_prompt(fits, settings).text.shape == (8, 24, 128)

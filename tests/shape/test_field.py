@@ -87,6 +87,19 @@ def test_pieces_make_the_same_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0)
 
 
+def test_pieces_that_the_kernels_can_count_have_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradients() -> list[Tensor]:
+        field, points = fresh(rough=0.5), scattered(100)
+        sample = field(points, True)
+        (sample.density.sum() + sample.normals[:, 0].sum() + field.albedo(points).sum()).backward()
+        return [value.grad for value in field.parameters()]
+
+    whole = gradients()
+    monkeypatch.setattr(fields, "_MOST_LOOKUPS", 4 * 33 + 3)
+    for found, wanted in zip(gradients(), whole, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
 def test_no_points_are_no_error() -> None:
     field, nothing = fresh(), torch.zeros(0, 3)
     sample = field(nothing, True)

@@ -30,7 +30,9 @@ from dreamfusion_mesh.records.diffusion import Answers, Prediction, Schedule
 _STOP_WORDS = frozenset(
     re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
 )
-_MAX_WORDS_SHOWN = 200
+_MAX_WORDS_SHOWN = 200  # of those that a model knows
+_MAX_UNKNOWN_SHOWN = 10
+_LONGEST_SHOWN = 100  # characters of a text
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ class UNetModel:
             ids = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
             if len(ids) > self.limit:
                 raise BadInput(
-                    f"prompt: {text!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
+                    f"prompt: {_cut(text)!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
                     f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
                 )
             rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
@@ -144,9 +146,11 @@ class UNetModel:
             return []
         if len(unknown) == len(words):
             known = [word for word in sorted(self.tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
-            shown = ", ".join(known[:_MAX_WORDS_SHOWN]) + (", ..." if len(known) > _MAX_WORDS_SHOWN else "")
-            raise BadInput(f"prompt: guidance {self.model!r} knows none of: {', '.join(unknown)}; it knows: {shown}")
-        return [f"guidance {self.model!r} does not know: {', '.join(unknown)}"]
+            raise BadInput(
+                f"prompt: guidance {self.model!r} knows none of: {_listed(unknown, _MAX_UNKNOWN_SHOWN)}; "
+                f"it knows: {_listed(known, _MAX_WORDS_SHOWN)}"
+            )
+        return [f"guidance {self.model!r} does not know: {_listed(unknown, _MAX_UNKNOWN_SHOWN)}"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +213,15 @@ def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int)
         return contrast_view(rows, t, len(VIEW_SUFFIXES)), camera
     order = contrast_view_in_group(t, together)
     return rows[order], camera[order]
+
+
+def _listed(words: list[str], most: int) -> str:
+    """The first `most` words, each cut to a readable length."""
+    return ", ".join([*map(_cut, words[:most]), *(["..."] if len(words) > most else [])])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _same_model(one: str, other: str) -> bool:

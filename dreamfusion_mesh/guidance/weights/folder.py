@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +21,7 @@ from dreamfusion_mesh.errors import BadInput
 EMBEDDED = "embedded"
 INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)  # owner/name
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,10 @@ def open_folder(model: str, layout: Layout) -> Path:
     """
     folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(model).expanduser()
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise BadInput(f"guidance {model!r}: {found}; name {_shown(layout)}, or use guidance.model={EMBEDDED}")
+        raise BadInput(f"guidance {model!r}: {_no_folder(model, folder, layout)}, or use guidance.model={EMBEDDED}")
     for part in layout.required:
         if not (folder / part).is_dir():
-            raise BadInput(f"guidance {model!r}: has no {part}/; {_shown(layout)}")
+            raise BadInput(f"guidance {model!r}: has no {part}/; a model's folder in the diffusers layout has {_shown(layout)}")
     _stays_inside(model, folder, folder / INDEX)
     for part in parts_of(folder, layout):
         _stays_inside(model, folder, folder / part)
@@ -95,8 +96,22 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def _no_folder(model: str, folder: Path, layout: Layout) -> str:
+    """Why `folder` is none, and how to come by one."""
+    if folder.exists():
+        return f"is a file; name a folder in the diffusers layout, which has {_shown(layout)}"
+    if _HUB_ID.fullmatch(model) and not folder.parent.exists():
+        name = folder.name
+        return (
+            f"is no folder but looks like the id of a model on a hub, and only local folders are read; get it by "
+            f"`hf download {model} --local-dir {name}` and set guidance.model={name}"
+        )
+    return f"does not exist; name a folder in the diffusers layout, which has {_shown(layout)}"
+
+
 def _shown(layout: Layout) -> str:
-    return f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in layout.required)}"
+    *most, last = (f"{part}/" for part in layout.required)
+    return f"{', '.join(most)} and {last}"
 
 
 def _stays_inside(model: str, folder: Path, part: Path) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
 
 _CARD = "README.md"
@@ -105,8 +104,8 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
         if not file.resolve().is_relative_to(folder.resolve()):
             return {}
         header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", file.read_text(encoding="utf-8-sig"), re.DOTALL | re.MULTILINE)
-        values = yaml.safe_load(header[1]) if header else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: not UTF-8, or a date that is none
+        values = read_yaml(header[1], str(file)) if header else None
+    except (OSError, UnicodeDecodeError, BadInput):
         return {}
     return values if isinstance(values, dict) else {}
 
