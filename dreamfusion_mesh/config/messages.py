@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -51,9 +52,14 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return RunConfig.model_json_schema()
+
+
 def _setting(loc: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
     """The part of pydantic's path that names a setting, and the JSON schemas of the settings beside it; the rest leads into its value."""
-    schema = RunConfig.model_json_schema()
+    schema = _schema()
     group: Mapping[str, Any] = schema["properties"]
     for depth, name in enumerate(loc):
         reference = group.get(name, {}).get("$ref")
