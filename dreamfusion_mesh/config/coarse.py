@@ -56,7 +56,7 @@ class CoarseSettings(FitSettings):
         samples = self.views * self.size**2 * self.samples
         if samples > MOST_SAMPLES:
             raise ValueError(
-                f"views {self.views}, size {self.size} and samples {self.samples} make {samples} samples a step (views * size^2 * samples), "
-                f"at most {MOST_SAMPLES} can be counted; lower one of them"
+                f"views {self.views}, size {self.size} and samples {self.samples} make {samples} samples a step "
+                f"(views * size^2 * samples), at most {MOST_SAMPLES} can be counted; lower one of them"
             )
         return self

@@ -29,14 +29,16 @@ class TextureSettings(Settings):
 
     @model_validator(mode="after")
     def _room(self) -> TextureSettings:
-        if 4 * self.padding > self.size:
-            raise ValueError(f"padding is at most a quarter of size, so that charts have room (given padding {self.padding}, size {self.size})")
+        if 8 * self.padding > self.size:
+            raise ValueError(
+                f"padding is at most an eighth of size, or a cube's six charts do not fit (given {self.padding} and {self.size})"
+            )
         return self
 
 
 class AssetSettings(Settings):
     """The files: the size of the object in them, and of its preview."""
 
-    # Metres: a tenth of a millimetre to a hundred kilometres, so that squares of small faces' sides keep their digits in float32.
-    longest_side: Annotated[float, Field(ge=1e-4, le=1e5)] = 1.0
+    # Metres, from a micrometre to a million kilometres. Previews and audit hold from 1e-10 to 1e19; beyond, float32's squares fail.
+    longest_side: Annotated[float, Field(ge=1e-6, le=1e9)] = 1.0
     preview_size: Annotated[int, Field(ge=16, le=2048)] = 256  # pixels a side of each of the preview's pictures

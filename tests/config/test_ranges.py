@@ -76,7 +76,9 @@ def test_what_is_no_number_of_the_range_is_refused(number: Number) -> None:
         assert refused_value(number.name, number.value(given, default_of(number.name))).startswith(f"{number.name}: expected ")
 
 
-@pytest.mark.parametrize("text", ["1:30", "true", "words", "'1'", "99999999999999999999999", "1e23", ".inf", "", "1e999", "2024-05-01", "0b11"])
+@pytest.mark.parametrize(
+    "text", ["1:30", "true", "words", "'1'", "99999999999999999999999", "1e23", ".inf", "", "1e999", "2024-05-01", "0b11"]
+)
 def test_what_yaml_takes_for_no_whole_number_is_refused(text: str) -> None:
     for name in ("seed", "coarse.steps"):
         assert refusal(f"{name}={text}").startswith(f"{name}: expected a whole number from ")
@@ -118,8 +120,14 @@ def test_words_that_look_like_another_value_are_taken_in_quotes() -> None:
 TOGETHER = {
     ("coarse.field.coarsest=512", "coarse.field.finest=2"): "coarse.field: finest is at least coarsest (given coarsest 512, finest 2)",
     ("coarse.field.coarsest=97",): "finest is at least coarsest (given coarsest 97, finest 96)",
-    ("coarse.views=64", "coarse.size=1024", "coarse.samples=32"): "2147483648 samples a step (views * size^2 * samples), at most 2147483647",
-    ("fine.t_min=[0.3, 0.7]",): "fine: t_min stays below t_max at the first and at the last step (given t_min [0.3, 0.7], t_max [0.9, 0.7])",
+    (
+        "coarse.views=64",
+        "coarse.size=1024",
+        "coarse.samples=32",
+    ): "2147483648 samples a step (views * size^2 * samples), at most 2147483647",
+    (
+        "fine.t_min=[0.3, 0.7]",
+    ): "fine: t_min stays below t_max at the first and at the last step (given t_min [0.3, 0.7], t_max [0.9, 0.7])",
     ("guidance.t_max=[0.02, 0.7]",): "guidance: t_min stays below t_max at the first and at the last step",
     ("fine.tet_size=30", "fine.volume_subdivisions=2"): "with volume_subdivisions 2 tet_size is a multiple of 4, at least 16 (given 30)",
     ("fine.tet_size=12", "fine.volume_subdivisions=2"): "at least 16 (given 12)",
@@ -128,7 +136,10 @@ TOGETHER = {
     ("views.position_jitter=0.5",): "cameras stand 1.634 to 3.566 from the middle",
     ("views.distance=[4, 7]", "views.position_jitter=1"): "expected 1.82 to 8",
     ("views.lambertian=0.6", "views.textureless=0.5"): "lambertian + textureless: at most 1 (given 0.6 + 0.5)",
-    ("texture.size=64", "texture.padding=17"): "texture: padding is at most a quarter of size, so that charts have room (given padding 17, size 64)",
+    (
+        "texture.size=64",
+        "texture.padding=9",
+    ): "texture: padding is at most an eighth of size, or a cube's six charts do not fit (given 9 and 64)",
     ("guidance.multiview=true",): "set both to 4",
 }
 

@@ -205,7 +205,8 @@ def test_a_u_net_that_takes_more_than_words_has_to_be_a_multi_view_model(tmp_pat
 
 
 def test_no_folder_and_a_file_are_named_as_what_they_are(tmp_path):
-    layout = "name a folder in the diffusers layout, which has unet/, text_encoder/, tokenizer/ and scheduler/, or use guidance.model=embedded"
+    layout = "name a folder in the diffusers layout, which has unet/, text_encoder/, tokenizer/ and scheduler/"
+    layout += ", or use guidance.model=embedded"
     assert _refusal(tmp_path / "nowhere").endswith(f"does not exist; {layout}")
     (tmp_path / "file").write_text("")
     assert _refusal(tmp_path / "file").endswith(f"is a file; {layout}")

@@ -54,8 +54,8 @@ def all_numbers(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[Nu
 def _numbers(kind: Any, name: str, bounds: list[Any], spot: int | None) -> list[Number]:
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        inner = [part.metadata if isinstance(part, FieldInfo) else [part] for part in parts[1:]]
-        return _numbers(parts[0], name, sum(inner, []), spot)
+        inner = [bound for part in parts[1:] if isinstance(part, FieldInfo) for bound in part.metadata]
+        return _numbers(parts[0], name, inner, spot)
     if origin in (Union, types.UnionType):
         return [number for part in parts for number in _numbers(part, name, bounds, spot)]
     if origin is tuple:
