@@ -1,5 +1,6 @@
 """Presets, changes and flags share one merge; what is wrong is named in one line with the nearest name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import BaseModel
 
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config, merge, preset_names, resolve
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.run.folder import RunFolder
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -52,7 +54,8 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [
-        ("dmo", [], "did you mean 'demo'"),
+        ("dmo", [], "preset 'dmo': no preset has that name, and a file's name ends in .yaml; did you mean 'demo'?"),
+        ("zzz", [], "no preset has that name, and a file's name ends in .yaml; allowed: default, demo, smoke"),
         ("nowhere.yaml", [], "cannot be read"),
         ("demo", ["coarse.stpes=3"], "coarse.stpes: unknown setting; did you mean 'steps'?"),
         ("demo", ["coarze.steps=3"], "coarze: unknown setting; did you mean 'coarse'?"),
@@ -63,12 +66,22 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
         ("demo", ["coarse=3"], "coarse"),
         ("demo", ["steps"], "expected name=value"),
         ("demo", ["=3"], "expected name=value"),
-        ("demo", ["seed=[1"], "not valid YAML"),
+        ("demo", ["seed=[1"], "--set seed: not valid YAML (expected ',' or ']'"),
+        ("demo", ["seed=&a [*a]"], "--set seed: the alias *a contains itself"),
+        ("demo", ["a\nb=3"], "'a\\nb': unknown setting"),
+        ("demo", [f"{'x' * 5000}=3"], f"{'x' * 60}...: unknown setting"),
+        ("demo", [".".join("x" * 3000) + "=3"], "no setting has a name of 3000 parts"),
+        ("demo", ["coarse.field={levels: 17}"], "coarse.field.levels: expected a whole number from 1 to 16 (given 17)"),
+        ("demo", ["fine.t_max=[0.5]"], "fine.t_max: expected two numbers from 0 to 1, such as [0.9, 0.7] (given [0.5])"),
+        ("demo", ["fine.t_max=[0.5, x]"], "such as [0.9, 0.7] (given 'x' as the second)"),
+        ("demo", ["fine.threshold=none"], "fine.threshold: expected a number from 0.000001 to 160000 or auto (given 'none')"),
+        ("demo", ["coarse="], "coarse: expected settings (name: value) (given nothing)"),
+        ("demo", ["prompt=123"], "(given 123); quote such words for YAML: --set \"prompt='123'\""),
         ("demo", ["guidance.t_max=[2, 1]"], "t_max"),
         ("demo", ["guidance.t_min=[0.9, 0.9]"], "t_min stays below t_max"),
         ("demo", ["views.distance=[3, 2]"], "the first value is the lower one"),
-        ("demo", ["texture.size=1000"], "texture.size"),
-        ("demo", ["raster.backend=magic"], "raster.backend"),
+        ("demo", ["texture.size=1000"], "texture.size: expected one of 64, 128, 256, 512, 1024, 2048, 4096 (given 1000)"),
+        ("demo", ["raster.backend=magic"], "raster.backend: expected one of auto, warp, nvdiffrast, kaolin (given 'magic')"),
         ("demo", ["guidance.multiview=true", "coarse.views=4"], "coarse.views 4 and fine.views 2: set both to 4"),
     ],
 )
@@ -83,12 +96,50 @@ def test_a_multi_view_step_has_four_views() -> None:
     assert load_config("demo", ["guidance.multiview=true", "coarse.views=4", "fine.views=4"]).guidance.multiview
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "just words", "3: 4", "a: [", "!!python/object/apply:os.getcwd []"])
-def test_a_preset_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "bad.yaml"
+NO_SETTINGS = [
+    "[1, 2]",
+    "just words",
+    "3: 4",
+    "a: [",
+    "!!python/object/apply:os.getcwd []",
+    "a: &a {<<: *a}",
+    "[" * 3000,
+    "seed: 1\nseed: 2",
+]
+NO_SETTINGS += [
+    "base: 3",
+    "base: [demo]",
+    'base: "x\\0.yaml"',
+    "seed: 1\n---\nseed: 2",
+    "seed: 010x",
+    "coarse:\n  steps: true",
+    "#" * 10**6,
+]
+
+
+@pytest.mark.parametrize("text", NO_SETTINGS, ids=lambda text: text[:30])
+def test_a_file_that_holds_no_settings_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
     file.write_text(text)
-    with pytest.raises(BadInput):
-        load_config(str(file))
+    readers: dict[str, Callable[[], object]] = {
+        f"preset {str(file)!r}": lambda: load_config(str(file)),
+        str(file): RunFolder(tmp_path).config,
+    }
+    for start, read in readers.items():
+        with pytest.raises(BadInput) as caught:
+            read()
+        assert str(caught.value).startswith(start)
+        assert str(caught.value).isprintable()
+
+
+def test_a_preset_is_read_by_the_core_schema_and_may_repeat_values(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "base: smoke\nprompt: no\nseed: 010\ncoarse: {steps: 1e2, learning_rate: &rate 1e-4}\nfine: {sdf_learning_rate: *rate}\n"
+    )
+    found = load_config(str(file))
+    assert (found.prompt, found.seed, found.coarse.steps) == ("no", 10, 100)
+    assert found.coarse.learning_rate == found.fine.sdf_learning_rate == 1e-4
 
 
 def test_a_bad_preset_file_is_blamed_by_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dreamfusion_mesh.config.messages import explain, nearest, shown
+from dreamfusion_mesh.config.messages import explain, nearest, plain, shown
 from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
 from dreamfusion_mesh.config.yaml_text import MAX_DEPTH, read_yaml, write_yaml
@@ -104,7 +104,7 @@ def _read_change(text: str) -> dict[str, Any]:
         raise BadInput(f"--set {shown(text)}: expected name=value, such as coarse.steps=400")
     if len(path) > MAX_DEPTH:
         raise BadInput(f"--set {shown(text)}: no setting has a name of {len(path)} parts")
-    return _nest(path, read_yaml(value, f"--set {key.strip()}"))
+    return _nest(path, read_yaml(value, f"--set {plain(key.strip())}"))
 
 
 def _nest(path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def explain(error: ValidationError) -> str:
     path, group = _setting([str(part) for part in problem["loc"]])
     name = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        return f"{name}: unknown setting{nearest(path[-1], list(group))}"
+        return f"{plain(name)}: unknown setting{nearest(path[-1], list(group))}"
     if problem["type"] == _OWN_RULE:
         message = problem["msg"].removeprefix("Value error, ")
         return f"{name}: {message}" if name else message
@@ -32,7 +32,7 @@ def explain(error: ValidationError) -> str:
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """What to put after a message about an unknown `name`: the one of `names` that is most like it, or all of them where none is."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST], names, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}" if names else ""
 
 
@@ -43,12 +43,23 @@ def shown(value: Any) -> str:
             return "nothing"
         case bool():
             return str(value).lower()
+        case int() if value.bit_length() > 1000:  # Python refuses to write some thousands of digits
+            return f"a number of {value.bit_length()} bits"
         case Mapping() | BaseModel():
             return "a mapping"
         case list() | tuple():
             text = f"[{', '.join(shown(entry) for entry in value[:4])}{', ...' if len(value) > 4 else ''}]"
         case _:
             text = repr(value)
+    return _cut(text)
+
+
+def plain(name: str) -> str:
+    """A name that a user gave, in one line and cut where it is long."""
+    return _cut(name if name.isprintable() else repr(name))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

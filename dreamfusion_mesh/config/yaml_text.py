@@ -125,7 +125,7 @@ class _Document:
         return values
 
     def _repeated(self, event: yaml.AliasEvent) -> Any:
-        found = self._anchors.get(event.anchor)
+        found = self._anchors.get(str(event.anchor))
         if found is None:
             why = "contains itself" if event.anchor in self._anchors else "has no anchor before it"
             raise _Refused(f"the alias *{event.anchor} {why}; write the value out", event)

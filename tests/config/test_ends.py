@@ -34,7 +34,6 @@ from dreamfusion_mesh.config import (
     TextureSettings,
     ViewSettings,
 )
-from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.guidance.answers import guide, rescale
@@ -151,7 +150,7 @@ def test_a_coarse_step_leaves_a_finite_field(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), ends("fine", "steps", "size", "views", "tet_size", "volume_subdivisions", "threshold"))
-def test_a_fine_step_leaves_a_finite_surface_or_says_that_it_vanished(name: str, value: Any) -> None:
+def test_a_fine_step_leaves_a_finite_surface(name: str, value: Any) -> None:
     apart = {"t_min": {"t_max": [1, 1]}, "t_max": {"t_min": [0, 0]}}
     if name in apart:
         value = [min(value[0], 0.999) if name == "t_min" else max(value[0], 0.001)] * 2
@@ -160,10 +159,6 @@ def test_a_fine_step_leaves_a_finite_surface_or_says_that_it_vanished(name: str,
     score, guidance = StubScore(residual=0.5), GuidanceSettings()
     coarse, _ = fit_field(score, CoarseSettings(steps=1, size=8, views=1, **SMALL), views, guidance, seeded(), CPU)
     start = start_from_field(coarse, 16, settings, views, 0.02, seeded())
-    if (name, value) == ("sdf_learning_rate", 1):  # a step is longer than the scene
-        with pytest.raises(RunFailed, match=r"the surface vanished while it was refined; lower fine\.sdf_learning_rate"):
-            fit_surface(start, coarse.field, score, RASTERIZER, settings, views, guidance, seeded())
-        return
     surface, _ = fit_surface(start, coarse.field, score, RASTERIZER, settings, views, guidance, seeded())
     assert surface.mesh.vertices.isfinite().all()
     assert len(surface.mesh.faces)

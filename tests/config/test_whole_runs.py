@@ -16,7 +16,7 @@ from dreamfusion_mesh.pipeline import generate
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12", "mesh.triangles=300", "texture.size=64", "texture.padding=1"]
 FEW += ["device=cpu", "asset.preview_size=16"]
-HOURS = {("coarse.steps", "high"), ("fine.steps", "high")}
+HOURS = {("coarse.steps", "high"), ("fine.steps", "high"), ("coarse.size", "high"), ("fine.tet_size", "high")}
 COMPANIONS = {
     ("coarse.field.coarsest", "high"): ["coarse.field.finest=512"],
     ("coarse.field.finest", "low"): ["coarse.field.coarsest=2"],
