@@ -93,7 +93,7 @@ def test_help_answers_without_loading_heavy_packages() -> None:
         (["generate", "a red mug", "--out", "pyproject.toml"], "is a file"),
         (
             ["generate", "a red mug", "--set", "raster.backend=opengl"],
-            "raster.backend: input should be 'auto', 'warp', 'nvdiffrast' or 'kaolin'",
+            "raster.backend: expected one of auto, warp, nvdiffrast, kaolin (given 'opengl')",
         ),
         (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=nvdiffrast"], "it needs a CUDA device"),
         (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=kaolin"], "it needs a CUDA device"),
