@@ -110,7 +110,7 @@ def test_the_last_state_gives_the_surface_back() -> None:
 
 
 def test_cells_that_cannot_be_halved_are_refused() -> None:
-    with pytest.raises(BadInput, match="tet_size is a multiple of 4 then, at least 16"):
+    with pytest.raises(BadInput, match="tet_size is a multiple of 4, at least 16"):
         _config("fine.tet_size=18", "fine.volume_subdivisions=2")
     with pytest.raises(BadInput, match="at least 16"):
         _config("fine.tet_size=12", "fine.volume_subdivisions=2")
