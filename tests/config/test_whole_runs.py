@@ -1,4 +1,4 @@
-"""Whole runs with one number at an end of its range: finished, or one line that says why not. In the sweep, for they take ten minutes."""
+"""Whole runs with one number at an end of its range: finished, or one line that says why not. In the sweep, for they take half an hour."""
 
 from __future__ import annotations
 
