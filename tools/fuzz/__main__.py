@@ -17,11 +17,12 @@ from itertools import count, islice
 from pathlib import Path
 
 from tools.fuzz.corpus import make_corpus
-from tools.fuzz.pool import Limits, Outcome, run_cases
+from tools.fuzz.pool import ENTRY, Limits, Outcome, run_cases
 from tools.fuzz.targets import TARGETS, target_of
 
 
-def main() -> None:
+def main(entry: str = ENTRY) -> None:
+    """Run the fuzzing as the arguments say; `entry` is the command line that is tried, as "module:function"."""
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--cases", type=int, default=2000, help="how many; 2000 take about ten minutes on two cores")
@@ -33,13 +34,14 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy the folders of failing cases there")
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help="where the real files are kept from one call to the next")
     arguments = parser.parse_args()
+    limits = Limits(arguments.seconds)
     numbers = arguments.case or list(islice(numbers_of(arguments.seed, arguments.only), arguments.cases))
     with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as folder:
         corpus = (arguments.corpus or Path(folder) / "corpus").absolute()
         if not corpus.is_dir():
             make_corpus(corpus)
         started, outcomes = time.monotonic(), []
-        for outcome in run_cases(numbers, arguments.seed, corpus, arguments.jobs, Limits(arguments.seconds), arguments.keep):
+        for outcome in run_cases(numbers, arguments.seed, corpus, arguments.jobs, limits, arguments.keep, entry):
             outcomes.append(outcome)
             if outcome.faults:
                 print(describe(outcome, arguments.seed), flush=True)
@@ -54,7 +56,8 @@ def numbers_of(seed: int, only: Sequence[str] | None = None) -> Iterator[int]:
 
 def describe(outcome: Outcome, seed: int) -> str:
     """A failing case in one line."""
-    return f"{outcome.target}  {seed}/{outcome.number}  {outcome.command}  ->  {'; '.join(outcome.faults)}"
+    command = outcome.command if len(outcome.command) <= 200 else f"{outcome.command[:150]} ... {outcome.command[-40:]}"
+    return f"{outcome.target}  {seed}/{outcome.number}  {command}  ->  {'; '.join(outcome.faults)}"
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> list[str]:
