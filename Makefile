@@ -1,4 +1,5 @@
-# make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  make fuzz: hostile files and arguments.  All go through make install.
+# make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  make fuzz: hostile input to every command.
+# All go through make install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -39,8 +39,7 @@ def find_validator() -> Path | None:
     """
     node, named = shutil.which("node"), os.environ.get(VALIDATOR_VARIABLE)
     folders = [Path(named) / "node_modules"] if named else _node_folders(node)
-    packages = [folder / "gltf-validator" for folder in folders]
-    found = [package for package in packages if os.path.isfile(package / "package.json")]  # false, too, of a folder that may not be entered
+    found = [folder / "gltf-validator" for folder in folders if (folder / "gltf-validator" / "package.json").is_file()]
     if node and found:
         return found[0].resolve()
     if named:

@@ -66,8 +66,8 @@ def test_a_named_folder_without_it_is_bad_input_even_where_another_has_it(
         find_validator()
 
 
-@pytest.mark.parametrize("node_path", ["", "node_modules", "./node_modules", ":", "/" + "x" * 300])
-def test_neither_the_working_folder_nor_a_name_too_long_is_looked_in(node_path: str, prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("node_path", ["", "node_modules", "./node_modules", ":"])
+def test_the_working_folder_is_not_looked_in(node_path: str, prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(Path.cwd() / "node_modules")
     package(Path.cwd() / "lib" / "node_modules")
     monkeypatch.setenv("NODE_PATH", node_path)

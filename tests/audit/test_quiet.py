@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trimesh
 from broken_files import finite_bounds, measure
-from written_files import Draft, box
+from written_files import Draft, box, png
 
 from dreamfusion_mesh.errors import BadInput
 
@@ -33,12 +34,25 @@ def text_stl() -> bytes:
     return trimesh.creation.box().export(file_type="stl_ascii").encode()
 
 
+def with_chunk_at_the_end(kind: bytes, body: bytes) -> bytes:
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return png()[:-12] + chunk + png()[-12:]
+
+
+def large_header() -> bytes:
+    """A PNG of 10,000 texels a side by its header, at which Pillow warns of a bomb."""
+    body = b"IHDR" + struct.pack(">II", 10_000, 10_000) + png()[24:29]
+    return png()[:12] + body + struct.pack(">I", zlib.crc32(body)) + png()[33:]
+
+
 FILES = {  # with words of the answer
     "positions.glb": (replace(with_nan("positions"), change=finite_bounds).glb(), "not finite"),
     "normals.glb": (with_nan("normals").glb(), "not finite"),
     "UVs.glb": (with_nan("uvs").glb(), "not finite"),
     "a vertex.stl": (binary_stl()[:100] + struct.pack("<I", SIGNALLING_NAN) + binary_stl()[104:], "not finite"),
     "a normal that is no number.stl": (text_stl().replace(b"facet normal ", b"facet normal x", 1), "sound surface"),
+    "a profile cut short.glb": (replace(box(2), image=with_chunk_at_the_end(b"iCCP", b"x")).glb(), "does not decode"),
+    "a picture that claims to be large.glb": (replace(box(2), image=large_header()).glb(), "does not decode"),
 }
 
 
