@@ -1,10 +1,11 @@
-# make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  All go through make install.
+# make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  make fuzz: hostile input to every command.
+# All go through make install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= a red mushroom with white parts
 
-.PHONY: install demo test test-all bench clean
+.PHONY: install demo test test-all fuzz bench clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +30,9 @@ test: $(VENV)/.installed-tests
 
 test-all: SELECTED := -m "" --timeout=7200
 test-all: test
+
+fuzz: $(VENV)/.installed-tests
+	$(BIN)/python -m tools.fuzz
 
 bench: install
 	$(BIN)/python -m tools.bench

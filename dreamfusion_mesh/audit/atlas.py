@@ -8,10 +8,11 @@ import numpy as np
 
 from dreamfusion_mesh.audit.readers.images import decode
 from dreamfusion_mesh.audit.readers.written import Written
-from dreamfusion_mesh.audit.spans import centre_spans
+from dreamfusion_mesh.audit.spans import centre_spans, uncovered
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.geometry.areas import uv_areas
 
+_MOST_ROWS, _MOST_ROWS_A_FACE = 5_000_000, 60  # n faces that part a square among them, g rows high, cross about g n^(1/2)
 SUBTEXELS = 4  # coverage is counted at this many samples a texel's side
 
 
@@ -54,7 +55,7 @@ def measure_atlas(written: Written) -> Atlas | None:
         return None
     size, why = _texture_size(written)
     found = uv_layout(uvs)
-    unmeasured = why or ("UVs leave the square" if found.outside else "")
+    unmeasured = why or ("UVs leave the square" if found.outside else _too_many_rows(uvs, SUBTEXELS * size) if size else "")
     covered, overlapping = coverage(uvs, SUBTEXELS * size) if size and not unmeasured else (0, 0)
     share = covered / (SUBTEXELS * size) ** 2 if size else 0.0
     return Atlas(written.vertices[written.faces], uvs, split_faces, found, size, unmeasured, share, overlapping)
@@ -75,6 +76,13 @@ def _texture_size(written: Written) -> tuple[int | None, str]:
     return (max(image.width, image.height), "") if image else (None, "no base color texture gives a size")
 
 
+def _too_many_rows(corner_uvs: np.ndarray, grid: int) -> str:
+    """Why the cells that faces cover cannot be counted, which takes a second or two for a million rows; "" where they can."""
+    rows = int(np.ceil(np.ptp(corner_uvs[:, :, 1], axis=1) * grid).sum())
+    most = _MOST_ROWS + _MOST_ROWS_A_FACE * len(corner_uvs)
+    return f"faces cross {rows} rows of sub-texels, more than the {most} that are counted" if rows > most else ""
+
+
 def uv_layout(corner_uvs: np.ndarray) -> UvLayout:
     """Count what is wrong with UVs [F, 3, 2] (origin bottom-left) face by face."""
     areas = uv_areas(corner_uvs)
@@ -89,12 +97,8 @@ def coverage(corner_uvs: np.ndarray, grid: int) -> tuple[int, int]:
     """
     covered = overlapping = 0
     for band in centre_spans(corner_uvs, grid):
-        begin, end = band.row * (grid + 1) + band.start, band.row * (grid + 1) + band.stop
-        order = np.argsort(begin, kind="stable")
-        begin, end = begin[order], end[order]
-        reached = np.maximum.accumulate(end)  # of the row so far; ends of earlier rows lie below this row's beginnings
-        before = np.concatenate([np.zeros(1, np.int64), reached[:-1]])
-        twice = np.clip(np.minimum(end, before) - begin, 0, None)
-        overlapping += int(twice.sum())
-        covered += int((end - begin - twice).sum())
+        begin, end = band.row * (grid + 1) + band.start, band.row * (grid + 1) + band.stop  # ends lie below the next row's beginnings
+        order, fresh, _ = uncovered(begin, end)
+        overlapping += int((fresh - begin[order]).sum())
+        covered += int((end[order] - fresh).sum())
     return covered, overlapping

@@ -75,18 +75,47 @@ def touched_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
         yield Spans(face, row, start, np.clip(np.ceil(right - 1e-6), start + 1, grid).astype(np.int64))
 
 
+def uncovered(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each of the spans begin <= x < end, all [N], leaves what those before it cover: cells fresh <= x < end are first covered by it.
+
+    Returns the order of the spans by their beginnings, and in that order `fresh`, at most `end`, and how far all spans reach by then.
+    """
+    order = np.argsort(begin, kind="stable")
+    begin, end = begin[order], end[order]
+    reached = np.maximum.accumulate(end)
+    before = np.concatenate([np.full(1, np.iinfo(np.int64).min), reached[:-1]])
+    return order, np.clip(before, begin, end), reached
+
+
 def label_image(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
-    """Image [grid, grid] int32 of the label + 1 of the face in each cell, 0 where none, and how many cells hold two labels."""
+    """Image [grid, grid] int32 of the label + 1 of a face in each cell, 0 where none, and how many times a cell has a further label.
+
+    No cell is written twice, so that faces that cover one another, as those of a tiled texture do, cost no more than their spans.
+    """
     image = np.zeros(grid * grid, np.int32)
     shared = 0
     for band in spans:
-        lengths = band.stop - band.start
-        first = np.cumsum(lengths) - lengths
-        cells = np.arange(lengths.sum()) - np.repeat(first - band.start - band.row * grid, lengths)
-        values = np.repeat(labels[band.face] + 1, lengths).astype(np.int32)
-        image[cells] = values
-        shared += len(np.unique(cells[image[cells] != values]))
+        row, label, start, stop = _joined(band.row, labels[band.face], band.start, band.stop, grid)
+        order, fresh, _ = uncovered(row * (grid + 1) + start, row * (grid + 1) + stop)
+        row, label, stop = row[order], label[order], stop[order]
+        first = fresh - row * (grid + 1)
+        shared += int((first - start[order]).sum())
+        lengths = stop - first
+        cells = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - first - row * grid, lengths)
+        image[cells] = np.repeat(label + 1, lengths)
     return image.reshape(grid, grid), shared
+
+
+def _joined(row: np.ndarray, label: np.ndarray, start: np.ndarray, stop: np.ndarray, grid: int) -> tuple[np.ndarray, ...]:
+    """The spans of each label in each row with those that touch joined: row, label, start and stop, [N] each."""
+    groups, group = np.unique(np.stack([row, label]), axis=1, return_inverse=True)
+    base = group.reshape(-1) * (grid + 2)  # spans of two groups never touch
+    order, _, reached = uncovered(base + start, base + stop)
+    begin = (base + start)[order]
+    opens = np.concatenate([np.ones(min(len(begin), 1), bool), begin[1:] > reached[:-1]])
+    closes = np.concatenate([opens[1:], np.ones(min(len(begin), 1), bool)])
+    chosen = group.reshape(-1)[order][opens]
+    return groups[0, chosen], groups[1, chosen], begin[opens] - chosen * (grid + 2), reached[closes] - chosen * (grid + 2)
 
 
 def _bands(low: np.ndarray, high: np.ndarray, grid: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamfusion_mesh.audit.readers.gltf import Gltf, accessor, image_bytes, item, items, json_object
+from dreamfusion_mesh.audit.readers.gltf import Gltf, accessor, as_float, image_bytes, item, items, json_object
 from dreamfusion_mesh.audit.readers.images import decode
 from dreamfusion_mesh.errors import BadInput
 
@@ -117,7 +117,7 @@ def _attribute_problems(gltf: Gltf, name: str, index: Any, count: int, where: st
     if values.strides[0] % 4:
         yield f"{where}.{name}: {values.strides[0]} bytes a vertex, expected a multiple of 4"
     if name in ("NORMAL", "TANGENT"):
-        lengths = np.linalg.norm(values[:, :3].astype(np.float64), axis=1)
+        lengths = np.linalg.norm(as_float(values[:, :3]), axis=1)
         off = int((np.abs(lengths - 1) > _UNIT_LENGTH_TOLERANCE).sum())
         if off:
             yield f"{where}.{name}: {off} vectors are not of unit length"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial import Delaunay
@@ -96,3 +98,30 @@ def test_cells_that_two_labels_share_are_counted() -> None:
     both = np.concatenate([square, square + np.array([3, 0]) / 8])
     assert label_image(touched_spans(both, 8), np.array([0, 0, 1, 1]), 8)[1] == 4
     assert label_image(touched_spans(both, 8), np.array([0, 0, 0, 0]), 8)[1] == 0
+
+
+def test_faces_that_cover_one_another_cost_no_more_than_their_rows() -> None:
+    """As of a tiled texture: 400 faces on half of the square each, which are 200 times as many cells as the square has."""
+    tiles = np.tile([[[0.0, 0], [1, 0], [1, 1]]], (400, 1, 1))
+    labels = np.arange(400) % 3
+    tracemalloc.start()
+    try:
+        image, shared = label_image(touched_spans(tiles, 1024), labels, 1024)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**28
+    assert shared == 2 * (image > 0).sum()
+    assert np.array_equal(image > 0, np.tri(1024).T > 0)
+
+
+def test_spans_of_one_label_are_joined_before_they_are_counted() -> None:
+    """Random faces of a few labels give, cell by cell, what painting them one after another counts."""
+    draws = np.random.default_rng(7)
+    uvs, labels = draws.random((60, 3, 2)), draws.integers(4, size=60)
+    image, shared = label_image(touched_spans(uvs, 32), labels, 32)
+    layers = [label_image(touched_spans(uvs[labels == label], 32), np.zeros(60, np.int64), 32)[0] > 0 for label in range(4)]
+    depth = np.sum(layers, axis=0)
+    assert shared == np.maximum(depth - 1, 0).sum()
+    assert np.array_equal(image > 0, depth > 0)
+    assert all(layers[label - 1][image == label].all() for label in range(1, 5))

@@ -118,9 +118,10 @@ def accessor(gltf: Gltf, index: Any, where: str) -> np.ndarray:
     return np.ndarray((count, width), dtype, buffer=data, offset=offset, strides=(stride, dtype.itemsize))
 
 
-def as_float(values: np.ndarray, normalized: bool) -> np.ndarray:
+def as_float(values: np.ndarray, normalized: bool = False) -> np.ndarray:
     """Stored values as float64; normalised integers by the specification's rule (section 3.11)."""
-    floats = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which callers refuse as any number that is not finite
+        floats = values.astype(np.float64)
     if normalized and values.dtype.kind in "iu":
         floats = np.maximum(floats / np.iinfo(values.dtype).max, -1.0)
     return floats

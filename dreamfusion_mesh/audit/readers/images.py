@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 
 from dreamfusion_mesh.errors import BadInput
@@ -37,7 +38,7 @@ def decode(data: bytes, where: str) -> ImageInfo:
     png = data.startswith(b"\x89PNG\r\n\x1a\n")
     bits, color = _png_header(data, where) if png else (8, "")
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",) if png else ("JPEG",)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",) if png else ("JPEG",)) as image:
             if max(image.size) > MAX_SIDE:
                 raise BadInput(f"{where}: {image.size[0]} x {image.size[1]}, at most {MAX_SIDE} a side are read")
             image.load()
@@ -46,8 +47,8 @@ def decode(data: bytes, where: str) -> ImageInfo:
         raise
     except UnidentifiedImageError:
         raise BadInput(f"{where}: neither PNG nor JPEG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{where}: does not decode ({str(error)[:120]})") from None
+    except Exception as error:  # Pillow raises whatever a broken file leads it to
+        raise BadInput(f"{where}: does not decode ({' '.join(str(error).split())[:120] or type(error).__name__})") from None
 
 
 def _png_header(data: bytes, where: str) -> tuple[int, str]:

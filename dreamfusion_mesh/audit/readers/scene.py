@@ -111,7 +111,7 @@ def _part(gltf: Gltf, primitive: dict[str, Any], where: str, matrix: np.ndarray)
     if primitive.get("mode", 4) != 4:
         raise BadInput(f"{where}.mode: {primitive['mode']}, only triangles (4) are read")
     attributes = json_object(primitive, "attributes", where)
-    positions = accessor(gltf, attributes.get("POSITION"), f"{where}.POSITION").astype(np.float64)
+    positions = as_float(accessor(gltf, attributes.get("POSITION"), f"{where}.POSITION"))
     faces = _faces(gltf, primitive, len(positions), where)
     if positions.shape[1] != 3 or not np.isfinite(positions[faces]).all():
         raise BadInput(f"{where}.POSITION: expected 3 finite numbers a vertex")

@@ -7,8 +7,11 @@ What they accept without an error is checked here, before (what the file declare
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,7 @@ def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
     """Vertices [V, 3] float64, faces [F, 3] and corner UVs [F, 3, 2] of each part, checked."""
     import trimesh
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"), _no_remarks():  # what is not finite is refused below
         warnings.filterwarnings("error", message="string or file could not be read to its end")  # numpy would drop the rest of a line
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
     meshes = [mesh for mesh in scene.geometry.values() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
@@ -57,6 +60,18 @@ def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
     if sum(len(mesh.faces) for mesh in meshes) > MAX_TRIANGLES:
         raise BadInput(f"more than the {MAX_TRIANGLES} triangles that are read")
     return [_part(mesh) for mesh in meshes]
+
+
+@contextmanager
+def _no_remarks() -> Iterator[None]:
+    """trimesh logs, with a traceback, what it leaves out of a file, such as normals: nothing that is used here, or it is checked."""
+    log = logging.getLogger("trimesh")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _part(mesh: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

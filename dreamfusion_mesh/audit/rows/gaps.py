@@ -12,31 +12,40 @@ from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.spans import centre_spans, label_image, touched_spans
 from dreamfusion_mesh.config import AuditSettings
 
+LARGEST_SIZE = 4096  # of a texture in texels a side, which takes ten seconds and a gigabyte
+_MOST_BOXES = 4
+
 
 @dataclass(frozen=True)
 class Gaps:
-    """charts; gap: free texels between the two nearest charts (0: they touch one texel); narrow: charts without room for the asked disc."""
+    """What lies between charts and in them.
+
+    gap     free texels between the two nearest charts (0: they touch one texel)
+    narrow  charts without room for the asked disc; None where they wind about one another too much to be measured
+    """
 
     charts: int
     gap: int
-    narrow: int
+    narrow: int | None
 
 
 def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
     """Row 5."""
     if atlas.size is None or atlas.unmeasured:
         return unmeasured_row(5, atlas.unmeasured)
+    if atlas.size > LARGEST_SIZE:
+        return unmeasured_row(5, f"a texture of {atlas.size} texels a side, and gaps are measured up to {LARGEST_SIZE}")
     mip = max(1, int(math.log2(atlas.size)) - 8) if settings.mip == "auto" else settings.mip
     wanted = 2 * 2**mip
     found = measure_gaps(atlas.uvs, chart_labels(atlas.split_faces), atlas.size, settings.narrow_texels)
-    share = found.narrow / found.charts
-    problems = []
+    share = "not measured" if found.narrow is None else found.narrow / found.charts
+    problems, note = [], "" if found.narrow is not None else "narrow charts not measured: they wind about one another too much"
     if found.gap < wanted:
         problems.append(f"charts {found.gap} texels apart, at least {wanted} (mip {mip})")
-    if share > settings.narrow_charts:
+    if not isinstance(share, str) and share > settings.narrow_charts:
         narrow = f"narrower than {settings.narrow_texels:g} texels"
         problems.append(f"{share:.1%} of the charts are {narrow}, at most {settings.narrow_charts:.1%}")
-    return measured_row(5, {"charts": found.charts, "smallest gap": found.gap, "mip": mip, "narrow charts": share}, problems)
+    return measured_row(5, {"charts": found.charts, "smallest gap": found.gap, "mip": mip, "narrow charts": share}, problems, note)
 
 
 def chart_labels(split_faces: np.ndarray) -> np.ndarray:
@@ -77,20 +86,26 @@ def smallest_gap(labels: np.ndarray) -> int:
     return smallest
 
 
-def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int:
+def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int | None:
     """Charts of a label image [S, S] (0: none) in which no disc of `texels` across fits; `count` charts in all.
 
-    A chart with a whole square of that side is wide; only what is left is measured, on half texels, by its distance to the outside.
+    A chart with a whole square of that side is wide, one without a square that every such disc holds is narrow; only what is left is
+    measured, on half texels, by its distance to the outside. None where its boxes are _MOST_BOXES times as large as the image together.
     """
     from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter
 
-    side = int(np.ceil(texels))
-    low, high = minimum_filter(labels, side, mode="constant"), maximum_filter(labels, side, mode="constant")
-    wide = np.zeros(count + 1, bool)
-    wide[low[(low == high)]] = True
-    for chart, box in enumerate(find_objects(labels, max_label=count), start=1):
-        if box is None or wide[chart]:
-            continue
+    def with_square(side: int) -> np.ndarray:
+        low, high = minimum_filter(labels, side, mode="constant"), maximum_filter(labels, side, mode="constant")
+        found = np.zeros(count + 1, bool)
+        found[low[(low == high)]] = True
+        return found
+
+    wide = with_square(int(np.ceil(texels)))
+    possible = with_square(max(1, 2 * int((texels / 2**0.5 - 1) / 2) + 1)) & ~wide
+    boxes = {chart: box for chart, box in enumerate(find_objects(labels, max_label=count), start=1) if box is not None and possible[chart]}
+    if sum(labels[box].size for box in boxes.values()) > _MOST_BOXES * labels.size:
+        return None
+    for chart, box in boxes.items():
         halves = np.pad((labels[box] == chart).repeat(2, axis=0).repeat(2, axis=1), 1)
         wide[chart] = distance_transform_edt(halves).max() >= texels  # n half texels across reach n / 2, that is, the width in texels
     return count - int(wide[1:].sum())

@@ -44,7 +44,7 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
         prediction=prediction,
         patch=patch,
         size=size,
-        limit=min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length),
+        limit=int(min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length)),
         takes_cameras=takes_cameras,
     )
 

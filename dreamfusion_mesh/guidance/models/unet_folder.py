@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
+from safetensors import safe_open
 
 from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS
 from dreamfusion_mesh.guidance.schedule import variance_preserving
-from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, one_line, parts_of, read_json
+from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, one_line, parts_of, read_json, weight_files
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
 LAYOUT = Layout(
@@ -29,6 +30,13 @@ _CONDITIONS = {  # inputs that a U-Net may need beside noise, time and text
     "class_embed_type": (None, "projection"),  # the latter of a multi-view model's cameras, and of nothing else
     "num_class_embeds": (None,),
 }
+_LARGEST_SIDE = 4096  # of the pictures or latents that a model sees
+_MOST_TIMES = 100_000  # of a noise schedule
+_DEPTHS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")  # of config.json: how many modules are made
+_WIDTHS = (  # of config.json: how large their tensors are
+    *("in_channels", "out_channels", "latent_channels", "block_out_channels", "cross_attention_dim", "encoder_hid_dim"),
+    *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"),
+)
 
 
 def load_networks(model: str, folder: Path, dtype: torch.dtype) -> tuple[Any, Any, Any | None]:
@@ -41,6 +49,7 @@ def load_networks(model: str, folder: Path, dtype: torch.dtype) -> tuple[Any, An
 
     configs = {part: read_json(model, folder, f"{part}/config.json") for part in parts_of(folder, LAYOUT) if part in LAYOUT.weights}
     _check_kinds(model, configs)
+    _check_extent(model, folder, configs)
     with _no_library_output():
         text_encoder = _load(model, folder, "text_encoder", CLIPTextModel, torch.float32)
         unet = _load(model, folder, "unet", UNet2DConditionModel, dtype, low_cpu_mem_usage=False)
@@ -62,11 +71,13 @@ def load_schedule(model: str, folder: Path) -> tuple[Schedule, Prediction]:
         raise BadInput(f"guidance {model!r}: {name} has no beta_schedule; only models of the DDPM family are read, not flow matching")
     wanted = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
     try:
+        if config.get("num_train_timesteps", 0) > _MOST_TIMES:
+            raise ValueError(f"num_train_timesteps is over {_MOST_TIMES}")
         scheduler: Any = DDPMScheduler(**{key: config[key] for key in wanted if key in config})
         alpha_bar = scheduler.alphas_cumprod
     except Exception as error:
         raise _load_error(model, name, error) from error
-    if not (len(alpha_bar) and torch.isfinite(alpha_bar).all() and (alpha_bar >= 0).all() and (alpha_bar <= 1).all()):
+    if alpha_bar.dim() != 1 or not len(alpha_bar) or not ((alpha_bar >= 0) & (alpha_bar <= 1)).all():  # not so of a NaN either
         raise BadInput(f"guidance {model!r}: {name} gives shares of signal outside [0, 1]; download the model again")
     return variance_preserving(alpha_bar.float()), cast(Prediction, kind)
 
@@ -76,14 +87,15 @@ def load_tokenizer(model: str, folder: Path) -> Any:
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
     config = read_json(model, folder, "tokenizer/tokenizer_config.json")
-    marks = {key: config.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
-    marks = {key: mark["content"] if isinstance(mark, dict) else mark for key, mark in marks.items() if mark is not None}
     whole = folder / "tokenizer" / "tokenizer.json"
     if not whole.is_file() and not all((whole.parent / name).is_file() for name in ("vocab.json", "merges.txt")):
         raise BadInput(f"guidance {model!r}: tokenizer/ has neither tokenizer.json nor vocab.json and merges.txt; download the model again")
     try:
         with _no_library_output():
             if whole.is_file():
+                marks = {key: config.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+                given = {key: mark for key, mark in marks.items() if mark is not None}
+                marks = {key: mark["content"] if isinstance(mark, dict) else mark for key, mark in given.items()}
                 longest = config.get("model_max_length", math.inf)
                 tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(whole), model_max_length=longest, **marks)
             else:
@@ -92,6 +104,9 @@ def load_tokenizer(model: str, folder: Path) -> Any:
         raise _load_error(model, "tokenizer/", error) from error
     if tokenizer.pad_token_id is None:
         raise BadInput(f"guidance {model!r}: tokenizer/tokenizer_config.json names no pad_token that the tokenizer has; add it")
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, (int, float)) or not longest >= 1:
+        raise BadInput(f"guidance {model!r}: tokenizer/tokenizer_config.json has model_max_length {longest!r:.60}; expected a number")
     return tokenizer
 
 
@@ -115,8 +130,9 @@ def check_sizes(model: str, unet: Any, text: Any, tokenizer: Any, vae: Any | Non
         raise BadInput(f"{who}tokenizer/ has {len(tokenizer)} words, text_encoder/ {text.vocab_size}; they belong to different models")
     side = unet.sample_size
     side = side[0] if isinstance(side, (list, tuple)) and len(set(side)) == 1 else side
-    if not isinstance(side, int) or side < 1:
-        raise BadInput(f"{who}unet/config.json has sample_size {side!r}; expected one whole number, the side of a square")
+    if not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
+        allowed = f"expected one whole number up to {_LARGEST_SIDE}, the side of a square"
+        raise BadInput(f"{who}unet/config.json has sample_size {side!r:.60}; {allowed}")
     return patch, side * scale
 
 
@@ -146,6 +162,29 @@ def _check_kinds(model: str, configs: dict[str, dict[str, Any]]) -> None:
         value = configs["unet"].get(key)
         if value not in readable:
             raise BadInput(f"guidance {model!r}: unet/config.json has {key} {value!r}: it needs more than the prompt; not supported")
+
+
+def _check_extent(model: str, folder: Path, configs: dict[str, dict[str, Any]]) -> None:
+    """Whether the weights can hold what the configs ask for: the libraries would build the rest for hours, or until the memory is full."""
+    for part, config in configs.items():
+        tensors, widest = _extent(weight_files(model, folder, Layout((part,), (), {part: LAYOUT.weights[part]})))
+        for keys, most in ((_DEPTHS, tensors), (_WIDTHS, widest)):
+            for key in keys:
+                value = config.get(key)
+                numbers = value if isinstance(value, list) else [value]
+                if any(isinstance(number, (int, float)) and number > most for number in numbers):
+                    holds = f"its weights are {tensors} tensors, at most {widest} wide"
+                    raise BadInput(f"guidance {model!r}: {part}/config.json has {key} {value!r:.60}, but {holds}; download the model again")
+
+
+def _extent(files: list[Path]) -> tuple[int, int]:
+    """How many tensors there are, and the longest side of any."""
+    tensors, widest = 0, 0
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            sides = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118  no mapping
+        tensors, widest = tensors + len(sides), max([widest, *(side for shape in sides for side in shape)])
+    return tensors, widest
 
 
 def _load(model: str, folder: Path, part: str, kind: Any, dtype: torch.dtype, **more: Any) -> Any:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from uv_rectangles import rectangle
 
-from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps, narrow_charts, smallest_gap
+from dreamfusion_mesh.audit.atlas import Atlas, uv_layout
+from dreamfusion_mesh.audit.rows import gaps
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, gaps_row, measure_gaps, narrow_charts, smallest_gap
+from dreamfusion_mesh.config import AuditSettings
 
 
 def nearest_labels(image: np.ndarray) -> int:
@@ -70,3 +73,21 @@ def test_faces_that_share_a_uv_corner_are_one_chart() -> None:
     assert labels[0] == labels[1] == labels[3]
     assert labels[2] == labels[4] != labels[0]
     assert sorted(set(labels)) == [0, 1]
+
+
+def test_a_texture_too_large_to_be_measured_is_named() -> None:
+    uvs = rectangle(10, 10, 20, 20, 64)
+    atlas = Atlas(np.zeros((2, 3, 3)), uvs, np.array([[0, 1, 2], [0, 2, 3]]), uv_layout(uvs), 8192, "")
+    row = gaps_row(atlas, AuditSettings())
+    assert (row.status, row.detail) == ("not measured", "not measured: a texture of 8192 texels a side, and gaps are measured up to 4096")
+
+
+def test_charts_whose_boxes_are_too_large_are_not_measured_for_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaps, "_MOST_BOXES", 0)
+    uvs = np.concatenate([rectangle(10, 5, 7, 50, 64), rectangle(30, 5, 4, 50, 64)])
+    assert measure_gaps(uvs, np.array([0, 0, 1, 1]), 64, 8.0).narrow is None  # the first has a square that a disc holds
+    assert measure_gaps(uvs[2:], np.array([0, 0]), 64, 8.0).narrow == 1
+    atlas = Atlas(np.zeros((4, 3, 3)), uvs, np.arange(12).reshape(4, 3), uv_layout(uvs), 64, "")
+    row = gaps_row(atlas, AuditSettings())
+    assert row.measured["narrow charts"] == "not measured"
+    assert "narrow charts not measured" in row.detail

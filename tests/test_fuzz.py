@@ -1,0 +1,180 @@
+"""The fuzzing: a hundred cases of it, and each of its verdicts on a command with that very fault."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from planted_commands import COMMANDS
+
+from tools.fuzz.__main__ import describe, main, numbers_of, summary
+from tools.fuzz.corpus import make_corpus
+from tools.fuzz.guard import contents
+from tools.fuzz.mutate.files import mutate
+from tools.fuzz.pool import Limits, Outcome, run_cases
+from tools.fuzz.targets import TARGETS, make_case, target_of
+from tools.fuzz.verdict import Ended, faults
+
+CASES = 100
+PLANTED = Limits(seconds=1.0, resident=256 << 20)
+
+
+@pytest.fixture(scope="module")
+def corpus(guidance: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz") / "corpus"
+    make_corpus(folder, guidance)
+    return folder
+
+
+def test_a_hundred_cases_end_as_the_readme_says(corpus: Path) -> None:
+    failing = [describe(outcome, 0) for outcome in run_cases(range(CASES), 0, corpus, 1, Limits()) if outcome.faults]
+    assert not failing, "\n".join(failing)
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As much of a corpus as planted commands need: the files that one target copies."""
+    folder = tmp_path_factory.mktemp("fuzz") / "corpus"
+    (folder / "meshes").mkdir(parents=True)
+    (folder / "finished").mkdir()
+    for name in ("binary.ply", "text.ply", "binary.stl", "text.stl", "asset.off"):
+        (folder / "meshes" / name).write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    return folder
+
+
+def numbers_for(names: Sequence[str], times: int = 1) -> list[int]:
+    """Numbers of cases in which a read-only audit stands for the planted commands, in their order."""
+    found = []
+    for name in names:
+        place = [command.__name__ for command in COMMANDS].index(name)
+        suited = (n for n in numbers_of(0, ["audit-mesh"]) if n % len(COMMANDS) == place)
+        found += list(islice((n for n in suited if n not in found), times))
+    return found
+
+
+def planted(names: Sequence[str], meshes: Path, times: int = 1, **more: Any) -> list[Outcome]:
+    return list(run_cases(numbers_for(names, times), 0, meshes, 1, PLANTED, entry="planted_commands:main", **more))
+
+
+FAULTS = {  # of planted commands, by how the only or the first one found begins
+    "sound": "",
+    "raises": "traceback: KeyError at tests/support/planted_commands.py:",
+    "hangs": "over 1 s",
+    "raises_in_a_thread": "traceback",
+    "leaves": "left the process with code 0",
+    "logs_a_traceback": "traceback",
+    "asks_for_too_much": "traceback: MemoryError at ",
+    "waits": "over 1 s",
+    "exits_130": "exit code 130",
+    "two_errors": "2 error lines with exit code 2",
+    "crashes": "killed by SIGSEGV",
+    "no_error": "0 error lines with exit code 2",
+    "error_and_success": "1 error lines with exit code 0",
+    "fills_memory": "over 256 MiB of memory",
+    "warns": "stray line on standard error: ",
+    "writes_to_descriptor_2": "stray line on standard error: a library in C",
+    "writes_outside": "outside its folder: open ",
+    "removes_outside": "outside its folder: os.remove '../sentinel/secret.txt'",
+    "moves_outside": "outside its folder: os.rename '../x'",
+    "makes_a_folder_outside": "outside its folder: os.mkdir '../new'",
+    "links_outside": "outside its folder: os.symlink '../link'",
+    "writes_through_a_link": "outside its folder: open 'inside' for writing",
+    "changes_the_sentinel_unseen": "outside its folder: sentinel/secret.txt changed",
+    "starts_a_program": "outside its folder: start '/bin/true'",
+    "connects": "outside its folder: socket.connect ",
+    "changes_what_it_reads": "read-only command changed ",
+    "succeeds": "read-only command changed made",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(meshes: Path) -> dict[str, Outcome]:
+    """Every planted command, one after another; workers that are lost in between are replaced."""
+    return dict(zip(FAULTS, planted(list(FAULTS), meshes), strict=True))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_found(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcome, fault = outcomes[name], FAULTS[name]
+    assert any(found.startswith(fault) for found in outcome.faults) if fault else outcome.faults == ()
+    assert outcome.target == "audit-mesh"
+    assert outcome.command.startswith("audit ")
+
+
+def test_every_planted_command_is_run() -> None:
+    assert {command.__name__ for command in COMMANDS} == {*FAULTS, "remembers"}
+
+
+def test_a_case_leaves_nothing_to_the_next(meshes: Path) -> None:
+    assert [outcome.code for outcome in planted(["remembers"], meshes, times=3)] == [0, 0, 0]
+
+
+def test_a_failing_case_is_kept_with_what_it_wrote(meshes: Path, tmp_path: Path) -> None:
+    (outcome,) = planted(["two_errors"], meshes, keep=tmp_path / "kept")
+    kept = tmp_path / "kept" / f"0-{outcome.number}"
+    assert (kept / "stderr.txt").read_text() == "error: one\nerror: and another\n"
+    case = json.loads((kept / "case.json").read_text())
+    assert (kept / "case" / case["arguments"][1]).is_file()
+    assert case["faults"] == list(outcome.faults)
+
+
+def test_a_seed_and_a_number_make_the_same_case(meshes: Path, tmp_path: Path) -> None:
+    number = next(numbers_of(5, ["audit-mesh"]))
+    cases = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        cases.append((make_case(5, number, meshes, tmp_path / name), contents(tmp_path / name)))
+    assert cases[0] == cases[1]
+    assert {target_of(0, number) for number in range(2000)} == set(TARGETS)
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".gltf", ".json", ".jsonl", ".yaml", ".safetensors", ".png", ".ply", ".obj", ".x"])
+def test_what_is_no_such_file_is_changed_as_bytes(suffix: str) -> None:
+    changed = {mutate(Random(seed), suffix, b"\x00\xff no such file", b"another") for seed in range(50)}
+    assert len(changed) > 20
+
+
+@pytest.mark.parametrize(
+    ("ended", "found"),
+    [
+        (Ended(0, "written", "coarse 12/12\nfine 1/4, residual 0.1, 5 s left\nwarning: x\n"), []),
+        (Ended(1, "1  valid glTF  fail", ""), []),
+        (Ended(1, "", "error: no surface\n"), []),
+        (Ended(1, "", ""), ["0 error lines with exit code 1"]),
+        (Ended("text", "", ""), ["exit code text"]),
+        (Ended(2, "", "Usage: x\nerror: y\n"), ["stray line on standard error: Usage: x"]),
+        (Ended(0, "", "Exception in thread\nTraceback (most recent call last):\n"), ["traceback"]),
+    ],
+)
+def test_verdicts(ended: Ended, found: list[str]) -> None:
+    assert faults(ended) == found
+
+
+def test_the_summary_counts() -> None:
+    outcomes = [Outcome(4, "export", "export run", 0, (), 2.5), Outcome(7, "doctor", "doctor", None, ("traceback", "x"), 0.1)]
+    lines = summary(outcomes, 4.0)
+    assert lines[0] == "2 cases in 4 s, 0.5 a second"
+    assert "exit codes: 0 in 1, None in 1" in lines
+    assert "slowest: 2.5 s of processor time, export 4" in lines
+    assert lines[-1] == "1 failing"
+    assert describe(outcomes[1], 3) == "doctor  3/7  doctor  ->  traceback; x"
+
+
+@pytest.mark.parametrize(("name", "code"), [("sound", 0), ("no_error", 1)])
+def test_the_tool_fails_where_a_case_does(
+    name: str, code: int, meshes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (number,) = numbers_for([name])
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--case", str(number), "--jobs", "1", "--corpus", str(meshes)])
+    with pytest.raises(SystemExit) as ended:
+        main("planted_commands:main")
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == code
+    assert lines[-1] == f"{code} failing"
+    assert lines[0].startswith(f"audit-mesh  0/{number}  audit " if code else "1 cases in ")
