@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
-    ["errors"],
+    ["errors", "terminal"],
+    ["process", "out_of_memory"],
     ["records", "config"],
     ["contracts"],
     ["kernels"],
@@ -20,6 +21,7 @@ LEVELS = [
     ["pipeline"],
     ["doctor"],
     ["cli"],
+    ["__main__"],
 ]
 LONGEST_MODULE = 300  # lines
 LONGEST_PIPELINE = 119  # lines: the whole way from prompt to files, to be read at once

@@ -1,0 +1,53 @@
+"""Standard output and error that never stop the work: closed, full, a broken pipe, or without the letters of a path."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+_FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing failed
+
+
+class _Descriptor(io.FileIO):
+    """A descriptor whose writes always succeed; what the system refuses is dropped."""
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        try:
+            written = super().write(content)
+        except OSError as error:
+            _FAILURES.setdefault(self.fileno(), error)
+            return len(content)
+        if written is None:  # a pipe that does not block, and is full
+            os.set_blocking(self.fileno(), True)
+            return self.write(content)
+        return written
+
+
+def protect() -> None:
+    """Put streams that never raise in the place of standard output and error, for the rest of this process.
+
+    Letters that the encoding lacks are written as escapes. A descriptor that is closed is opened on the null device, so that no file
+    of the work gets its number, and with it what libraries write there.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+    sys.stdout, sys.stderr = _text(1, sys.stdout), _text(2, sys.stderr)
+
+
+def failure() -> str | None:
+    """Why standard output could not be written; None where it could, or where its reader wanted no more."""
+    sys.stdout.flush()
+    error = _FAILURES.get(1)
+    return None if error is None or error.errno == errno.EPIPE else error.strerror or str(error)
+
+
+def _text(descriptor: int, replaced: TextIO | None) -> TextIO:
+    encoding = "utf-8" if replaced is None else replaced.encoding  # None: it was closed when Python started
+    raw = _Descriptor(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
