@@ -39,7 +39,7 @@ _IMAGE = 12 * 2**20  # the embedded model's activations for one image of 64 x 64
 _IMAGE_SHARE, _LARGEST_IMAGE = 1.5, 2**30  # another model's: a share of its weights, up to a limit
 _SAMPLED = 0.4  # of a ray's samples lie in the scene's box
 _CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
-_PIXEL = 300  # of a rasterized picture with its gradient
+_PIXEL = 200  # of a rasterized picture with its gradient
 _KEPT = 0.7  # of the fine stage's peak, by the allocator, until the delivery
 _BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
 _TEXEL = 30
@@ -88,6 +88,8 @@ def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> 
 def advice(stage: str, config: RunConfig) -> str:
     """Which settings lower the memory of a stage, with their present values, and where they may change."""
     names = STAGES[stage]
+    if stage == "model" and config.guidance.model == "embedded":  # there is no smaller one
+        return "free memory or raise its limit (ulimit -v), and go on with this run"
     values = [f"{name} ({_value(config, name)})" for name in names]
     listed = " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
     if names[0].split(".")[0] in DELIVERY_GROUPS:
