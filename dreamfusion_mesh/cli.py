@@ -1,11 +1,11 @@
-"""The command line: the only module that prints. Exit 0 done, 1 the work failed, 2 bad input."""
+"""The command line: it alone prints, with terminal.py and progress.py. Exit 0 done, 1 the work failed, 2 bad input, 128 + n by signal n."""
 
 from __future__ import annotations
 
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,13 +16,15 @@ from dreamfusion_mesh import __version__, process
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.process import Stopped
+from dreamfusion_mesh.progress import progress
+from dreamfusion_mesh.terminal import logged_warnings, one_line
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.config import RunConfig
     from dreamfusion_mesh.run.result import Result
 
 _NAME = "dreamfusion-mesh"
-_Misused = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")  # newer versions hold a click of their own
+_Misused = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")  # click's, or that of typer's own copy
 
 app = typer.Typer(
     help="Text in, game-ready textured mesh out.",
@@ -48,7 +50,7 @@ Strict = Annotated[
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    with _logged_warnings():
+    with logged_warnings():
         sys.exit(_run())
 
 
@@ -61,10 +63,13 @@ def _run() -> int:
     except RunFailed as error:
         return _fail(str(error), 1)
     except Stopped as stop:
+        process.ignore_signals()
         return _fail(process.stop_line(stop), stop.exit_code)
     except Exception as error:
         if isinstance(error, _Misused):
             return _fail(_misuse(error), 2)
+        if (stop := process.received()) is not None:  # an import or a library turned it into an error of its own
+            return _fail(process.stop_line(stop), stop.exit_code)
         if (asked := describe(error)) is None:
             raise
         at = f" ({asked})" if asked else ""
@@ -78,32 +83,8 @@ def _misuse(error: Any) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(one_line(f"error: {message}"), file=sys.stderr)
     return code
-
-
-class _WarningLines(logging.Handler):
-    """Prints what is logged as `warning: ...`, each line once."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.printed: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
-        if line not in self.printed:
-            self.printed.add(line)
-            print(line, file=sys.stderr)
-
-
-@contextmanager
-def _logged_warnings() -> Iterator[None]:
-    handler = _WarningLines()
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
 
 
 @app.callback(invoke_without_command=True)
@@ -131,9 +112,10 @@ def generate(
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
-    with _advice(lambda: _how_to_go_on(folder, strict)), _progress() as (report, begun):
+    with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
 
+        process.raise_received()  # some imports drop what is raised in them
         result = run(config, folder, report=report)
     _print_result(result, strict, bool(begun))
 
@@ -157,7 +139,8 @@ def export(
             config = config.model_copy(update={"commercial": True})
         from dreamfusion_mesh.pipeline import export as redo
 
-        with _progress() as (report, begun):
+        process.raise_received()
+        with progress() as (report, begun):
             result = redo(run, config, report=report)
     _print_result(result, strict, bool(begun))
 
@@ -224,8 +207,9 @@ def _advice(how: Callable[[], str]) -> Iterator[None]:
     """Have a signal's line say how to go on."""
     try:
         yield
-    except Stopped as stop:
-        stop.advice = how()
+    except BaseException:
+        if (stop := process.received()) is not None:
+            stop.advice = how()
         raise
 
 
@@ -241,44 +225,6 @@ def _how_to_go_on(folder: Path, strict: bool) -> str:
 def _slug(prompt: str) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
     return "-".join(words)[:60].rstrip("-") or "asset"
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[Callable[[str, int, int, Mapping[str, float]], None], Mapping[str, Any]]]:
-    """Bars with the time left, one a stage; a plain line for each tenth where the output is no terminal.
-
-    Gives the `Report` of a run, and the stages that have called it.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bars = Progress(
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        process.raise_lost()
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total, note="")
-        note = f"residual {figures['residual']:.4f}" if "residual" in figures else ""
-        bars.update(tasks[stage], completed=done, note=note)
-        if not console.is_terminal and (done == total or done % max(1, total // 10) == 0):
-            left = bars.tasks[tasks[stage]].time_remaining
-            remaining = f"{left:.0f} s left" if left and done < total else ""
-            print(", ".join(part for part in (f"{stage} {done}/{total}", note, remaining) if part), file=sys.stderr, flush=True)
-
-    with bars:
-        yield report, tasks
 
 
 def _print_result(result: Result, strict: bool, anew: bool) -> None:

@@ -1,6 +1,7 @@
 """From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground.
 
-Returns an Asset and its files' bytes, and writes none. Unwrapping starts a process for xatlas, and logs a warning where that fails or padding shrinks.
+Returns an Asset and the bytes of its files, and writes none. Unwrapping starts a process for xatlas, and logs a warning where that fails
+or padding shrinks.
 """
 
 from __future__ import annotations

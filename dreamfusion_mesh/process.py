@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any, NoReturn
 from dreamfusion_mesh import terminal
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-_lost: list[Stopped] = []  # raised where Python can only ignore it, as in a destructor
+_caught: list[int] = []
+_received: list[Stopped] = []
 
 
 class Stopped(BaseException):
@@ -37,9 +39,10 @@ def run(command_line: Callable[[], None]) -> NoReturn:
     one's clean-up runs, and so are all while Python ends.
     """
     terminal.protect()
-    caught = [number for name in _NAMES if (number := getattr(signal, name, None)) and signal.getsignal(number) is not signal.SIG_IGN]
-    sys.unraisablehook = _note_lost
-    for number in caught:
+    found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    _caught.extend(number for number in found if signal.getsignal(number) is not signal.SIG_IGN)
+    sys.unraisablehook = _unraisable
+    for number in _caught:
         signal.signal(number, _stop)
     try:
         command_line()
@@ -47,14 +50,31 @@ def run(command_line: Callable[[], None]) -> NoReturn:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except Stopped as stop:  # while modules are imported, before the command line could say more
-        print_line(f"error: {stop_line(stop)}")
+        sys.stderr.write(f"error: {stop_line(stop)}\n")
         code = stop.exit_code
     finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
     if (cause := terminal.failure()) is not None:
-        print_line(f"warning: standard output could not be written ({cause}); what the command printed is lost, its work is not")
+        sys.stderr.write(f"warning: standard output could not be written ({cause}); what was to be printed is lost, the work is not\n")
+    gc.freeze()  # or Python spends seconds, as it ends, on looking for cycles among the objects of torch and others
     sys.exit(code)
+
+
+def ignore_signals() -> None:
+    """From now on, where `run` had them raise Stopped."""
+    for number in _caught:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def received() -> Stopped | None:
+    """The first Stopped that was raised, whatever became of it; None where there was none."""
+    return _received[0] if _received else None
+
+
+def raise_received() -> None:
+    """Raise the Stopped that a library dropped, or Python, which can only ignore it in a destructor. Does nothing where none was."""
+    if _received:
+        raise _received[0]
 
 
 def stop_line(stop: Stopped) -> str:
@@ -63,28 +83,17 @@ def stop_line(stop: Stopped) -> str:
     return f"{how}; {stop.advice}" if stop.advice else how
 
 
-def print_line(line: str) -> None:
-    """A line on standard error."""
-    sys.stderr.write(line + "\n")
-
-
-def raise_lost() -> None:
-    """Raise the Stopped that Python had to ignore, where there was one."""
-    if _lost:
-        raise _lost.pop()
-
-
 def _stop(number: int, frame: Any) -> None:
     error = sys.exception()
     while error is not None:
         if isinstance(error, Stopped):
             return
         error = error.__context__
-    raise Stopped(number)
+    if not _received:
+        _received.append(Stopped(number))
+    raise _received[0]
 
 
-def _note_lost(found: Any) -> None:
-    if isinstance(found.exc_value, Stopped):
-        _lost.append(found.exc_value)
-    else:
+def _unraisable(found: Any) -> None:
+    if not isinstance(found.exc_value, Stopped):
         sys.__unraisablehook__(found)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 _FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing failed
@@ -51,3 +54,33 @@ def _text(descriptor: int, replaced: TextIO | None) -> TextIO:
     encoding = "utf-8" if replaced is None else replaced.encoding  # None: it was closed when Python started
     raw = _Descriptor(descriptor, "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
+
+
+def one_line(text: str) -> str:
+    """A text in one line."""
+    return " ".join(text.split())
+
+
+class _WarningLines(logging.Handler):
+    """Prints what is logged as `warning: ...`, each line once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = one_line(f"{record.levelname.lower()}: {record.getMessage()}")
+        if line not in self.printed:
+            self.printed.add(line)
+            sys.stderr.write(line + "\n")
+
+
+@contextmanager
+def logged_warnings() -> Iterator[None]:
+    """While this lasts, warnings that are logged are lines on standard error."""
+    handler = _WarningLines()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

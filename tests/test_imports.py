@@ -19,7 +19,7 @@ LEVELS = [
     ["run"],
     ["deliver"],
     ["pipeline"],
-    ["doctor"],
+    ["doctor", "progress"],
     ["cli"],
     ["__main__"],
 ]

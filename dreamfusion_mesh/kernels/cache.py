@@ -87,7 +87,7 @@ def _temporary(problem: str, own: Path | None = None) -> Path:
     os.environ[VARIABLE] = str(base)
     wp.config.kernel_cache_dir = str(folder) if own else str(base)  # before its start Warp adds the version itself
     _LOG.warning(
-        "Warp's cache of kernels: %s; a temporary folder is used, and what is compiled there goes with this process. Name one that lasts in %s",
+        "Warp's cache of kernels: %s; a temporary folder is used, and goes with this process. Name one that lasts in %s",
         problem,
         VARIABLE,
     )

@@ -106,8 +106,8 @@ def _write(descriptor: int, stage: str = "") -> None:
 
 def _ended(left: bytes) -> Ended | None:
     """Who left these bytes; None where they are not a lock's."""
-    process, stage = (left.decode("ascii", "replace").splitlines() + ["", ""])[:2]
-    return Ended(process, stage) if process.isdecimal() else None
+    process, _, stage = left.decode("ascii", "replace").partition("\n")
+    return Ended(process, stage.strip()) if process.isdecimal() else None
 
 
 def _in_use(folder: Path, holder: bytes) -> BadInput:
