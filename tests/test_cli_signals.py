@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -111,7 +112,9 @@ def test_an_export_that_is_ended_in_its_unwrap_leaves_the_run_and_no_process(fin
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     process = start([sys.executable, "-m", "dreamfusion_mesh", "export", "run", "--set", "mesh.triangles=900"], tmp_path)
     wait_for(process, "deliver 1/3")
-    children = psutil.Process(process.pid).children()
+    while not (children := psutil.Process(process.pid).children()):
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 143

@@ -1,8 +1,8 @@
 """How much memory each stage of a run will take, about, what there is, and which settings lower it.
 
 The estimate is a sum of terms, each a count from the settings times bytes that were measured: peak resident memory on the CPU, of the
-presets and of single settings changed (tet_size 24 to 128, sizes 32 to 512, tables of 2^12 to 2^22, textures of 256 to 4096). For models
-other than the embedded one the term of the guidance is a guess from their weights.
+presets and of single settings changed (tet_size 24 to 128, sizes 32 to 512, tables of 2^12 to 2^22, textures of 256 to 2048), lay between
+0.8 and 1.2 of the estimate. For models other than the embedded one the term of the guidance is a guess from their weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IMAGE_SHARE, _LARGEST_IMAGE = 1.5, 2**30  # another model's: a share of its wei
 _SAMPLED = 0.4  # of a ray's samples lie in the scene's box
 _CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
 _PIXEL = 200  # of a rasterized picture with its gradient
-_KEPT = 0.7  # of the fine stage's peak, by the allocator, until the delivery
+_KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, until the delivery
 _BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
 _TEXEL = 30
 
@@ -51,7 +51,7 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     weights = model_bytes(config.guidance.model) if "fine" not in done else 0
     image = _IMAGE if config.guidance.model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
     grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
-    table = 5 * 4 * grid.rows * field.features  # values, gradient, two moments, a checkpoint's copy
+    table = _TABLE_COPIES * 4 * grid.rows * field.features
     point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
     asked = 2 + (config.guidance.perp_neg > 0)  # evaluations of the model for a view
     coarse, fine, texture = config.coarse, config.fine, config.texture
@@ -59,11 +59,11 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
     surface = _CELL * fine.tet_size**3 * 4**fine.surface_subdivisions + _PIXEL * fine.views * fine.size**2
     baked = _BAKED * min((texture.size * texture.supersample) ** 2, _BAKED_AT_ONCE) + _TEXEL * texture.size**2
-    refined = asked * fine.views * image + surface + table
+    refined = asked * fine.views * image + surface
     stages = {
         "model": loaded,
         "coarse": loaded + asked * coarse.views * image + volume + table,
-        "fine": loaded + refined,
+        "fine": loaded + refined + table,
         "bake": loaded + baked + (0 if "fine" in done else _KEPT * refined),
     }
     skipped = {*done, "model"} if "fine" in done else set(done)
