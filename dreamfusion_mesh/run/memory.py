@@ -35,11 +35,14 @@ STAGES = {  # in their order, with the settings that lower each one's memory
 
 _LIBRARIES = 600 * 2**20  # torch, Warp, diffusers and transformers, loaded
 _ADDRESS_SPACE = 1200 * 2**20  # what a process maps beyond what is resident
-_IMAGE = 12 * 2**20  # the embedded model's activations for one image of 64 x 64
+_SCRATCH = 16 * 2**20  # that libraries take as work begins
+_IMAGE = 8 * 2**20  # the embedded model's activations for one image of 64 x 64
 _IMAGE_SHARE, _LARGEST_IMAGE = 1.5, 2**30  # another model's: a share of its weights, up to a limit
 _SAMPLED = 0.4  # of a ray's samples lie in the scene's box
 _CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
+_FACES, _FACE = 27, 600  # faces of a surface in units of tet_size^2, before it has a shape; bytes of one that subdivision adds
 _PIXEL = 200  # of a rasterized picture with its gradient
+_TABLE_COPIES = 14  # of the hash table: values, gradient, two moments, and a checkpoint as tensors and as bytes
 _KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, until the delivery
 _BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
 _TEXEL = 30
@@ -57,12 +60,13 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     coarse, fine, texture = config.coarse, config.fine, config.texture
     loaded = _LIBRARIES + weights
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
-    surface = _CELL * fine.tet_size**3 * 4**fine.surface_subdivisions + _PIXEL * fine.views * fine.size**2
+    added = _FACES * fine.tet_size**2 * (4**fine.surface_subdivisions - 1)
+    surface = _CELL * fine.tet_size**3 + _FACE * added + _PIXEL * fine.views * fine.size**2
     baked = _BAKED * min((texture.size * texture.supersample) ** 2, _BAKED_AT_ONCE) + _TEXEL * texture.size**2
-    refined = asked * fine.views * image + surface
+    refined = _SCRATCH + asked * fine.views * image + surface
     stages = {
         "model": loaded,
-        "coarse": loaded + asked * coarse.views * image + volume + table,
+        "coarse": loaded + _SCRATCH + asked * coarse.views * image + volume + table,
         "fine": loaded + refined + table,
         "bake": loaded + baked + (0 if "fine" in done else _KEPT * refined),
     }
