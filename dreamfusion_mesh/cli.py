@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -189,6 +190,7 @@ def _run_config(
 ) -> RunConfig:
     from dreamfusion_mesh.config import load_config
 
+    prompt, changes = prompt if prompt is None else _text(prompt), [_text(change) for change in changes or ()]
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
@@ -199,7 +201,7 @@ def _run_config(
 
         return RunFolder(out).config()
     flags = {"prompt": prompt, "seed": seed, "device": device, "commercial": commercial or None}
-    return load_config(preset or "default", changes or (), {key: value for key, value in flags.items() if value is not None})
+    return load_config(preset or "default", changes, {key: value for key, value in flags.items() if value is not None})
 
 
 @contextmanager
@@ -224,7 +226,16 @@ def _how_to_go_on(folder: Path, strict: bool) -> str:
 
 def _slug(prompt: str) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    return "-".join(words)[:60].rstrip("-") or "asset"
+    name = "-".join(words)[:60].rstrip("-") or "asset"
+    return os.fsdecode(name.encode())  # the same bytes on disk, whatever letters the locale has
+
+
+def _text(argument: str) -> str:
+    """An argument that is text: UTF-8, also where the locale is another or none. Raises BadInput where it is not."""
+    try:
+        return os.fsencode(argument).decode() if any("\udc80" <= letter <= "\udcff" for letter in argument) else argument
+    except UnicodeError:
+        raise BadInput(f"{argument!r}: is not UTF-8; give the prompt and settings in that encoding") from None
 
 
 def _print_result(result: Result, strict: bool, anew: bool) -> None:

@@ -56,6 +56,14 @@ def test_letters_that_the_terminal_lacks_are_escapes(tmp_path: Path) -> None:
     assert (tmp_path / "grün" / "日本" / "run.yaml").exists()
 
 
+def test_a_prompt_is_utf_8_in_every_locale(tmp_path: Path) -> None:
+    done = shell([*STUB, "generate", "a grün mug"], "", tmp_path, **ASCII)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "a-grün-mug" / "run.yaml").exists()
+    refused = shell([*STUB, "generate", os.fsdecode(b"a \xff mug")], "", tmp_path)
+    assert (refused.returncode, refused.stderr[:32]) == (2, b"error: 'a \\udcff mug': is not UTF-8")
+
+
 def test_a_path_that_is_not_utf_8_is_shown(tmp_path: Path) -> None:
     name = os.fsdecode(b"run\xff")
     done = shell([*STUB, "generate", "a red mug", "--out", name], "", tmp_path)

@@ -42,7 +42,7 @@ _SAMPLED = 0.4  # of a ray's samples lie in the scene's box
 _CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
 _FACES, _FACE = 27, 600  # faces of a surface in units of tet_size^2, before it has a shape; bytes of one that subdivision adds
 _PIXEL = 200  # of a rasterized picture with its gradient
-_TABLE_COPIES = 14  # of the hash table: values, gradient, two moments, and a checkpoint as tensors and as bytes
+_TABLE_COPIES, _TABLE_KEPT = 14, 2  # of the hash table: values, gradient, two moments, and a checkpoint as tensors and bytes; kept
 _KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, until the delivery
 _BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
 _TEXEL = 30
@@ -54,7 +54,7 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     weights = model_bytes(config.guidance.model) if "fine" not in done else 0
     image = _IMAGE if config.guidance.model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
     grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
-    table = _TABLE_COPIES * 4 * grid.rows * field.features
+    table = 4 * grid.rows * field.features
     point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
     asked = 2 + (config.guidance.perp_neg > 0)  # evaluations of the model for a view
     coarse, fine, texture = config.coarse, config.fine, config.texture
@@ -66,9 +66,9 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     refined = _SCRATCH + asked * fine.views * image + surface
     stages = {
         "model": loaded,
-        "coarse": loaded + _SCRATCH + asked * coarse.views * image + volume + table,
-        "fine": loaded + refined + table,
-        "bake": loaded + baked + (0 if "fine" in done else _KEPT * refined),
+        "coarse": loaded + _SCRATCH + asked * coarse.views * image + volume + _TABLE_COPIES * table,
+        "fine": loaded + refined + _TABLE_COPIES * table,
+        "bake": loaded + baked + _TABLE_KEPT * table + (0 if "fine" in done else _KEPT * refined),
     }
     skipped = {*done, "model"} if "fine" in done else set(done)
     return {name: round(value) for name, value in stages.items() if name not in skipped}
