@@ -18,7 +18,7 @@ from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.progress import progress
-from dreamfusion_mesh.terminal import logged_warnings, one_line
+from dreamfusion_mesh.terminal import given_text, logged_warnings, one_line
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.config import RunConfig
@@ -190,7 +190,7 @@ def _run_config(
 ) -> RunConfig:
     from dreamfusion_mesh.config import load_config
 
-    prompt, changes = prompt if prompt is None else _text(prompt), [_text(change) for change in changes or ()]
+    prompt, changes = prompt if prompt is None else given_text(prompt), [given_text(change) for change in changes or ()]
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
@@ -228,14 +228,6 @@ def _slug(prompt: str) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
     name = "-".join(words)[:60].rstrip("-") or "asset"
     return os.fsdecode(name.encode())  # the same bytes on disk, whatever letters the locale has
-
-
-def _text(argument: str) -> str:
-    """An argument that is text: UTF-8, also where the locale is another or none. Raises BadInput where it is not."""
-    try:
-        return os.fsencode(argument).decode() if any("\udc80" <= letter <= "\udcff" for letter in argument) else argument
-    except UnicodeError:
-        raise BadInput(f"{argument!r}: is not UTF-8; give the prompt and settings in that encoding") from None
 
 
 def _print_result(result: Result, strict: bool, anew: bool) -> None:

@@ -1,4 +1,4 @@
-"""Standard output and error that never stop the work: closed, full, a broken pipe, or without the letters of a path."""
+"""Letters in and out: standard output and error that never stop the work (closed, full, a broken pipe, without a path's letters)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from dreamfusion_mesh.errors import BadInput
 
 _FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing failed
 
@@ -54,6 +56,14 @@ def _text(descriptor: int, replaced: TextIO | None) -> TextIO:
     encoding = "utf-8" if replaced is None else replaced.encoding  # None: it was closed when Python started
     raw = _Descriptor(descriptor, "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
+
+
+def given_text(argument: str) -> str:
+    """An argument that is text: UTF-8, also where the locale is another or none. Raises BadInput where it is not."""
+    try:
+        return os.fsencode(argument).decode() if any("\udc80" <= letter <= "\udcff" for letter in argument) else argument
+    except UnicodeError:
+        raise BadInput(f"{argument!r}: is not UTF-8; give the prompt and settings in that encoding") from None
 
 
 def one_line(text: str) -> str:

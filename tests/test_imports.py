@@ -8,8 +8,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
-    ["errors", "terminal"],
-    ["process", "out_of_memory"],
+    ["errors"],
+    ["terminal", "out_of_memory"],
+    ["process"],
     ["records", "config"],
     ["contracts"],
     ["kernels"],
