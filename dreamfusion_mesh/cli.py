@@ -1,25 +1,34 @@
-"""The command line: the only module that prints. Exit 0 done, 1 the work failed, 2 bad input."""
+"""The command line: it alone prints, with terminal.py and progress.py. Exit 0 done, 1 the work failed, 2 bad input, 128 + n by signal n."""
 
 from __future__ import annotations
 
+import logging
+import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dreamfusion_mesh import __version__
+from dreamfusion_mesh import __version__, process
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.out_of_memory import describe
+from dreamfusion_mesh.process import Stopped
+from dreamfusion_mesh.progress import progress
+from dreamfusion_mesh.terminal import given_text, logged_warnings, one_line
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.config import RunConfig
     from dreamfusion_mesh.run.result import Result
 
+_NAME = "dreamfusion-mesh"
+_Misused = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")  # click's, or that of typer's own copy
+
 app = typer.Typer(
     help="Text in, game-ready textured mesh out.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -30,31 +39,64 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts whose licence bars commercial use.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Exit with 1 where a row of the audit failed or was not measured, also of a run that is finished already; its files stay. "
+        "Without it such rows are warnings. Row 1 does not need the Khronos validator: without it, it is measured by checks of its own.",
+    ),
+]
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    with logged_warnings():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """The exit code of the command that sys.argv holds; every error that is not a bug in one line on standard error."""
     try:
-        app()
+        return int(app(standalone_mode=False, prog_name=_NAME) or 0)
     except BadInput as error:
-        _fail(str(error), 2)
+        return _fail(str(error), 2)
     except RunFailed as error:
-        _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from the last checkpoint", 130)
-    sys.exit(0)
+        return _fail(str(error), 1)
+    except Stopped as stop:
+        process.ignore_signals()
+        return _fail(process.stop_line(stop), stop.exit_code)
+    except Exception as error:
+        if isinstance(error, _Misused):
+            return _fail(_misuse(error), 2)
+        if (stop := process.received()) is not None:  # an import or a library turned it into an error of its own
+            return _fail(process.stop_line(stop), stop.exit_code)
+        if (asked := describe(error)) is None:
+            raise
+        at = f" ({asked})" if asked else ""
+        return _fail(f"out of memory before the work began{at}; raise the limit (ulimit -v), or end other programs", 1)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+def _misuse(error: Any) -> str:
+    """What is wrong with the arguments, and where they are listed."""
+    path = error.ctx.command_path if getattr(error, "ctx", None) else _NAME
+    return f"{error.format_message().rstrip('.')}; see {path} --help"
+
+
+def _fail(message: str, code: int) -> int:
+    print(one_line(f"error: {message}"), file=sys.stderr)
+    return code
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+def _version(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False
+) -> None:
     if version:
-        print(f"dreamfusion-mesh {__version__}")
+        print(f"{_NAME} {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise BadInput(f"COMMAND: is missing; one of generate, export, audit, doctor; see {_NAME} --help")
 
 
 @app.command()
@@ -65,16 +107,18 @@ def generate(
     seed: Seed = None,
     device: Device = None,
     commercial: Commercial = False,
+    strict: Strict = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/ and the prompt's words.")] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
-    from dreamfusion_mesh.pipeline import generate as run
+    with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
+        from dreamfusion_mesh.pipeline import generate as run
 
-    with _progress() as report:
+        process.raise_received()  # some imports drop what is raised in them
         result = run(config, folder, report=report)
-    _print_result(result)
+    _print_result(result, strict, bool(begun))
 
 
 @app.command()
@@ -83,19 +127,23 @@ def export(
     set_: Set = None,
     device: Device = None,
     commercial: Commercial = False,
+    strict: Strict = False,
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. mesh, texture, asset, audit, raster and licence_checked may change."""
-    from dreamfusion_mesh.config import DELIVERY_GROUPS, change
-    from dreamfusion_mesh.run.folder import RunFolder
+    again = f"{run} is as it was, or the next command puts it right; again with: {shlex.join([_NAME, *sys.argv[1:]])}"
+    with _advice(lambda: again):
+        from dreamfusion_mesh.config import DELIVERY_GROUPS, change
+        from dreamfusion_mesh.run.folder import RunFolder
 
-    config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
-    if commercial:
-        config = config.model_copy(update={"commercial": True})
-    from dreamfusion_mesh.pipeline import export as redo
+        config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
+        if commercial:
+            config = config.model_copy(update={"commercial": True})
+        from dreamfusion_mesh.pipeline import export as redo
 
-    with _progress() as report:
-        result = redo(run, config, report=report)
-    _print_result(result)
+        process.raise_received()
+        with progress() as (report, begun):
+            result = redo(run, config, report=report)
+    _print_result(result, strict, bool(begun))
 
 
 @app.command()
@@ -142,6 +190,7 @@ def _run_config(
 ) -> RunConfig:
     from dreamfusion_mesh.config import load_config
 
+    prompt, changes = prompt if prompt is None else given_text(prompt), [given_text(change) for change in changes or ()]
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
@@ -152,56 +201,51 @@ def _run_config(
 
         return RunFolder(out).config()
     flags = {"prompt": prompt, "seed": seed, "device": device, "commercial": commercial or None}
-    return load_config(preset or "default", changes or (), {key: value for key, value in flags.items() if value is not None})
+    return load_config(preset or "default", changes, {key: value for key, value in flags.items() if value is not None})
+
+
+@contextmanager
+def _advice(how: Callable[[], str]) -> Iterator[None]:
+    """Have a signal's line say how to go on."""
+    try:
+        yield
+    except BaseException:
+        if (stop := process.received()) is not None:
+            stop.advice = how()
+        raise
+
+
+def _how_to_go_on(folder: Path, strict: bool) -> str:
+    """The command that goes on with a run that was stopped, and from what. Imports nothing: an import may be what was stopped."""
+    if not (folder / "run.yaml").is_file():
+        return f"nothing was begun in {folder}; again with: {shlex.join([_NAME, *sys.argv[1:]])}"
+    command = shlex.join([_NAME, "generate", "--out", str(folder), *(["--strict"] if strict else [])])
+    found = [file.name for file in folder.glob("checkpoints/*.safetensors") if file.name.startswith(("coarse", "fine"))]
+    return f"go on, from {'the last checkpoint' if found else 'the beginning'}, with: {command}"
 
 
 def _slug(prompt: str) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    return "-".join(words)[:60].rstrip("-") or "asset"
+    name = "-".join(words)[:60].rstrip("-") or "asset"
+    return os.fsdecode(name.encode())  # the same bytes on disk, whatever letters the locale has
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
-    """Bars with the time left, one a stage; a plain line for each tenth where the output is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bars = Progress(
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total, note="")
-        note = f"residual {figures['residual']:.4f}" if "residual" in figures else ""
-        bars.update(tasks[stage], completed=done, note=note)
-        if not console.is_terminal and (done == total or done % max(1, total // 10) == 0):
-            left = bars.tasks[tasks[stage]].time_remaining
-            remaining = f"{left:.0f} s left" if left and done < total else ""
-            print(", ".join(part for part in (f"{stage} {done}/{total}", note, remaining) if part), file=sys.stderr, flush=True)
-
-    with bars:
-        yield report
-
-
-def _print_result(result: Result) -> None:
+def _print_result(result: Result, strict: bool, anew: bool) -> None:
+    """What was made `anew`, or found finished. Raises typer.Exit where `strict` and a row of the audit did not pass."""
+    log = logging.getLogger(__name__)
     for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        log.warning("%s", warning)
+    wrong = [row for row in result.audit.rows if row.status != "pass"]
+    for row in wrong:
+        status = "failed" if row.status == "fail" else row.status
+        log.warning("audit row %d, %s, %s: %s", row.number, row.property, status, row.detail.removeprefix(f"{status}: "))
     print(result.audit.table())
-    print(f"\nWritten to {result.folder}:")
+    print(f"\n{'Written to' if anew else 'Already finished, in'} {result.folder}:")
     for path in result.files.values():
         print(f"  {path}")
+    if strict and wrong:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)

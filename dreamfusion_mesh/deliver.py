@@ -1,13 +1,14 @@
 """From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground.
 
-Returns an Asset and writes no files. Unwrapping starts a process for xatlas, and logs a warning where that fails or padding shrinks.
+Returns an Asset and the bytes of its files, and writes none. Unwrapping starts a process for xatlas, and logs a warning where that fails
+or padding shrinks.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,14 @@ import torch
 
 from dreamfusion_mesh.asset.bake.base_color import bake_base_color
 from dreamfusion_mesh.asset.bake.texels import sample_texels
+from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import MeshSettings, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Asset, Material, Mesh
+from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
@@ -27,6 +31,7 @@ from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake")
+During = Callable[[str], AbstractContextManager[None]]  # what to hold while a step of that name is under way
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,7 @@ def deliver(
     longest_side: float,
     provenance: dict[str, Any],
     report: Report = no_progress,
+    during: During = nullcontext,
 ) -> Delivered:
     """The asset of `surface`, on the surface's device; `rasterizer` draws there.
 
@@ -62,7 +68,7 @@ def deliver(
     provenance    what the asset's files state of where it came from
     Raises RunFailed where the surface cannot be made sound, or cannot be unwrapped or baked.
     """
-    steps, device = _Steps(report), surface.mesh.vertices.device
+    steps, device = _Steps(report, during), surface.mesh.vertices.device
     with steps.step("tidy"):
         refined = tidy(surface.mesh, mesh)
         reduced = decimate(refined, mesh.triangles).to(device)
@@ -79,18 +85,26 @@ def deliver(
     return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
 
 
+def delivery_files(asset: Asset, rasterizer: Rasterizer, preview_size: int) -> dict[str, bytes]:
+    """The files of an asset by name, with its preview, whose pictures have `preview_size` pixels a side."""
+    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, preview_size)
+    return {**asset_files(asset), "preview.png": png_bytes(preview)}
+
+
 @dataclass
 class _Steps:
     """Reports the parts of the delivery as they begin and end, and times them."""
 
     report: Report
+    during: During
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         self.report("deliver", STEPS.index(name), len(STEPS), {})
         started = time.perf_counter()
-        yield
+        with self.during(name):
+            yield
         self.seconds[name] = round(time.perf_counter() - started, 3)
         if name == STEPS[-1]:
             self.report("deliver", len(STEPS), len(STEPS), {})

@@ -65,7 +65,16 @@ def _back_ends() -> list[Finding]:
     in_warp = None if torch.cuda.is_available() else launch.warp_missing(torch.device("cuda"))  # else it is part of the first cause
     causes = "; ".join(cause for cause in (cuda_missing(), in_warp) if cause)
     detail = f"needs a CUDA device that both torch and Warp have: {causes}" if causes else "torch and Warp both have it"
-    return [warp, Finding("rasterizer", "warp on cuda", not causes, False, detail), *_optional_rasterizers()]
+    return [warp, _cache(), Finding("rasterizer", "warp on cuda", not causes, False, detail), *_optional_rasterizers()]
+
+
+def _cache() -> Finding:
+    from dreamfusion_mesh.kernels.cache import VARIABLE
+    from dreamfusion_mesh.kernels.launch import KERNEL_CACHE
+
+    folder, problem = KERNEL_CACHE.folder, KERNEL_CACHE.problem
+    detail = f"{folder}, temporary: {problem}; name a folder that can be written in {VARIABLE}"
+    return Finding("kernels", "cache of Warp", True, False, detail if problem else str(folder))
 
 
 def _optional_rasterizers() -> list[Finding]:

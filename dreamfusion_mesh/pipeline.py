@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
 
-from dreamfusion_mesh.asset.export.files import asset_files
-from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel, ScoreModel
-from dreamfusion_mesh.deliver import NAME, deliver
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
 from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
-from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.run.folder import RunFolder, check_changes, check_space, find_run
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.provenance import fit_notes
@@ -37,15 +32,15 @@ def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = N
     Raises BadInput before anything is written, or where the folder is in use or cannot take the files; RunFailed where the work failed.
     """
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
-    with locked(out):
+    with locked(out) as lock:
         run = find_run(out, config)
         run.remove_leftovers()
         if (finished := read_result(run)) is not None:
             return finished
         check_space(out)
-        work = prepare(run, config, report)
+        work = prepare(run, lock, config, report)
         if not run.has_state("fine"):
-            _fit(work, guidance or load_guidance(config.guidance, work.device))
+            _fit(work, guidance)
         return _deliver(work)
 
 
@@ -57,25 +52,30 @@ def export(folder: Path, config: RunConfig | None = None, *, report: Report = no
     """
     run = RunFolder(folder)
     run.config()  # a folder without a run is named before the lock makes a file there
-    with locked(folder):
+    with locked(folder) as lock:
         found = run.config()
         check_changes(found, config or found, DELIVERY_GROUPS)
         run.remove_leftovers()
-        return _deliver(prepare(run, config or found, report))
+        return _deliver(prepare(run, lock, config or found, report))
 
 
-def _fit(work: Work, guidance: GuidanceModel) -> None:
+def _fit(work: Work, guidance: GuidanceModel | None) -> None:
     """Prompt to surface, left in the fine checkpoint with what provenance.json will record of the guidance."""
     run, config = work.run, work.config
-    if config.commercial:
-        check_commercial_use(guidance.provenance(), config.licence_checked)
-    model = guidance.for_prompt(config.prompt, config.guidance)
-    check_device(model, work.device)
+    with work.stage("model"):
+        guidance = guidance or load_guidance(config.guidance, work.device)
+        if config.commercial:
+            check_commercial_use(guidance.provenance(), config.licence_checked)
+        model = guidance.for_prompt(config.prompt, config.guidance)
+        check_device(model, work.device)
     run.keep_config(config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
-    state, seconds = _fine(work, _coarse(work, model, draws), model, draws)
-    seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
-    run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], "seconds": seconds})
+    with work.stage("coarse"):
+        coarse = _coarse(work, model, draws)
+    with work.stage("fine"):
+        state, seconds = _fine(work, coarse, model, draws)
+        seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
+        run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], "seconds": seconds})
 
 
 def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
@@ -92,11 +92,12 @@ def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
 def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator) -> tuple[State, dict[str, float]]:
     """The refined surface's state, and the seconds that it took."""
     config, (hooks, seconds) = work.config, work.run.hooks("fine", work.report)
-    if hooks.resume is None:
-        judged = torch.Generator().manual_seed(config.seed)
-        start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, judged)
-    else:
-        start = resumed_surface(hooks.resume, work.device)
+    with work.stage("conversion"):
+        if hooks.resume is None:
+            judged = torch.Generator().manual_seed(config.seed)
+            start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, judged)
+        else:
+            start = resumed_surface(hooks.resume, work.device)
     _, state = fit_surface(start, coarse.field, model, work.rasterizer, config.fine, config.views, config.guidance, draws, hooks)
     return state, seconds()
 
@@ -104,16 +105,14 @@ def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator)
 def _deliver(work: Work) -> Result:
     """The fine checkpoint to files: tidy, decimate, unwrap, bake, place, write, audit."""
     run, config, rasterizer = work.run, work.config, work.rasterizer
-    if (state := run.load_state("fine")) is None:
-        raise BadInput(f"{run.path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {run.path} to go on")
+    surface = load_surface(work.fitted(), config.coarse.field, work.device)
     fit = fit_notes(run, config)
     terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
-    surface = load_surface(state, config.coarse.field, work.device)
-    delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report)
-    started, asset = time.perf_counter(), delivered.asset
-    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, config.asset.preview_size)
-    files = {**asset_files(asset), "preview.png": png_bytes(preview)}
-    seconds = {**fit["seconds"], **delivered.seconds, "write": round(time.perf_counter() - started, 3)}
+    delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report, work.stage)
+    with work.stage("write") as write_seconds:
+        files = delivery_files(delivered.asset, rasterizer, config.asset.preview_size)
+    seconds = {**fit["seconds"], **delivered.seconds, "write": write_seconds()}
     notes = {**work.origin, "guidance": fit["guidance"], "unwrap": delivered.unwrap, "seconds": seconds}
-    return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))
+    with work.stage("audit"):
+        return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))

@@ -15,11 +15,12 @@ import torch
 from dreamfusion_mesh import cli, doctor, pipeline
 from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.kernels import launch
+from dreamfusion_mesh.progress import progress
 from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.lock import locked
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "dreamfusion_mesh.cli"]
+COMMAND = [sys.executable, "-m", "dreamfusion_mesh"]
 
 
 class Ended(NamedTuple):
@@ -186,10 +187,23 @@ def test_out_is_checked_before_the_model_is_loaded(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-def test_an_unknown_option_is_exit_2(command: Callable[..., Ended]) -> None:
-    ended = command("generate", "a red mug", "--colour", "red")
-    assert ended.returncode == 2
-    assert "--colour" in ended.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND: is missing; one of generate, export, audit, doctor"),
+        (["generat"], "No such command 'generat'"),
+        (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
+        (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),
+        (["generate", "a red mug", "--seed"], "'--seed' requires an argument"),
+        (["audit"], "Missing argument"),
+        (["export", "one", "two"], "unexpected extra argument"),
+    ],
+    ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_arguments_that_do_not_parse_are_one_line_and_exit_2(arguments: list[str], message: str, command: Callable[..., Ended]) -> None:
+    ended = command(*arguments)
+    check_refused(ended, message)
+    assert "--help" in ended.stderr
 
 
 def test_a_model_folder_with_pickles_is_refused(command: Callable[..., Ended], tmp_path: Path) -> None:
@@ -202,13 +216,14 @@ def test_a_model_folder_with_pickles_is_refused(command: Callable[..., Ended], t
 
 
 def test_progress_shows_the_residual(capfd: pytest.CaptureFixture[str]) -> None:
-    with cli._progress() as report:
+    with progress() as (report, begun):
         report("coarse", 5, 10, {"loss": 0.0307, "residual": 0.2539})
         report("deliver", 3, 3, {})
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("coarse 5/10, residual 0.2539")
     assert lines[1] == "deliver 3/3"
     assert "loss" not in "".join(lines)
+    assert set(begun) == {"coarse", "deliver"}
 
 
 def test_an_audit_is_also_written_as_json_with_its_schema(command: Callable[..., Ended], finished, tmp_path: Path) -> None:

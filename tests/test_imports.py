@@ -9,6 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
     ["errors"],
+    ["terminal", "out_of_memory"],
+    ["process"],
     ["records", "config"],
     ["contracts"],
     ["kernels"],
@@ -18,8 +20,9 @@ LEVELS = [
     ["run"],
     ["deliver"],
     ["pipeline"],
-    ["doctor"],
+    ["doctor", "progress"],
     ["cli"],
+    ["__main__"],
 ]
 LONGEST_MODULE = 300  # lines
 LONGEST_PIPELINE = 119  # lines: the whole way from prompt to files, to be read at once

@@ -135,7 +135,9 @@ generate(CONFIG, Path(sys.argv[1]), report=wait)
 """
 
 
-def test_a_running_process_keeps_others_out_and_a_killed_one_is_resumed(finished: Result, guidance, tmp_path: Path) -> None:
+def test_a_running_process_keeps_others_out_and_a_killed_one_is_resumed(
+    finished: Result, guidance, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = RunFolder(tmp_path / "run")
     command = [sys.executable, "-c", HOLDER, str(run.path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SUPPORT), str(SUPPORT.parents[1])))}
@@ -152,6 +154,9 @@ def test_a_running_process_keeps_others_out_and_a_killed_one_is_resumed(finished
     assert steps[0] == first
     assert glb(result.folder) == glb(finished.folder)
     assert not [file.name for file in run.path.iterdir() if file.name.startswith(".")]
+    killed = f"{run.path}: the last process here ({process.pid}) was ended by the system or by a kill in the stage fine, perhaps for want"
+    assert [record.getMessage()[: len(killed)] for record in caplog.records if "ended by" in record.getMessage()] == [killed]
+    assert "lower fine.tet_size (24), fine.size (64) or fine.views (2)" in caplog.text
 
 
 def test_export_of_an_unfinished_run_says_how_to_go_on(guidance, tmp_path: Path) -> None:

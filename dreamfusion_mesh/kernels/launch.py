@@ -13,33 +13,49 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 import warp as wp
 from torch import Tensor
 
+from dreamfusion_mesh.kernels.cache import KernelCache, start_with_cache
 
-def _start() -> str:
-    """Start Warp without output, and return what its native part wrote to file descriptor 2: on a machine without a driver, a warning."""
+
+def _start() -> tuple[KernelCache, str]:
+    """Start Warp without output.
+
+    Gives its cache, and what its native part wrote to file descriptor 2: on a machine without a driver, a warning.
+    """
     wp.config.log_level = 30  # warnings and errors
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as captured:
-            os.dup2(captured.fileno(), 2)
-            try:
-                wp.init()
-                sys.stderr.flush()
-            finally:
-                os.dup2(stderr, 2)
-            captured.seek(0)
-            return captured.read().decode(errors="replace")
-    finally:
-        os.close(stderr)
+    messages = ""
+
+    def silent() -> None:
+        nonlocal messages
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        try:
+            with _capture() as captured:
+                os.dup2(captured.fileno(), 2)
+                try:
+                    wp.init()
+                    sys.stderr.flush()
+                finally:
+                    os.dup2(stderr, 2)
+                captured.seek(0)
+                messages = " ".join(captured.read().decode(errors="replace").split())
+        finally:
+            os.close(stderr)
+
+    return start_with_cache(silent), messages
 
 
-_MESSAGE = " ".join(_start().split())
+def _capture() -> BinaryIO:
+    """A file without a name, in memory where the system has that, so that a full disk does not matter."""
+    return cast(BinaryIO, open(os.memfd_create("warp"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile())
+
+
+KERNEL_CACHE, _MESSAGE = _start()
 
 
 def warp_missing(device: torch.device) -> str | None:

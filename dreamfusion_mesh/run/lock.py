@@ -1,8 +1,8 @@
 """One process at a time in a run's folder, by a lock that the operating system holds and drops when its process dies.
 
-The lock is on the file `.lock` (flock; on Windows a byte range of msvcrt), which holds the process id and is removed with the lock. A
-killed process leaves the file behind without its lock; the next one takes it over. Folders on network disks need a file system whose
-locks reach every machine.
+The lock is on the file `.lock` (flock; on Windows a byte range of msvcrt), which holds the process id and the stage under way, and is
+removed with the lock. A killed process leaves the file behind without its lock; the next one takes it over, and learns from it where that
+one ended. Folders on network disks need a file system whose locks reach every machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
@@ -18,10 +19,34 @@ from dreamfusion_mesh.run.folder import LOCK, cannot_write, check_is_folder
 
 _ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
+_LONGEST = 64  # bytes of a lock's file
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The process that held the folder before and was killed; `stage` is empty where it had not begun one."""
+
+    process: str
+    stage: str
+
+
+@dataclass
+class Lock:
+    """A folder that this process holds, and the stage that the file names. `before` is who held it last, where that one was killed."""
+
+    before: Ended | None
+    descriptor: int
+    stage: str = ""
+
+    def note_stage(self, stage: str) -> None:
+        """Record the stage under way, for whoever finds the file should this process be killed. A full disk stops no work."""
+        self.stage = stage
+        with suppress(OSError):
+            _write(self.descriptor, stage)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Lock]:
     """Hold `folder` for this process, making it where it is missing; folders that stay empty are removed again.
 
     Raises BadInput naming the process that holds it, or where the folder cannot be written.
@@ -29,42 +54,42 @@ def locked(folder: Path) -> Iterator[None]:
     check_is_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        descriptor = _acquire(folder)
+        descriptor, before = _acquire(folder)
     except OSError as error:
         _remove_empty(made)
         raise cannot_write(folder / LOCK, error) from error
     try:
-        yield
+        yield Lock(before, descriptor)
     finally:
         _release(folder / LOCK, descriptor)
         _remove_empty(made)
 
 
-def _acquire(folder: Path) -> int:
-    """A descriptor that holds the lock on the file that is in the folder now."""
+def _acquire(folder: Path) -> tuple[int, Ended | None]:
+    """A descriptor that holds the lock on the file that is in the folder now, and who was killed while holding it."""
     for attempt in range(_ATTEMPTS):
         try:
-            descriptor = _open_locked(folder)
+            held = _open_locked(folder)
         except FileNotFoundError:  # the process before us removed the folder meanwhile, or it can never be made, as below /proc
             if attempt == _ATTEMPTS - 1:
                 raise
             continue
-        if descriptor is not None:
-            return descriptor
+        if held is not None:
+            return held
     raise _in_use(folder, b"")
 
 
-def _open_locked(folder: Path) -> int | None:
+def _open_locked(folder: Path) -> tuple[int, Ended | None] | None:
     """A descriptor that holds the lock; None where the file was removed, or made anew, between opening and locking it."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _try_lock(descriptor):
-            raise _in_use(folder, os.read(descriptor, 32))
+            raise _in_use(folder, os.read(descriptor, _LONGEST))
         if _is_file_at(folder / LOCK, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-            return descriptor
+            before = _ended(os.read(descriptor, _LONGEST))
+            _write(descriptor)
+            return descriptor, before
     except BaseException:
         os.close(descriptor)
         raise
@@ -72,8 +97,22 @@ def _open_locked(folder: Path) -> int | None:
     return None
 
 
+def _write(descriptor: int, stage: str = "") -> None:
+    content = f"{os.getpid()}\n{stage}".encode()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, content)
+    os.ftruncate(descriptor, len(content))  # after writing, so that the file is never empty
+
+
+def _ended(left: bytes) -> Ended | None:
+    """Who left these bytes; None where they are not a lock's."""
+    process, _, stage = left.decode("ascii", "replace").partition("\n")
+    return Ended(process, stage.strip()) if process.isdecimal() else None
+
+
 def _in_use(folder: Path, holder: bytes) -> BadInput:
-    process = f"process {holder.decode('ascii', 'replace').strip()}" if holder.strip() else "a process that has just started"
+    holding = _ended(holder)
+    process = f"process {holding.process}" if holding else "a process that has just started"
     return BadInput(f"{folder}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
 
 

@@ -1,7 +1,11 @@
-"""What a run works with: its folder, settings, device and rasterizer, resolved before the work begins."""
+"""What a run works with: its folder, settings, device and rasterizer, resolved before the work begins; and the stage it is in."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +14,18 @@ import torch
 from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.out_of_memory import named_shortage
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.device import resolve_device
 from dreamfusion_mesh.run.folder import RunFolder
+from dreamfusion_mesh.run.lock import Ended, Lock
+from dreamfusion_mesh.run.memory import STAGES, advice, warn_where_memory_is_short
 from dreamfusion_mesh.run.provenance import provenance
+from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Report
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,19 +36,50 @@ class Work:
     """
 
     run: RunFolder
+    lock: Lock
     config: RunConfig
     device: torch.device
     rasterizer: Rasterizer
     origin: dict[str, Any]
     report: Report
 
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[], float]]:
+        """While one of STAGES is under way: should the process be killed, the next one can name it. Gives the stage's stopwatch, seconds.
 
-def prepare(run: RunFolder, config: RunConfig, report: Report) -> Work:
-    """Resolve the device and the rasterizer of `config`.
+        Raises RunFailed in the place of an error of any library that says that memory ran out.
+        """
+        started, outer = time.perf_counter(), self.lock.stage
+        self.lock.note_stage(name)
+        with named_shortage(name, advice(name, self.config)):
+            yield lambda: round(time.perf_counter() - started, 3)
+        self.lock.note_stage(outer)
+
+    def fitted(self) -> State:
+        """The state that the fine stage left. Raises BadInput where it is not finished."""
+        if (state := self.run.load_state("fine")) is not None:
+            return state
+        path = self.run.path
+        raise BadInput(f"{path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {path} to go on")
+
+
+def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report) -> Work:
+    """Resolve the device and the rasterizer of `config`; warn of a process that was killed here before, and where memory may not do.
 
     Raises BadInput where one of them, or the glTF validator that the environment names, is missing or may not be used.
     """
+    if lock.before is not None:
+        _LOG.warning("%s: %s", run.path, _how_it_ended(lock.before, config))
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
-    return Work(run, config, device, rasterizer, provenance(config, rasterizer, device), report)
+    done = [stage for stage, states in (("coarse", ("coarse", "fine")), ("fine", ("fine",))) if any(map(run.has_state, states))]
+    warn_where_memory_is_short(config, device, done)
+    return Work(run, lock, config, device, rasterizer, provenance(config, rasterizer, device), report)
+
+
+def _how_it_ended(before: Ended, config: RunConfig) -> str:
+    who = f"the last process here ({before.process}) was ended by the system or by a kill"
+    if before.stage not in STAGES:
+        return f"{who} before its first stage"
+    return f"{who} in the stage {before.stage}, perhaps for want of memory; should that happen again, {advice(before.stage, config)}"

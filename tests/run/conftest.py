@@ -19,7 +19,7 @@ from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.stages.fine import Surface
 
 _DELIVERED: dict[str, Delivered] = {}
-_PREVIEWS: dict[str, Any] = {}
+_FILES: dict[str, Any] = {}
 _AUDITS: dict[tuple[bytes, str], Any] = {}
 
 
@@ -36,7 +36,7 @@ def fitted(finished: Result, tmp_path: Path) -> Path:
 @pytest.fixture
 def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unwrap, bake, preview and audit are worked out once for the same settings; no guidance is loaded."""
-    deliver, preview_sheet = pipeline.deliver, pipeline.preview_sheet
+    deliver, delivery_files = pipeline.deliver, pipeline.delivery_files
     current = ""
 
     def delivering(surface: Surface, rasterizer: Any, mesh: MeshSettings, texture: TextureSettings, *rest: Any) -> Delivered:
@@ -45,15 +45,15 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         current = f"{shape} {mesh.model_dump_json()} {texture.model_dump_json()} {rest[:2]}"
         return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, *rest))
 
-    def previewing(mesh: Any, pixels: Any, rasterizer: Any, size: int) -> Any:
-        return _once(_PREVIEWS, f"{current} {size}", lambda: preview_sheet(mesh, pixels, rasterizer, size))
+    def writing(asset: Any, rasterizer: Any, size: int) -> Any:
+        return _once(_FILES, f"{current} {size}", lambda: delivery_files(asset, rasterizer, size))
 
     def auditing(path: Path, settings: AuditSettings, *more: Any) -> Any:
         key = (path.read_bytes(), f"{settings.model_dump_json()} {more[:2]} {current}")
         return _once(_AUDITS, key, lambda: audit(path, settings, *more))
 
     monkeypatch.setattr(pipeline, "deliver", delivering)
-    monkeypatch.setattr(pipeline, "preview_sheet", previewing)
+    monkeypatch.setattr(pipeline, "delivery_files", writing)
     monkeypatch.setattr(publish, "audit", auditing)
     monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
 

@@ -12,7 +12,7 @@ import pytest
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run import lock
 from dreamfusion_mesh.run.folder import LOCK
-from dreamfusion_mesh.run.lock import locked
+from dreamfusion_mesh.run.lock import Ended, locked
 
 
 def test_a_locked_folder_refuses_a_second_holder_and_names_the_first(tmp_path: Path) -> None:
@@ -42,10 +42,40 @@ def test_a_released_folder_can_be_locked_again_and_nothing_is_left(tmp_path: Pat
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["file"]
 
 
-def test_the_file_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text("4194304999\n")  # what is left of a process that is gone
-    with locked(tmp_path):
+@pytest.mark.parametrize(
+    ("left", "before"),
+    [
+        ("4194304999\n", Ended("4194304999", "")),
+        ("4194304999\nfine", Ended("4194304999", "fine")),
+        ("", None),
+        ("\0\0\0\0", None),  # as after a power cut
+    ],
+)
+def test_the_file_of_a_killed_process_is_taken_over(left: str, before: Ended | None, tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text(left)  # what is left of a process that is gone
+    with locked(tmp_path) as held:
+        assert held.before == before
         assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path) as held:
+        assert held.before is None
+
+
+def test_the_stage_under_way_is_in_the_file_and_the_holder_is_still_named(tmp_path: Path) -> None:
+    with locked(tmp_path) as held:
+        for stage in ("conversion", "fine"):
+            held.note_stage(stage)
+            assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n{stage}"
+        with pytest.raises(BadInput, match=f"in use by process {os.getpid()}, another"), locked(tmp_path):
+            pass
+
+
+def test_a_stage_that_cannot_be_noted_stops_no_work(tmp_path: Path) -> None:
+    with locked(tmp_path) as held:
+        descriptor, held.descriptor = held.descriptor, os.open(os.devnull, os.O_RDONLY)
+        held.note_stage("fine")
+        os.close(held.descriptor)
+        held.descriptor = descriptor
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,6 +49,14 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
     )
 
 
+def model_bytes(model: str) -> int:
+    """Size of a model's weight files, 0 where it has none that can be read."""
+    try:
+        return sum(file.stat().st_size for file in weight_files(model, open_folder(model, LAYOUT), LAYOUT))
+    except (BadInput, OSError):
+        return 0
+
+
 def embedded_weights() -> list[Path]:
     """The weight files of the embedded model. Raises BadInput where the package lacks one of them or it cannot be read."""
     return weight_files(EMBEDDED, open_folder(EMBEDDED, LAYOUT), LAYOUT)

@@ -1,0 +1,178 @@
+"""How much memory each stage of a run will take, about, what there is, and which settings lower it.
+
+The estimate is a sum of terms, each a count from the settings times bytes that were measured: peak resident memory on the CPU, of the
+presets and of single settings changed (tet_size 24 to 128, sizes 32 to 512, tables of 2^12 to 2^22, textures of 256 to 2048), lay between
+0.8 and 1.2 of the estimate. For models other than the embedded one the term of the guidance is a guess from their weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
+from dreamfusion_mesh.guidance.models.load import model_bytes
+from dreamfusion_mesh.kernels.hashgrid import hash_grid
+from dreamfusion_mesh.out_of_memory import readable
+
+_LOG = logging.getLogger(__name__)
+
+STAGES = {  # in their order, with the settings that lower each one's memory
+    "model": ("guidance.model",),
+    "coarse": ("coarse.size", "coarse.samples", "coarse.views", "coarse.field.table_size_log2"),
+    "conversion": ("fine.tet_size", "coarse.samples"),
+    "fine": ("fine.tet_size", "fine.size", "fine.views"),
+    "tidy": ("fine.tet_size",),
+    "unwrap": ("mesh.triangles", "texture.size"),
+    "bake": ("texture.size", "texture.supersample", "mesh.triangles"),
+    "write": ("texture.size", "asset.preview_size"),
+    "audit": ("texture.size", "mesh.triangles"),
+}
+
+_LIBRARIES = 600 * 2**20  # torch, Warp, diffusers and transformers, loaded
+_ADDRESS_SPACE = 1200 * 2**20  # what a process maps beyond what is resident
+_SCRATCH = 16 * 2**20  # that libraries take as work begins
+_IMAGE = 8 * 2**20  # the embedded model's activations for one image of 64 x 64
+_IMAGE_SHARE, _LARGEST_IMAGE = 1.5, 2**30  # another model's: a share of its weights, up to a limit
+_SAMPLED = 0.4  # of a ray's samples lie in the scene's box
+_CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
+_FACES, _FACE = 27, 600  # faces of a surface in units of tet_size^2, before it has a shape; bytes of one that subdivision adds
+_PIXEL = 200  # of a rasterized picture with its gradient
+_TABLE_COPIES, _TABLE_KEPT = 14, 2  # of the hash table: values, gradient, two moments, and a checkpoint as tensors and bytes; kept
+_KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, until the delivery
+_BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
+_TEXEL = 30
+
+
+def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
+    """Peak bytes of the process by stage, about; without the stages that are `done` and those that take less than their neighbours."""
+    field = config.coarse.field
+    weights = model_bytes(config.guidance.model) if "fine" not in done else 0
+    image = _IMAGE if config.guidance.model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
+    grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
+    table = 4 * grid.rows * field.features
+    point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
+    asked = 2 + (config.guidance.perp_neg > 0)  # evaluations of the model for a view
+    coarse, fine, texture = config.coarse, config.fine, config.texture
+    loaded = _LIBRARIES + weights
+    volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
+    added = _FACES * fine.tet_size**2 * (4**fine.surface_subdivisions - 1)
+    surface = _CELL * fine.tet_size**3 + _FACE * added + _PIXEL * fine.views * fine.size**2
+    baked = _BAKED * min((texture.size * texture.supersample) ** 2, _BAKED_AT_ONCE) + _TEXEL * texture.size**2
+    refined = _SCRATCH + asked * fine.views * image + surface
+    stages = {
+        "model": loaded,
+        "coarse": loaded + _SCRATCH + asked * coarse.views * image + volume + _TABLE_COPIES * table,
+        "fine": loaded + refined + _TABLE_COPIES * table,
+        "bake": loaded + baked + _TABLE_KEPT * table + (0 if "fine" in done else _KEPT * refined),
+    }
+    skipped = {*done, "model"} if "fine" in done else set(done)
+    return {name: round(value) for name, value in stages.items() if name not in skipped}
+
+
+def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
+    """Log a warning for each stage to come whose estimate is above what there is. It never stops the run."""
+    free, where = available()
+    for stage, wanted in estimate(config, done).items():
+        if device.type == "cuda" and wanted - _LIBRARIES > (card := torch.cuda.mem_get_info(device)[0]):
+            _warn(stage, wanted - _LIBRARIES, card, f"on {device}", config)
+        elif device.type != "cuda" and wanted > free:
+            _warn(stage, wanted, free, where, config)
+
+
+def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> None:
+    text = "memory: the stage %s takes about %s, and %s are available %s; should it run out, %s"
+    _LOG.warning(text, stage, readable(wanted), readable(free), where, advice(stage, config))
+
+
+def advice(stage: str, config: RunConfig) -> str:
+    """Which settings lower the memory of a stage, with their present values, and where they may change."""
+    names = STAGES[stage]
+    if stage == "model" and config.guidance.model == "embedded":  # there is no smaller one
+        return "free memory or raise its limit (ulimit -v), and go on with this run"
+    values = [f"{name} ({_value(config, name)})" for name in names]
+    listed = " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+    if names[0].split(".")[0] in DELIVERY_GROUPS:
+        return f"lower {listed} with `export --set`"
+    return f"lower {listed} in a run of its own, or free memory and go on with this one"
+
+
+def _value(config: RunConfig, name: str) -> object:
+    value: object = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def available() -> tuple[int, str]:
+    """Bytes that this process may hold, those it holds already counted in, and what sets that limit."""
+    import psutil
+
+    own = psutil.Process().memory_info().rss
+    limits = [(psutil.virtual_memory().available + own, "on this machine")]
+    limits += [(limit - used + own, "in this control group") for limit, used in _control_groups(Path("/sys/fs/cgroup"), _own_groups())]
+    if (address_space := _address_space()) is not None:
+        limits.append((address_space - _ADDRESS_SPACE, "below the limit of the address space (ulimit -v)"))
+    free, where = min(limits)
+    return max(0, free), where
+
+
+def _address_space() -> int | None:
+    if os.name == "nt":
+        return None
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _own_groups() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    except OSError:  # no Linux
+        return ""
+
+
+def _control_groups(root: Path, listed: str) -> list[tuple[int, int]]:
+    """Limit and use in bytes of every control group with a limit that holds this process, of both versions.
+
+    root    where they are mounted
+    listed  /proc/self/cgroup: "number:controllers:path", a group a line; the number is 0 in version 2
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.max) and cgroup-v1/memory.html (memory.limit_in_bytes)
+    """
+    found = []
+    for line in listed.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            base, names = root, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        own = base / path.strip("/")
+        for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(base))):
+            limit, used = (_number(folder / name) for name in names)
+            if limit is not None and used is not None:
+                found.append((limit, used - (_inactive(folder / "memory.stat"))))
+    return found
+
+
+def _number(file: Path) -> int | None:
+    """A file's whole number; None where it is missing or says "max"."""
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _inactive(file: Path) -> int:
+    """Bytes of cached files that the kernel gives back where memory is short."""
+    try:
+        values = dict(line.split(" ", 1) for line in file.read_text(encoding="ascii").splitlines())
+        return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 0
