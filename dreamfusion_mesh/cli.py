@@ -12,6 +12,7 @@ import typer
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.run.out import check_out
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.config import RunConfig
@@ -70,6 +71,7 @@ def generate(
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
+    check_out(folder)
     from dreamfusion_mesh.pipeline import generate as run
 
     with _progress() as report:

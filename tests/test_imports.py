@@ -9,6 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
     ["errors"],
+    ["files"],
     ["records", "config"],
     ["contracts"],
     ["kernels"],

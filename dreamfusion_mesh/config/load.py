@@ -13,6 +13,7 @@ from dreamfusion_mesh.config.messages import explain, nearest
 from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import read_text
 
 
 def preset_names() -> list[str]:
@@ -76,12 +77,9 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BadInput(f"preset {preset!r}: is its own base ({' -> '.join((*seen, preset))})")
     names = preset_names()
     if preset in names:
-        text = (_presets() / f"{preset}.yaml").read_text(encoding="utf-8")
+        text = read_text(_presets() / f"{preset}.yaml")
     elif preset.endswith((".yaml", ".yml")):
-        try:
-            text = Path(preset).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"preset {preset!r}: cannot be read ({error})") from None
+        text = read_text(preset, name=f"preset {preset!r}")
     else:
         raise BadInput(f"preset {preset!r}: not known{nearest(preset, names)}; or name a .yaml file")
     values = _parse(f"preset {preset!r}", text)

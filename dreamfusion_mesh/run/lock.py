@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.folder import LOCK, cannot_write, check_is_folder
+from dreamfusion_mesh.files import NEW_FILE, NO_WAITING, cannot_write, check_folder, kind_of, shown
+from dreamfusion_mesh.run.folder import LOCK
 
 _ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
@@ -26,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises BadInput naming the process that holds it, or where the folder cannot be written.
     """
-    check_is_folder(folder)
+    check_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         descriptor = _acquire(folder)
@@ -57,7 +58,9 @@ def _acquire(folder: Path) -> int:
 def _open_locked(folder: Path) -> int | None:
     """A descriptor that holds the lock; None where the file was removed, or made anew, between opening and locking it."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    if os.path.islink(folder / LOCK) or kind_of(folder / LOCK) not in ("", "file"):
+        raise BadInput(f"{shown(folder / LOCK)}: is not the file that a run leaves there; delete it")
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | NO_WAITING, NEW_FILE)
     try:
         if not _try_lock(descriptor):
             raise _in_use(folder, os.read(descriptor, 32))

@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_whole(tmp_path: Path, monkeypa
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(run_folder.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BadInput, match=r"a\.bin.*No space left.*free some space"):
         run.write("a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"old"

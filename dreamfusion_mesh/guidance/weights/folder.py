@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file, read_bytes
 
 EMBEDDED = "embedded"
 INDEX = "model_index.json"
@@ -42,15 +43,15 @@ def open_folder(model: str, layout: Layout) -> Path:
     Raises BadInput naming the file and the remedy.
     """
     folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(model).expanduser()
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
+    if (kind := kind_of(folder, f"guidance {model!r}")) != "folder":
+        found = f"is a {kind}" if kind else "does not exist"
         raise BadInput(f"guidance {model!r}: {found}; name {_shown(layout)}, or use guidance.model={EMBEDDED}")
     for part in layout.required:
-        if not (folder / part).is_dir():
+        if kind_of(folder / part, f"guidance {model!r}: {part}") != "folder":
             raise BadInput(f"guidance {model!r}: has no {part}/; {_shown(layout)}")
-    _stays_inside(model, folder, folder / INDEX)
+    _check_files(model, folder, folder / INDEX)
     for part in parts_of(folder, layout):
-        _stays_inside(model, folder, folder / part)
+        _check_files(model, folder, folder / part)
         if part in layout.weights:
             for file in _part_files(model, folder, part, layout.weights[part]):
                 _check_safetensors(model, folder, file)
@@ -71,10 +72,12 @@ def weight_files(model: str, folder: Path, layout: Layout) -> list[Path]:
 def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
     """The object in the JSON file `name` of `folder`. Raises BadInput where it is missing or not a JSON object."""
     try:
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_bytes(folder / name, name=f"guidance {model!r}: {name}")
+    except MissingFile:
         raise BadInput(f"guidance {model!r}: {name} is missing; download the model again") from None
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"guidance {model!r}: {name} is not readable JSON ({one_line(error)}); download the model again") from None
     if not isinstance(values, dict):
         raise BadInput(f"guidance {model!r}: {name} holds a {type(values).__name__}, expected an object; download the model again")
@@ -84,8 +87,8 @@ def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
 def fingerprint(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
+    with open_file(file) as descriptor:
+        while block := os.read(descriptor, 1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
@@ -99,15 +102,24 @@ def _shown(layout: Layout) -> str:
     return f"a folder in the diffusers layout has {', '.join(f'{part}/' for part in layout.required)}"
 
 
-def _stays_inside(model: str, folder: Path, part: Path) -> None:
+def _check_files(model: str, folder: Path, part: Path) -> None:
+    """Whether all below `part` stays inside `folder` and is a folder or regular file: of a pipe the libraries would wait for its writer."""
+
+    def unreadable(error: OSError) -> None:
+        raise cannot_read(error.filename, error, f"guidance {model!r}: {Path(error.filename).relative_to(folder)}")
+
     root = folder.resolve()
-    below = (Path(above) / name for above, folders, files in os.walk(part) for name in (*folders, *files))
+    walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
+    below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
+        where = f"guidance {model!r}: {path.relative_to(folder)}"
         if not path.resolve().is_relative_to(root):
             raise BadInput(
-                f"guidance {model!r}: {path.relative_to(folder)} points out of the folder; put the real file there "
+                f"{where} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"
             )
+        if (kind := kind_of(path, where)) not in ("file", "folder", ""):
+            raise BadInput(f"{where} is a {kind}, expected a file; download the model again")
 
 
 def _part_files(model: str, folder: Path, part: str, stem: str) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import read_text
 
 _CARD = "README.md"
 _ROOT = "model"
@@ -104,9 +105,9 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     try:
         if not file.resolve().is_relative_to(folder.resolve()):
             return {}
-        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", file.read_text(encoding="utf-8-sig"), re.DOTALL | re.MULTILINE)
+        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file), re.DOTALL | re.MULTILINE)
         values = yaml.safe_load(header[1]) if header else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: not UTF-8, or a date that is none
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: BadInput, not UTF-8, or a date that is none
         return {}
     return values if isinstance(values, dict) else {}
 
