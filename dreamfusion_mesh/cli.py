@@ -66,7 +66,7 @@ def generate(
     seed: Seed = None,
     device: Device = None,
     commercial: Commercial = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/ and the prompt's words.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", readable=False, help="Folder of the run. Default: out/ and the prompt's words.")] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
@@ -81,7 +81,7 @@ def generate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(readable=False, help="Folder of a finished run.")],
     set_: Set = None,
     device: Device = None,
     commercial: Commercial = False,
@@ -102,14 +102,17 @@ def export(
 
 @app.command()
 def audit(
-    file: Annotated[Path, typer.Argument(help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
+    file: Annotated[Path, typer.Argument(readable=False, help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
     preset: Preset = None,
     set_: Set = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Also write the result there.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
     from dreamfusion_mesh.run.audit_file import audit_file
+    from dreamfusion_mesh.run.report_file import check_report
 
+    if json_ is not None:
+        check_report(file, json_)
     found = audit_file(file, preset, set_ or ())
     print(found.table())
     if json_ is not None:
@@ -150,6 +153,7 @@ def _run_config(
         if preset or changes or seed is not None or commercial:
             left_out = "leave out --preset, --set, --seed and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
+        check_out(out)
         from dreamfusion_mesh.run.folder import RunFolder
 
         return RunFolder(out).config()
