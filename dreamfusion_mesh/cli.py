@@ -66,7 +66,9 @@ def generate(
     seed: Seed = None,
     device: Device = None,
     commercial: Commercial = False,
-    out: Annotated[Path | None, typer.Option("--out", readable=False, help="Folder of the run. Default: out/ and the prompt's words.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, help="Folder of the run. Default: out/ and the prompt's words.")
+    ] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)

@@ -55,6 +55,16 @@ def cannot_write(path: PathLike, error: OSError, name: str | None = None) -> Bad
     return BadInput(f"{name or shown(path)}: cannot be written ({cause}); {remedy}")
 
 
+def file_size_limit() -> int | None:
+    """The bytes that the operating system lets a file of this process have (ulimit -f), None where it sets no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def _shown_letter(letter: str) -> str:
     if letter.isprintable():
         return letter
@@ -113,14 +123,10 @@ def _broken_way(path: Path, verb: str) -> tuple[str, str] | None:
 
 
 def _file_size(text: str) -> tuple[str, str]:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return text, _ELSEWHERE
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    if limit == resource.RLIM_INFINITY:
-        return f"{text}: larger than its disk's file system takes", _ELSEWHERE
-    return f"{text}: larger than the {limit} bytes that files may have here", "raise that limit with `ulimit -f unlimited`"
+    limit = file_size_limit()
+    if limit is None:
+        return f"{text} for its disk's file system", _ELSEWHERE
+    return f"{text}: this shell lets files have {limit} bytes", "raise that limit with `ulimit -f unlimited`"
 
 
 def _can_enter(folder: Path) -> bool:

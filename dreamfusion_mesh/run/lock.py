@@ -35,6 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
         _remove_empty(made)
         raise cannot_write(folder / LOCK, error) from error
     try:
+        _name_holder(folder / LOCK, descriptor)
         yield
     finally:
         _release(folder / LOCK, descriptor)
@@ -65,14 +66,20 @@ def _open_locked(folder: Path) -> int | None:
         if not _try_lock(descriptor):
             raise _in_use(folder, os.read(descriptor, 32))
         if _is_file_at(folder / LOCK, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
             return descriptor
     except BaseException:
         os.close(descriptor)
         raise
     os.close(descriptor)
     return None
+
+
+def _name_holder(path: Path, descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _in_use(folder: Path, holder: bytes) -> BadInput:
