@@ -12,6 +12,7 @@ import typer
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.run.out import check_out
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def export(
     commercial: Commercial = False,
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. mesh, texture, asset, audit, raster and licence_checked may change."""
+    kind_of(run)  # one that cannot be looked up is refused before torch is imported
     from dreamfusion_mesh.config import DELIVERY_GROUPS, change
     from dreamfusion_mesh.run.folder import RunFolder
 
@@ -110,6 +112,7 @@ def audit(
     json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
+    kind_of(file)
     from dreamfusion_mesh.run.audit_file import audit_file
     from dreamfusion_mesh.run.report_file import check_report
 

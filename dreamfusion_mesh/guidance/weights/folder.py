@@ -120,6 +120,9 @@ def _check_files(model: str, folder: Path, part: Path) -> None:
             )
         if (kind := kind_of(path, where)) not in ("file", "folder", ""):
             raise BadInput(f"{where} is a {kind}, expected a file; download the model again")
+        if kind == "file":
+            with open_file(path, where):  # the libraries take one that may not be read for one that is missing
+                pass
 
 
 def _part_files(model: str, folder: Path, part: str, stem: str) -> list[Path]:
