@@ -30,7 +30,10 @@ def test_what_cannot_take_a_run_is_refused_by_its_cause(tmp_path: Path) -> None:
     for name, mode in (("closed", 0o600), ("kept", 0o500)):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to("/nowhere/disk")
     causes = {
+        "run": f"{tmp_path}/run/checkpoints is a link to /nowhere/disk, which is missing); make that, or name another place",
         "file": "is a file; name a folder",
         "file/run": f"cannot be written ({tmp_path}/file is a file, not a folder); name another place",
         "link": f"cannot be written ({tmp_path}/link is a link to nowhere, which is missing); make that, or name another place",
