@@ -143,8 +143,10 @@ def test_a_preset_that_cannot_be_read_is_named_by_its_cause_at_once(tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"seed: 1  # \xff")
     (tmp_path / "closed").mkdir(0o600)
+    (tmp_path / "long.yaml").write_bytes(b"# " * 2**20)
     causes = {
         "pipe.yaml": "is a pipe; name a regular file",
+        "long.yaml": f"{2**21} bytes, more than the {2**20} that are read",
         "bytes.yaml": "cannot be read (byte 11 is not UTF-8 text); write it as UTF-8",
         "closed/a.yaml": f"cannot be read (you may not enter the folder {tmp_path}/closed); change its permissions, or name another place",
         "none/a.yaml": f"cannot be read (there is no folder {tmp_path}/none); check the path",

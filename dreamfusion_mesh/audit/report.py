@@ -76,10 +76,10 @@ def audit(path: Path, settings: AuditSettings, budget: int, longest_side: float 
     """
     path = Path(path)
     check_path(path)
-    check_path(os.path.realpath(path), shown(path))  # by which the validator opens it
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path}: expected a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
     data = read_bytes(path)
+    check_path(os.path.realpath(path), shown(path))  # by which the validator opens it
     valid, written = _read(data, path)
     if written is None:
         rest = [Row(number, name, "not measured", {}, "the file cannot be read") for number, name in PROPERTIES.items() if number != 1]

@@ -16,6 +16,9 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
 
 
+LONGEST_TEXT = 1 << 20  # bytes of settings, which take a hundred lines: more would take minutes to parse
+
+
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
@@ -77,9 +80,9 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BadInput(f"preset {preset!r}: is its own base ({' -> '.join((*seen, preset))})")
     names = preset_names()
     if preset in names:
-        text = read_text(_presets() / f"{preset}.yaml")
+        text = read_text(_presets() / f"{preset}.yaml", LONGEST_TEXT)
     elif preset.endswith((".yaml", ".yml")):
-        text = read_text(preset, name=f"preset {preset!r}")
+        text = read_text(preset, LONGEST_TEXT, f"preset {preset!r}")
     else:
         raise BadInput(f"preset {preset!r}: not known{nearest(preset, names)}; or name a .yaml file")
     values = _parse(f"preset {preset!r}", text)

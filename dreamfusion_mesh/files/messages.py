@@ -116,7 +116,7 @@ def _broken_way(path: Path, verb: str) -> tuple[str, str] | None:
         if os.path.islink(step) and not os.path.exists(step):
             return f"{shown(step)} is a link to {shown(os.readlink(step))}, which is missing", f"make that, or {_ELSEWHERE}"
         if step != path and os.path.lexists(step) and not os.path.isdir(step):
-            return f"{shown(step)} is a file, not a folder", _ELSEWHERE
+            return f"{shown(step)} is {'a file, ' if os.path.isfile(step) else ''}not a folder", _ELSEWHERE
         if step != path and verb == "read" and not os.path.lexists(step):
             return f"there is no folder {shown(step)}", "check the path"
     return None

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from dreamfusion_mesh.config import RunConfig, dump, resolve
+from dreamfusion_mesh.config.load import LONGEST_TEXT
 from dreamfusion_mesh.config.schema import KEY, migrate
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import MissingFile, append_file, is_file, read_text, remove_file, write_file
@@ -148,7 +149,7 @@ class RunFolder:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
         file = self.path / SETTINGS
         try:
-            values = yaml.safe_load(read_text(file))
+            values = yaml.safe_load(read_text(file, LONGEST_TEXT))
         except MissingFile:
             raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote") from None
         except yaml.YAMLError as error:

@@ -68,6 +68,11 @@ def test_a_path_that_is_not_utf8_is_named():
         load_guidance(GuidanceSettings(model=os.fsdecode(b"caf\xe9")), "cpu")
 
 
+def test_the_folder_of_a_user_that_is_not_there_does_not_exist():
+    with pytest.raises(BadInput, match="guidance '~nobody-of-this-name/model': does not exist"):
+        load_guidance(GuidanceSettings(model="~nobody-of-this-name/model"), "cpu")
+
+
 def test_a_card_that_is_a_pipe_names_no_licence(folder):
     os.mkfifo(folder / "README.md")
     assert load_guidance(GuidanceSettings(model=str(folder)), "cpu").provenance()["licences"][0]["licence"] == []

@@ -20,6 +20,7 @@ from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file,
 
 EMBEDDED = "embedded"
 INDEX = "model_index.json"
+_LONGEST_JSON = 64 << 20  # bytes
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
@@ -42,7 +43,7 @@ def open_folder(model: str, layout: Layout) -> Path:
 
     Raises BadInput naming the file and the remedy.
     """
-    folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(model).expanduser()
+    folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(os.path.expanduser(model))
     if (kind := kind_of(folder, f"guidance {model!r}")) != "folder":
         found = f"is a {kind}" if kind else "does not exist"
         raise BadInput(f"guidance {model!r}: {found}; name {_shown(layout)}, or use guidance.model={EMBEDDED}")
@@ -72,7 +73,7 @@ def weight_files(model: str, folder: Path, layout: Layout) -> list[Path]:
 def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
     """The object in the JSON file `name` of `folder`. Raises BadInput where it is missing or not a JSON object."""
     try:
-        content = read_bytes(folder / name, name=f"guidance {model!r}: {name}")
+        content = read_bytes(folder / name, _LONGEST_JSON, f"guidance {model!r}: {name}")
     except MissingFile:
         raise BadInput(f"guidance {model!r}: {name} is missing; download the model again") from None
     try:

@@ -21,6 +21,7 @@ from dreamfusion_mesh.files import read_text
 _CARD = "README.md"
 _ROOT = "model"
 _UNKNOWN = "unknown: see the model's card"
+_LONGEST_CARD = 16 << 20  # bytes
 _LONGEST = 200  # characters of a card's value that are kept
 _OPENRAIL = "its use restrictions (Attachment A of the licence) hold for whoever uses the model or what it makes"
 _ATTRIBUTION = "the authors of the model have to be credited"
@@ -105,7 +106,7 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     try:
         if not file.resolve().is_relative_to(folder.resolve()):
             return {}
-        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file), re.DOTALL | re.MULTILINE)
+        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file, _LONGEST_CARD), re.DOTALL | re.MULTILINE)
         values = yaml.safe_load(header[1]) if header else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: BadInput, not UTF-8, or a date that is none
         return {}
