@@ -15,7 +15,6 @@ from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
 
-
 LONGEST_TEXT = 1 << 20  # bytes of settings, which take a hundred lines: more would take minutes to parse
 
 

@@ -10,11 +10,12 @@ from dreamfusion_mesh.files.check import check_folder, check_target
 from dreamfusion_mesh.files.kinds import is_file, kind_of
 from dreamfusion_mesh.files.messages import MissingFile, cannot_read, cannot_write, check_path, file_size_limit, shown
 from dreamfusion_mesh.files.read import NO_WAITING, open_file, read_bytes, read_text
-from dreamfusion_mesh.files.write import NEW_FILE, append_file, move_file, remove_file, write_file
+from dreamfusion_mesh.files.write import NEW_FILE, PARTS, append_file, move_file, remove_file, write_file
 
 __all__ = [
     "NEW_FILE",
     "NO_WAITING",
+    "PARTS",
     "MissingFile",
     "append_file",
     "cannot_read",

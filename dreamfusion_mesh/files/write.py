@@ -16,6 +16,7 @@ from dreamfusion_mesh.files.messages import PathLike, cannot_write, check_path
 from dreamfusion_mesh.files.read import BINARY, BLOCK, NO_WAITING, read_bytes
 
 NEW_FILE = 0o666  # less what the umask takes away, as in every other program
+PARTS = ".*.????????.part"  # the names of files under way, which a process that is killed leaves
 _LONGEST_STEM = 200  # bytes of the name of a file under way: what is added to it has to fit, too
 
 

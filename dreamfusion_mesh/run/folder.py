@@ -24,7 +24,7 @@ from dreamfusion_mesh.config import RunConfig, dump, resolve
 from dreamfusion_mesh.config.load import LONGEST_TEXT
 from dreamfusion_mesh.config.schema import KEY, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import MissingFile, append_file, is_file, read_text, remove_file, write_file
+from dreamfusion_mesh.files import PARTS, MissingFile, append_file, is_file, read_text, remove_file, write_file
 from dreamfusion_mesh.run.out import check_out
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
 from dreamfusion_mesh.stages.checkpoint import State
@@ -56,7 +56,7 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held."""
         shutil.rmtree(self.path / STAGED, ignore_errors=True)
-        for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+        for part in (*self.path.glob(PARTS), *self.path.glob(f"checkpoints/{PARTS}")):
             remove_file(part)
         for stage in ("coarse", "fine"):
             if self.has_state(stage):

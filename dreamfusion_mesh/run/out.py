@@ -11,7 +11,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import cannot_write, check_folder, file_size_limit, is_file, shown
 
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
-SMALLEST_FILE_SIZE = 2**20  # checkpoints of a small run
+SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE = "result.json"
 CHECKPOINTS = "checkpoints"
 

@@ -179,3 +179,27 @@ def test_a_run_in_a_closed_folder_is_named_by_that(tmp_path: Path) -> None:
         for work in (run.config, lambda: run.has_state("coarse"), lambda: find_run(run.path, CONFIG), lambda: run.drop_state("coarse")):
             with pytest.raises(BadInput, match=f"you may not enter the folder {tmp_path}/closed"):
                 work()
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_no_other_hidden_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path)
+    left: list[Path] = []
+
+    class Killed(BaseException):
+        pass
+
+    def killed(source: Path, target: Path) -> None:
+        left.append(Path(source))
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        for name in ("run.yaml", "checkpoints/coarse.safetensors"):
+            with pytest.raises(Killed):
+                run.write(name, b"content")
+    (tmp_path / ".download.part").write_text("not of the run")
+    assert all(path.exists() for path in left)
+    run.remove_leftovers()
+    assert not any(path.exists() for path in left)
+    assert (tmp_path / ".download.part").exists()
