@@ -117,7 +117,7 @@ def audit(
     from dreamfusion_mesh.run.report_file import check_report
 
     if json_ is not None:
-        check_report(file, json_)
+        check_report(file, json_, preset)
     found = audit_file(file, preset, set_ or ())
     print(found.table())
     if json_ is not None:

@@ -47,7 +47,7 @@ def move_file(source: Path, path: Path) -> None:
     remove_file(source)
 
 
-def append_file(path: Path, content: bytes) -> None:
+def append_file(path: PathLike, content: bytes) -> None:
     """Add `content` to a file, which is made where it is missing. Raises BadInput where that fails; a regular file is then as it was."""
     check_path(path)
     try:
@@ -65,6 +65,7 @@ def append_file(path: Path, content: bytes) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove a file where there is one; of a link, the link. Raises BadInput where that fails."""
+    check_path(path)
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -15,26 +15,28 @@ from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, read_record
 
 
-def check_report(file: Path, target: Path) -> None:
+def check_report(file: Path, target: Path, preset: str | None = None) -> None:
     """Raises BadInput where the report on `file` cannot be written at `target`, or would replace a file that is not a report.
 
-    Those are the model itself, what it refers to, any other model, and all files of a run but audit.json, however they are spelt: by
-    another path, a symbolic or a hard link.
+    Those are the model itself, what it refers to, any other model, the file of the preset, and all files of a run but audit.json, however
+    they are spelt: by another path, a symbolic or a hard link.
     """
     name = f"--json {shown(target)}"
     check_target(target, name)
     if not is_file(file) or not is_file(target):  # the audit says what is wrong with `file`; a new target replaces nothing
         return
     found = os.stat(target)
-    for other, what in _not_reports(file, target):
+    for other, what in _not_reports(file, target, preset):
         if _is_at(other, found):
             raise BadInput(f"{name}: {what}, which the report would replace; name another file")
     if Path(os.path.realpath(target)).suffix.lower() in SUFFIXES:
         raise BadInput(f"{name}: is a model that is there already, which the report would replace; name another file")
 
 
-def _not_reports(file: Path, target: Path) -> Iterator[tuple[Path, str]]:
+def _not_reports(file: Path, target: Path, preset: str | None) -> Iterator[tuple[Path, str]]:
     yield file, "is the file that is audited"
+    if preset is not None:
+        yield Path(preset), "is the preset of this audit"
     for other in referenced_files(file):
         yield other, f"is a file that {shown(file)} refers to"
     real = Path(os.path.realpath(target))

@@ -110,6 +110,15 @@ def test_files_of_a_run_are_refused_but_for_its_audit(tmp_path: Path) -> None:
         check_report(model, run / "new.json")
 
 
+def test_the_preset_is_refused(tmp_path: Path) -> None:
+    model, preset = box(1).write(tmp_path), tmp_path / "mine.yaml"
+    preset.write_text("seed: 1")
+    with pytest.raises(BadInput, match="is the preset of this audit, which the report would replace"):
+        check_report(model, preset, str(preset))
+    check_report(model, tmp_path / "new.json", str(preset))
+    check_report(model, tmp_path / "new.json", "demo")
+
+
 def test_a_target_that_cannot_be_written_is_refused_and_a_pipe_is_not(tmp_path: Path) -> None:
     model = box(1).write(tmp_path)
     with pytest.raises(BadInput, match=f"--json {tmp_path}: is a folder; name a file"):
