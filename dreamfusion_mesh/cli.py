@@ -15,9 +15,11 @@ import typer
 
 from dreamfusion_mesh import __version__, process
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.progress import progress
+from dreamfusion_mesh.run.out import check_out
 from dreamfusion_mesh.terminal import given_text, logged_warnings, one_line
 
 if TYPE_CHECKING:
@@ -108,13 +110,17 @@ def generate(
     device: Device = None,
     commercial: Commercial = False,
     strict: Strict = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/ and the prompt's words.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, help="Folder of the run. Default: out/ and the prompt's words.")
+    ] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
+    check_out(folder)
     with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
+
 
         process.raise_received()  # some imports drop what is raised in them
         result = run(config, folder, report=report)
@@ -123,17 +129,19 @@ def generate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(readable=False, help="Folder of a finished run.")],
     set_: Set = None,
     device: Device = None,
     commercial: Commercial = False,
     strict: Strict = False,
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. mesh, texture, asset, audit, raster and licence_checked may change."""
+    kind_of(run)  # one that cannot be looked up is refused before torch is imported
     again = f"{run} is as it was, or the next command puts it right; again with: {shlex.join([_NAME, *sys.argv[1:]])}"
     with _advice(lambda: again):
         from dreamfusion_mesh.config import DELIVERY_GROUPS, change
         from dreamfusion_mesh.run.folder import RunFolder
+
 
         config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
         if commercial:
@@ -148,14 +156,18 @@ def export(
 
 @app.command()
 def audit(
-    file: Annotated[Path, typer.Argument(help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
+    file: Annotated[Path, typer.Argument(readable=False, help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
     preset: Preset = None,
     set_: Set = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Also write the result there.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
+    kind_of(file)
     from dreamfusion_mesh.run.audit_file import audit_file
+    from dreamfusion_mesh.run.report_file import check_report
 
+    if json_ is not None:
+        check_report(file, json_, preset)
     found = audit_file(file, preset, set_ or ())
     print(found.table())
     if json_ is not None:
@@ -197,6 +209,7 @@ def _run_config(
         if preset or changes or seed is not None or commercial:
             left_out = "leave out --preset, --set, --seed and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
+        check_out(out)
         from dreamfusion_mesh.run.folder import RunFolder
 
         return RunFolder(out).config()

@@ -12,7 +12,7 @@ from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
 from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
-from dreamfusion_mesh.run.folder import RunFolder, check_changes, check_space, find_run
+from dreamfusion_mesh.run.folder import RunFolder, check_changes, find_run
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
@@ -37,7 +37,6 @@ def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = N
         run.remove_leftovers()
         if (finished := read_result(run)) is not None:
             return finished
-        check_space(out)
         work = prepare(run, lock, config, report)
         if not run.has_state("fine"):
             _fit(work, guidance)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 import torch
+from commands import Ended, caller, check_refused
 
-from dreamfusion_mesh import cli, doctor, pipeline
+from dreamfusion_mesh import doctor, pipeline
 from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.kernels import launch
 from dreamfusion_mesh.progress import progress
@@ -21,12 +21,6 @@ from dreamfusion_mesh.run.lock import locked
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "dreamfusion_mesh"]
-
-
-class Ended(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -38,16 +32,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ended]:
     """The command in this process, in the folder `tmp_path`."""
-
-    def call(*arguments: str) -> Ended:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["dreamfusion-mesh", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Ended(int(ended.value.code or 0), *capfd.readouterr())
-
-    return call
+    return caller(monkeypatch, capfd, tmp_path)
 
 
 @pytest.fixture
@@ -56,13 +41,6 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the model is loaded before the input is checked")
 
     monkeypatch.setattr(pipeline, "load_guidance", load)
-
-
-def check_refused(ended: Ended | subprocess.CompletedProcess[str], message: str) -> None:
-    assert ended.returncode == 2, ended.stderr
-    assert message in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert ended.stdout == ""
 
 
 def test_help_answers_without_loading_heavy_packages() -> None:

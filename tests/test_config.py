@@ -1,9 +1,12 @@
 """Presets, changes and flags share one merge; what is wrong is named in one line with the nearest name."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from privileges import permissions_hold
 from pydantic import BaseModel
 
 from dreamfusion_mesh.config import RunConfig, change, dump, load_config, merge, preset_names, resolve
@@ -185,3 +188,30 @@ def test_no_setting_is_dead() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in package.rglob("*.py") if file.name != "config.py")
     unread = [name for name in all_settings(RunConfig) if f".{name.split('.')[-1]}" not in source]
     assert not unread
+
+
+def test_a_preset_that_cannot_be_read_is_named_by_its_cause_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"seed: 1  # \xff")
+    (tmp_path / "closed").mkdir(0o600)
+    (tmp_path / "long.yaml").write_bytes(b"# " * 2**20)
+    causes = {
+        "pipe.yaml": "is a pipe; name a regular file",
+        "long.yaml": f"{2**21} bytes, more than the {2**20} that are read",
+        "bytes.yaml": "cannot be read (byte 11 is not UTF-8 text); write it as UTF-8",
+        "closed/a.yaml": f"cannot be read (you may not enter the folder {tmp_path}/closed); change its permissions, or name another place",
+        "none/a.yaml": f"cannot be read (there is no folder {tmp_path}/none); check the path",
+        os.fsdecode(b"caf\xe9.yaml"): f"the path {tmp_path}/caf\\xe9.yaml is not UTF-8; rename it",
+    }
+    with permissions_hold():
+        for name, cause in causes.items():
+            for load in (lambda preset: load_config(preset), lambda preset: load_config(base(tmp_path, preset))):
+                with pytest.raises(BadInput) as caught:
+                    load(str(tmp_path / name))
+                assert str(caught.value) == f"preset {str(tmp_path / name)!r}: {cause}"
+
+
+def base(folder: Path, preset: str) -> str:
+    """A preset that is based on `preset`."""
+    (folder / "other.yaml").write_text("base: " + json.dumps(preset))
+    return str(folder / "other.yaml")

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
     ["errors"],
-    ["terminal", "out_of_memory"],
+    ["files", "terminal", "out_of_memory"],
     ["process"],
     ["records", "config"],
     ["contracts"],

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import kind_of, shown
 
 VALIDATOR_VARIABLE = "DREAMFUSION_MESH_GLTF_VALIDATOR"
 VALIDATOR_SECONDS = 120
@@ -19,7 +20,8 @@ const fs = require('fs'), path = require('path');
 const home = fs.realpathSync(path.dirname(file)) + path.sep;
 const read = (uri) => new Promise((resolve, reject) => {
   const found = fs.realpathSync(path.resolve(home, decodeURIComponent(uri)));
-  found.startsWith(home) ? resolve(new Uint8Array(fs.readFileSync(found))) : reject('outside the folder');
+  const readable = found.startsWith(home) && fs.statSync(found).isFile();
+  readable ? resolve(new Uint8Array(fs.readFileSync(found))) : reject('no file inside the folder');
 });
 require(validator)
   .validateBytes(new Uint8Array(fs.readFileSync(file)), {maxIssues: 1000, externalResourceFunction: read})
@@ -38,13 +40,15 @@ def find_validator() -> Path | None:
     Raises BadInput where the environment names a folder without it.
     """
     node, named = shutil.which("node"), os.environ.get(VALIDATOR_VARIABLE)
+    if named:
+        kind_of(Path(named), f"{VALIDATOR_VARIABLE}: {shown(named)}")  # a folder that may not be entered is not one without it
     folders = [Path(named) / "node_modules"] if named else _node_folders(node)
-    found = [folder / "gltf-validator" for folder in folders if (folder / "gltf-validator" / "package.json").is_file()]
+    found = [folder / "gltf-validator" for folder in folders if os.path.isfile(folder / "gltf-validator" / "package.json")]
     if node and found:
         return found[0].resolve()
     if named:
         raise BadInput(
-            f"{VALIDATOR_VARIABLE}: {named} has no node_modules/gltf-validator, or node is missing; npm install gltf-validator there"
+            f"{VALIDATOR_VARIABLE}: {shown(named)} has no node_modules/gltf-validator, or node is missing; npm install gltf-validator there"
         )
     return None
 

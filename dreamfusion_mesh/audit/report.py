@@ -7,6 +7,7 @@ Row numbers and thresholds are those of the audit's list: 1 valid glTF, 2 sound 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from dreamfusion_mesh.audit.rows.uvs import uvs_row
 from dreamfusion_mesh.audit.rows.validity import validity_row
 from dreamfusion_mesh.config import AuditSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import check_path, shown
 from dreamfusion_mesh.records import Mesh
 
 SUFFIXES = (".glb", ".gltf", ".obj", *KINDS)
@@ -73,9 +75,11 @@ def audit(path: Path, settings: AuditSettings, budget: int, longest_side: float 
     the other rows state that they could not be measured.
     """
     path = Path(path)
+    check_path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path}: expected a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
     data = read_bytes(path)
+    check_path(os.path.realpath(path), shown(path))  # by which the validator opens it
     valid, written = _read(data, path)
     if written is None:
         rest = [Row(number, name, "not measured", {}, "the file cannot be read") for number, name in PROPERTIES.items() if number != 1]

@@ -13,6 +13,9 @@ from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
 from dreamfusion_mesh.config.yaml_text import MAX_DEPTH, read_yaml, write_yaml
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import read_text
+
+LONGEST_TEXT = 1 << 20  # bytes of settings, which take a hundred lines: more would take minutes to parse
 
 
 def preset_names() -> list[str]:
@@ -76,12 +79,9 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BadInput(f"preset {preset!r}: is its own base ({' -> '.join((*seen, preset))})")
     names = preset_names()
     if preset in names:
-        text = (_presets() / f"{preset}.yaml").read_text(encoding="utf-8")
+        text = read_text(_presets() / f"{preset}.yaml", LONGEST_TEXT)
     elif preset.endswith((".yaml", ".yml")):
-        try:
-            text = Path(preset).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"preset {preset!r}: cannot be read ({error})") from None
+        text = read_text(preset, LONGEST_TEXT, f"preset {preset!r}")
     else:
         raise BadInput(f"preset {preset!r}: no preset has that name, and a file's name ends in .yaml{nearest(preset, names)}")
     values = read_yaml(text, f"preset {preset!r}")

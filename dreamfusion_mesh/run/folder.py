@@ -10,11 +10,8 @@ result.json         hashes of the files above: written last, it marks a finished
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +19,12 @@ from time import perf_counter
 from typing import Any
 
 from dreamfusion_mesh.config import RunConfig, dump, resolve
+from dreamfusion_mesh.config.load import LONGEST_TEXT
 from dreamfusion_mesh.config.schema import KEY, migrate
 from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import PARTS, MissingFile, append_file, is_file, read_text, remove_file, write_file
+from dreamfusion_mesh.run.out import check_out
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report
@@ -34,7 +34,6 @@ METRICS = "metrics.jsonl"
 LOCK = ".lock"
 STAGED = ".staged"
 STAGE_CHECKPOINTS = ("checkpoints/coarse.safetensors", "checkpoints/fine.safetensors")
-SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 
 
 @dataclass(frozen=True)
@@ -44,24 +43,9 @@ class RunFolder:
     path: Path
 
     def write(self, name: str, content: bytes) -> Path:
-        """Put `content` at `name`: written beside, flushed, renamed. Raises BadInput where the folder cannot take it."""
+        """Put `content` at `name`, as files.write_file does. Raises BadInput where the folder cannot take it."""
         target = self.path / name
-        part = None
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False) as file:
-                part = Path(file.name)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.chmod(0o644)
-            os.replace(part, target)
-        except BaseException as error:
-            if part is not None:
-                part.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise cannot_write(target, error) from error
-            raise
+        write_file(target, content)
         return target
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
@@ -71,8 +55,8 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held."""
         shutil.rmtree(self.path / STAGED, ignore_errors=True)
-        for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
-            part.unlink(missing_ok=True)
+        for part in (*self.path.glob(PARTS), *self.path.glob(f"checkpoints/{PARTS}")):
+            remove_file(part)
         for stage in ("coarse", "fine"):
             if self.has_state(stage):
                 self.drop_state(f"{stage}.part")
@@ -91,7 +75,7 @@ class RunFolder:
 
     def has_state(self, name: str) -> bool:
         """Whether checkpoints/NAME.safetensors is there, readable or not."""
-        return (self.path / _checkpoint(name)).is_file()
+        return is_file(self.path / _checkpoint(name))
 
     def load_state(self, name: str) -> State | None:
         """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken or of another schema."""
@@ -121,7 +105,7 @@ class RunFolder:
 
     def drop_state(self, name: str) -> None:
         """Remove a checkpoint where there is one."""
-        (self.path / _checkpoint(name)).unlink(missing_ok=True)
+        remove_file(self.path / _checkpoint(name))
 
     def hooks(self, stage: str, report: Report) -> tuple[Hooks, Callable[[], dict[str, float]]]:
         """How a stage resumes from this folder and leaves its checkpoints and metrics there; and its stopwatch.
@@ -144,18 +128,14 @@ class RunFolder:
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        try:
-            with (self.path / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise cannot_write(self.path / METRICS, error) from error
+        append_file(self.path / METRICS, (json.dumps(line) + "\n").encode())
 
     def trim_metrics(self, stage: str, done: int) -> None:
         """Drop the lines of steps that will be done again: those of `stage` after `done`."""
         file = self.path / METRICS
-        if not file.is_file():
+        if not is_file(file):
             return
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        lines = [line for line in read_text(file).splitlines() if line.endswith("}")]
         remaining = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
         self.write(METRICS, "".join(line + "\n" for line in remaining).encode())
 
@@ -168,11 +148,9 @@ class RunFolder:
         """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
         file = self.path / SETTINGS
         try:
-            values = read_yaml(file.read_text(encoding="utf-8"), str(file))
-        except FileNotFoundError:
+            values = read_yaml(read_text(file, LONGEST_TEXT), str(file))
+        except MissingFile:
             raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{file}: cannot be read ({' '.join(str(error).split())})") from None
         if not isinstance(values, dict):
             raise BadInput(f"{file}: expected settings (name: value), found {type(values).__name__}")
         return resolve(migrate(values, str(file)), origin=f"{file}: ")
@@ -181,7 +159,7 @@ class RunFolder:
 def find_run(path: Path, config: RunConfig) -> RunFolder:
     """A folder that can take a run of `config`: new, empty, or with this very run; raises BadInput for another. Writes nothing."""
     run = RunFolder(path)
-    check_is_folder(path)
+    check_out(path)
     if (path / SETTINGS).exists():
         found = run.config()
         if found != config:
@@ -189,16 +167,6 @@ def find_run(path: Path, config: RunConfig) -> RunFolder:
     elif path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir()):
         raise BadInput(f"--out {path}: is not empty and holds no run; name a new or empty folder")
     return run
-
-
-def check_is_folder(path: Path) -> None:
-    """Raises BadInput where `path` is something else than a folder, or cannot be looked up."""
-    try:
-        other = path.exists() and not path.is_dir()
-    except OSError as error:  # a name that is too long, a parent that may not be read
-        raise cannot_write(path, error) from error
-    if other:
-        raise BadInput(f"--out {path}: is a file; name a folder")
 
 
 def _is_leftover(name: str) -> bool:
@@ -217,15 +185,6 @@ def check_changes(found: RunConfig, wanted: RunConfig, groups: Sequence[str]) ->
         raise BadInput(f"export: {_difference(found, rest)}; only settings of {', '.join(groups)} may change here")
 
 
-def check_space(path: Path) -> None:
-    """Raises BadInput where the disk of `path` is too full for a run."""
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if free < SMALLEST_FREE_SPACE:
-        have, need = f"{free / 2**20:.0f}", f"{SMALLEST_FREE_SPACE / 2**20:.0f}"
-        raise BadInput(f"--out {path}: its disk has {have} MiB left, a run needs {need}; free some or name another folder")
-
-
 def _difference(found: RunConfig, wanted: RunConfig) -> str:
     """The first setting in which two runs differ, as 'name is A there, B here'."""
     for name, here in _flat(wanted.model_dump(mode="json")).items():
@@ -240,9 +199,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-def cannot_write(target: Path, error: OSError) -> BadInput:
-    """The error of a file that could not be written, with its remedy."""
-    remedy = "free some space or name another --out" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name a folder you may write to"
-    return BadInput(f"{target}: cannot be written ({error.strerror or error}); {remedy}")

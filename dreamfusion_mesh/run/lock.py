@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.folder import LOCK, cannot_write, check_is_folder
+from dreamfusion_mesh.files import NEW_FILE, NO_WAITING, cannot_write, check_folder, kind_of, shown
+from dreamfusion_mesh.run.folder import LOCK
 
 _ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
@@ -51,7 +52,7 @@ def locked(folder: Path) -> Iterator[Lock]:
 
     Raises BadInput naming the process that holds it, or where the folder cannot be written.
     """
-    check_is_folder(folder)
+    check_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         descriptor, before = _acquire(folder)
@@ -59,7 +60,9 @@ def locked(folder: Path) -> Iterator[Lock]:
         _remove_empty(made)
         raise cannot_write(folder / LOCK, error) from error
     try:
-        yield Lock(before, descriptor)
+        lock = Lock(before, descriptor)
+        _name_holder(folder / LOCK, descriptor)
+        yield lock
     finally:
         _release(folder / LOCK, descriptor)
         _remove_empty(made)
@@ -82,19 +85,26 @@ def _acquire(folder: Path) -> tuple[int, Ended | None]:
 def _open_locked(folder: Path) -> tuple[int, Ended | None] | None:
     """A descriptor that holds the lock; None where the file was removed, or made anew, between opening and locking it."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    if os.path.islink(folder / LOCK) or kind_of(folder / LOCK) not in ("", "file"):
+        raise BadInput(f"{shown(folder / LOCK)}: is not the file that a run leaves there; delete it")
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | NO_WAITING, NEW_FILE)
     try:
         if not _try_lock(descriptor):
             raise _in_use(folder, os.read(descriptor, _LONGEST))
         if _is_file_at(folder / LOCK, descriptor):
-            before = _ended(os.read(descriptor, _LONGEST))
-            _write(descriptor)
-            return descriptor, before
+            return descriptor, _ended(os.read(descriptor, _LONGEST))
     except BaseException:
         os.close(descriptor)
         raise
     os.close(descriptor)
     return None
+
+
+def _name_holder(path: Path, descriptor: int) -> None:
+    try:
+        _write(descriptor)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _write(descriptor: int, stage: str = "") -> None:

@@ -7,7 +7,6 @@ whose hashes are not those of result.json, so the run is delivered again from it
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from dreamfusion_mesh import __version__
 from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.schema import KEY
+from dreamfusion_mesh.files import is_file, move_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGE_CHECKPOINTS, STAGED, RunFolder, cannot_write
+from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGE_CHECKPOINTS, STAGED, RunFolder
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, file_record, read_record
 from dreamfusion_mesh.run.schema import RESULT
@@ -69,7 +69,7 @@ def _record(run: RunFolder, config: RunConfig, names: Sequence[str], warnings: S
         "prompt": config.prompt,
         "seed": config.seed,
         "warnings": list(warnings),
-        "files": {name: file_record((run.path / name).read_bytes()) for name in names},
+        "files": {name: file_record(read_bytes(run.path / name)) for name in names},
     }
 
 
@@ -81,18 +81,10 @@ def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
     earlier = read_record(run).get("files")
     staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
     for name in sorted(staged, key=lambda name: name == SETTINGS):
-        _move(stage.path / name, run.path / name)
-    others = [name for name in (METRICS, *STAGE_CHECKPOINTS) if (run.path / name).is_file()]
+        move_file(stage.path / name, run.path / name)
+    others = [name for name in (METRICS, *STAGE_CHECKPOINTS) if is_file(run.path / name)]
     names = sorted([*staged, *others])
     for name in set(earlier if isinstance(earlier, dict) else ()) - set(names):
         if Path(name).name == name:  # never outside the folder, whatever was written into result.json by hand
-            (run.path / name).unlink(missing_ok=True)
+            remove_file(run.path / name)
     return names
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(exist_ok=True)
-        os.replace(source, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error

@@ -11,10 +11,11 @@ from typing import Any
 
 from dreamfusion_mesh.audit.report import Audit, Row
 from dreamfusion_mesh.config.schema import KEY, schema_version
+from dreamfusion_mesh.files import read_bytes, read_text
 from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
+from dreamfusion_mesh.run.out import RESULT_FILE
 from dreamfusion_mesh.run.schema import AUDIT, RESULT
 
-RESULT_FILE = "result.json"
 AUDIT_FILE = "audit.json"
 
 
@@ -47,7 +48,7 @@ def read_result(run: RunFolder) -> Result | None:
     schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
     try:
         files = record["files"]
-        same = all(file_record((run.path / name).read_bytes()) == found for name, found in files.items())
+        same = all(file_record(read_bytes(run.path / name)) == found for name, found in files.items())
         return as_result(run, record) if same and {SETTINGS, AUDIT_FILE} <= set(files) else None
     except (KeyError, TypeError, AttributeError, ValueError, OSError):  # missing, or edited by hand
         return None
@@ -60,7 +61,7 @@ def as_result(run: RunFolder, record: Mapping[str, Any]) -> Result:
 
 
 def _read_audit(run: RunFolder) -> Audit:
-    values = json.loads((run.path / AUDIT_FILE).read_text(encoding="utf-8"))
+    values = json.loads(read_text(run.path / AUDIT_FILE))
     schema_version(str(run.path / AUDIT_FILE), values[KEY], AUDIT, "delete it")
     return Audit(values["file"], values["sha256"], tuple(Row(**row) for row in values["rows"]))
 
@@ -68,7 +69,7 @@ def _read_audit(run: RunFolder) -> Audit:
 def read_record(run: RunFolder) -> dict[str, Any]:
     """What result.json holds; nothing where it is missing or broken."""
     try:
-        values = json.loads((run.path / RESULT_FILE).read_text(encoding="utf-8"))
+        values = json.loads(read_text(run.path / RESULT_FILE))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

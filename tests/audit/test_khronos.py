@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from privileges import permissions_hold
 
 import dreamfusion_mesh
 from dreamfusion_mesh.audit.khronos import VALIDATOR_VARIABLE, find_validator
@@ -55,6 +56,26 @@ def test_the_named_folder_comes_before_all_others(prefix: Path, tmp_path: Path, 
     named = package(tmp_path / "named" / "node_modules")
     monkeypatch.setenv(VALIDATOR_VARIABLE, str(tmp_path / "named"))
     assert find_validator() == named
+
+
+@pytest.mark.parametrize(
+    ("named", "cause"),
+    [
+        ("closed/inner", "cannot be read (you may not enter the folder {}/closed); change its permissions, or name another place"),
+        (os.fsdecode(b"caf\xe9"), r"caf\xe9 is not UTF-8; rename it"),
+    ],
+)
+def test_a_named_folder_that_cannot_be_looked_up_is_named_by_its_cause(
+    named: str, cause: str, prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path / "closed" / "inner" / "node_modules")
+    (tmp_path / "closed").chmod(0o600)
+    monkeypatch.setenv(VALIDATOR_VARIABLE, str(tmp_path / named))
+    with permissions_hold(), pytest.raises(BadInput) as caught:
+        find_validator()
+    assert str(caught.value).startswith(f"{VALIDATOR_VARIABLE}: {tmp_path}")
+    assert cause.format(tmp_path) in str(caught.value)
+    (tmp_path / "closed").chmod(0o700)
 
 
 def test_a_named_folder_without_it_is_bad_input_even_where_another_has_it(

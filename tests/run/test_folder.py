@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.folder import RunFolder, find_run
+from dreamfusion_mesh.stages.checkpoint import CheckpointWriter
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 
@@ -71,7 +73,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_whole(tmp_path: Path, monkeypa
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(run_folder.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BadInput, match=r"a\.bin.*No space left.*free some space"):
         run.write("a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"old"
@@ -121,3 +123,83 @@ def test_broken_settings_in_a_folder_are_named(text: str, tmp_path: Path) -> Non
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no run"):
         RunFolder(tmp_path).config()
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o002])
+def test_all_files_of_a_run_have_the_permissions_that_the_umask_leaves(mask: int, tmp_path: Path) -> None:
+    with umask(mask):
+        run = opened(tmp_path / "run")
+        run.save_state("coarse", {"a": torch.zeros(3)})
+        run.add_metrics({"stage": "coarse", "step": 1})
+        run.write_json("result.json", {})
+    found = {path.relative_to(run.path).as_posix(): path.stat().st_mode & 0o777 for path in run.path.rglob("*")}
+    assert found.pop("checkpoints") == 0o777 & ~mask
+    assert found == dict.fromkeys(["run.yaml", "metrics.jsonl", "result.json", "checkpoints/coarse.safetensors"], 0o666 & ~mask)
+
+
+@pytest.mark.parametrize("background_bytes", [0, 2**20], ids=["in a thread", "at once"])
+def test_a_checkpoint_larger_than_files_may_be_is_named_and_the_old_one_stays(background_bytes: int, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.save_state("coarse.part", {"a": torch.zeros(3)})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    message = r"coarse\.part\.safetensors: cannot be written \(File too large: this shell lets files have 1000 bytes\); raise that limit"
+    with (
+        file_size_limit(1000),
+        pytest.raises(BadInput, match=message),
+        CheckpointWriter(lambda state: run.save_state("coarse.part", state), background_bytes) as writer,
+    ):
+        writer.put({"a": torch.zeros(3000)})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_metrics_that_reach_the_limit_of_files_end_with_a_whole_line(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with file_size_limit(40):
+        run.add_metrics({"stage": "coarse", "step": 1})
+        with pytest.raises(BadInput, match=r"metrics\.jsonl: cannot be written .*raise that limit"):
+            run.add_metrics({"stage": "coarse", "step": 2})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"stage": "coarse", "step": 1}\n'
+
+
+def test_what_is_no_file_in_the_place_of_a_runs_file_is_named_at_once(tmp_path: Path) -> None:
+    for name in ("run.yaml", "metrics.jsonl"):
+        os.mkfifo(tmp_path / name)
+    run = RunFolder(tmp_path)
+    with pytest.raises(BadInput, match=r"run\.yaml: is a pipe; name a regular file"):
+        run.config()
+    with pytest.raises(BadInput, match=r"metrics\.jsonl: cannot be written"):
+        run.add_metrics({"stage": "coarse", "step": 1})
+
+
+def test_a_run_in_a_closed_folder_is_named_by_that(tmp_path: Path) -> None:
+    opened(tmp_path / "closed" / "run")
+    (tmp_path / "closed").chmod(0o600)
+    run = RunFolder(tmp_path / "closed" / "run")
+    with permissions_hold():
+        for work in (run.config, lambda: run.has_state("coarse"), lambda: find_run(run.path, CONFIG), lambda: run.drop_state("coarse")):
+            with pytest.raises(BadInput, match=f"you may not enter the folder {tmp_path}/closed"):
+                work()
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_no_other_hidden_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path)
+    left: list[Path] = []
+
+    class Killed(BaseException):
+        pass
+
+    def killed(source: Path, target: Path) -> None:
+        left.append(Path(source))
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        for name in ("run.yaml", "checkpoints/coarse.safetensors"):
+            with pytest.raises(Killed):
+                run.write(name, b"content")
+    (tmp_path / ".download.part").write_text("not of the run")
+    assert all(path.exists() for path in left)
+    run.remove_leftovers()
+    assert not any(path.exists() for path in left)
+    assert (tmp_path / ".download.part").exists()

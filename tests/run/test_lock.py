@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run import lock
@@ -144,3 +145,39 @@ def test_a_folder_that_can_never_be_made_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "mkdir", never)
     with pytest.raises(BadInput, match="cannot be written"), locked(tmp_path / "new"):
         pass
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o002])
+def test_the_lock_has_the_permissions_that_the_umask_leaves(mask: int, tmp_path: Path) -> None:
+    with umask(mask), locked(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK).stat().st_mode & 0o777 == 0o666 & ~mask
+        assert (tmp_path / "run").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_what_a_link_in_the_locks_place_names_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to("../thesis.txt")
+    with pytest.raises(BadInput, match=r"\.lock: is not the file that a run leaves there; delete it"), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "run" / LOCK).unlink()
+    os.mkfifo(tmp_path / "run" / LOCK)
+    with pytest.raises(BadInput, match="delete it"), locked(tmp_path / "run"):
+        pass
+
+
+def test_a_folder_that_may_not_be_entered_or_written_is_named(tmp_path: Path) -> None:
+    for name, mode in (("closed", 0o600), ("kept", 0o500)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    with permissions_hold():
+        for name, cause in (("closed/run", f"enter the folder {tmp_path}/closed"), ("kept", f"write in the folder {tmp_path}/kept")):
+            with pytest.raises(BadInput, match=f"you may not {cause}"), locked(tmp_path / name):
+                pass
+
+
+def test_a_lock_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with file_size_limit(0), pytest.raises(BadInput, match="raise that limit"), locked(tmp_path / "deep" / "run"):
+        pass
+    assert not list(tmp_path.iterdir())

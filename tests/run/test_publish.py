@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from privileges import file_size_limit, umask
 from smoke_runs import CONFIG, stop_at
 
 from dreamfusion_mesh.config import RunConfig, change
@@ -210,4 +211,45 @@ def test_export_refuses_settings_that_the_surface_was_made_with(fitted: Path) ->
     before = files_of(fitted)
     with pytest.raises(BadInput, match=r"coarse\.steps is 12 there, 13 here; only settings of mesh, texture"):
         export(fitted, change(CONFIG, ["coarse.steps=13"], None, ["coarse"]))
+    assert files_of(fitted, hidden=True) == before
+
+
+def test_a_delivery_goes_through_links_in_the_runs_folder(fitted: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "other disk"
+    disk.mkdir()
+    shutil.move(fitted / "checkpoints", disk / "checkpoints")
+    links = {
+        "checkpoints": disk / "checkpoints",
+        "asset.glb": disk / "model.glb",
+        "preview.png": disk / "none.png",
+        "run.yaml": disk / "s.yaml",
+    }
+    shutil.move(fitted / "run.yaml", links["run.yaml"])
+    links["asset.glb"].write_bytes(b"an older model")
+    for name, target in links.items():
+        (fitted / name).symlink_to(target)
+    with umask(0o077):
+        generate(CONFIG, fitted)
+    for config in (CONFIG, LARGER):
+        if config is LARGER:
+            export(fitted, config)
+        assert {name: os.readlink(fitted / name) for name in links} == {name: str(target) for name, target in links.items()}
+        check_finished(fitted)
+    assert links["asset.glb"].read_bytes() == (fitted / "asset.glb").read_bytes() == delivered_as(fitted, LARGER)["asset.glb"]
+
+
+def test_a_delivery_has_the_permissions_that_the_umask_leaves(fitted: Path) -> None:
+    before = {path for path in fitted.rglob("*") if path.is_file() and path.name != "run.yaml"}
+    with umask(0o007):
+        generate(CONFIG, fitted)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in fitted.rglob("*") if path.is_file() and path not in before}
+    assert {"asset.glb", "asset.obj", "audit.json", "result.json", "run.yaml", "reference.safetensors"} <= set(modes)
+    assert set(modes.values()) == {0o660}
+
+
+def test_an_export_larger_than_files_may_be_leaves_the_old_run(fitted: Path) -> None:
+    generate(CONFIG, fitted)
+    before = files_of(fitted)
+    with file_size_limit(5000), pytest.raises(BadInput, match="this shell lets files have 5000 bytes"):
+        export(fitted, LARGER)
     assert files_of(fitted, hidden=True) == before

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from dreamfusion_mesh.files import write_file
+
 
 def write_tensors(tensors: Mapping[str, Tensor], file: Path, notes: Mapping[str, str] | None = None) -> None:
-    """A safetensors file, written beside its place and moved there."""
-    from safetensors.torch import save_file
+    """A safetensors file."""
+    from safetensors.torch import save
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(beside), dict(notes or {}))
-    beside.replace(file)
+    write_file(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(notes or {})))
 
 
 def write_rows(rows: Sequence[Mapping[str, float]], file: Path) -> None:
-    """A CSV table with a header, written beside its place and moved there."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    beside.replace(file)
+    """A CSV table with a header."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    write_file(file, text.getvalue().encode())
 
 
 def read_rows(file: Path) -> list[dict[str, float]]:
@@ -57,6 +55,6 @@ def draw_curve(rows: Sequence[Mapping[str, float]], name: str, file: Path, size:
         for height, value in ((top, high), (bottom - 10, low)):
             pen.text((4, height), f"{10**value:.4g}", fill="black")
         pen.text((left, bottom + 8), f"{name} by step, to {steps[-1]:.0f}: {10 ** values[-1]:.4g}", fill="black")
-    beside = file.with_name(f".{os.getpid()}.{file.name}")
-    picture.save(beside)
-    beside.replace(file)
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    write_file(file, content.getvalue())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from dreamfusion_mesh import files
 from dreamfusion_mesh.errors import BadInput
 
 MAX_FILE_BYTES = 1 << 30  # of the file and of each file beside it
@@ -15,14 +16,8 @@ MAX_TRIANGLES = 10_000_000  # of one file, instances counted
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises BadInput where it is missing, unreadable, or larger than MAX_FILE_BYTES."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {size} bytes, more than the {MAX_FILE_BYTES} that are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
+    """The file's bytes. Raises BadInput where it is missing, no regular file, unreadable, or larger than MAX_FILE_BYTES."""
+    return files.read_bytes(path, MAX_FILE_BYTES)
 
 
 def read_uri(uri: Any, folder: Path, where: str) -> bytes:
@@ -46,7 +41,7 @@ def sibling_path(name: str, folder: Path, where: str) -> Path:
     plain = name and not name.startswith("/") and not any(c in name for c in ":\\\0")
     try:
         path = (home / name).resolve() if plain and ".." not in Path(name).parts else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # ValueError: half of a UTF-16 pair, which no file system can hold
         path = None
     if path is None or not path.is_relative_to(home):
         raise BadInput(f"{where}: {excerpt(name)} is not a file beside this one; only plain relative names are followed")

@@ -38,8 +38,10 @@ def read_with_trimesh(data: bytes, path: Path) -> Written:
         corners = np.concatenate([vertices[faces] for vertices, faces, _ in parts])
     except BadInput as error:
         raise BadInput(f"{path.name}: {error}") from None
-    except Exception as error:  # trimesh raises whatever a broken file leads it to
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+    except MemoryError:
+        raise
+    except Exception as error:  # trimesh raises whatever a broken file leads it to; what is no ValueError tells of its code, not the file
+        reason = " ".join(str(error).split())[:120] if isinstance(error, ValueError) else "it is malformed or cut short"
         raise BadInput(f"{path.name}: cannot be read as {kind} ({reason}); write it anew as binary PLY or STL of triangles") from None
     if kind == "STL" and _is_text_stl(data) and data.lower().count(b"vertex") != 3 * len(corners):
         raise BadInput(f"{path.name}: its vertex lines do not make {len(corners)} whole triangles; it is cut short or malformed")

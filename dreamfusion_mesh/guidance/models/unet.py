@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,7 +229,7 @@ def _same_model(one: str, other: str) -> bool:
     """Whether two values of `guidance.model` are the embedded model, or paths of one folder."""
     if EMBEDDED in (one, other):
         return one == other
-    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return os.path.realpath(os.path.expanduser(one)) == os.path.realpath(os.path.expanduser(other))
 
 
 def _resize(pixels: Tensor, size: int) -> Tensor:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file, read_bytes
 
 EMBEDDED = "embedded"
 INDEX = "model_index.json"
+_LONGEST_JSON = 64 << 20  # bytes
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)  # owner/name
 
@@ -43,15 +45,15 @@ def open_folder(model: str, layout: Layout) -> Path:
 
     Raises BadInput naming the file and the remedy.
     """
-    folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(model).expanduser()
-    if not folder.is_dir():
-        raise BadInput(f"guidance {model!r}: {_no_folder(model, folder, layout)}, or use guidance.model={EMBEDDED}")
+    folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(os.path.expanduser(model))
+    if (kind := kind_of(folder, f"guidance {model!r}")) != "folder":
+        raise BadInput(f"guidance {model!r}: {_no_folder(model, folder, kind, layout)}, or use guidance.model={EMBEDDED}")
     for part in layout.required:
-        if not (folder / part).is_dir():
+        if kind_of(folder / part, f"guidance {model!r}: {part}") != "folder":
             raise BadInput(f"guidance {model!r}: has no {part}/; a model's folder in the diffusers layout has {_shown(layout)}")
-    _stays_inside(model, folder, folder / INDEX)
+    _check_files(model, folder, folder / INDEX)
     for part in parts_of(folder, layout):
-        _stays_inside(model, folder, folder / part)
+        _check_files(model, folder, folder / part)
         if part in layout.weights:
             for file in _part_files(model, folder, part, layout.weights[part]):
                 _check_safetensors(model, folder, file)
@@ -72,10 +74,12 @@ def weight_files(model: str, folder: Path, layout: Layout) -> list[Path]:
 def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
     """The object in the JSON file `name` of `folder`. Raises BadInput where it is missing or not a JSON object."""
     try:
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_bytes(folder / name, _LONGEST_JSON, f"guidance {model!r}: {name}")
+    except MissingFile:
         raise BadInput(f"guidance {model!r}: {name} is missing; download the model again") from None
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"guidance {model!r}: {name} is not readable JSON ({one_line(error)}); download the model again") from None
     if not isinstance(values, dict):
         raise BadInput(f"guidance {model!r}: {name} holds a {type(values).__name__}, expected an object; download the model again")
@@ -85,8 +89,8 @@ def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
 def fingerprint(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
+    with open_file(file) as descriptor:
+        while block := os.read(descriptor, 1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
@@ -96,10 +100,10 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _no_folder(model: str, folder: Path, layout: Layout) -> str:
-    """Why `folder` is none, and how to come by one."""
-    if folder.exists():
-        return f"is a file; name a folder in the diffusers layout, which has {_shown(layout)}"
+def _no_folder(model: str, folder: Path, kind: str, layout: Layout) -> str:
+    """Why `folder`, which is of `kind`, is none, and how to come by one."""
+    if kind:
+        return f"is a {kind}; name a folder in the diffusers layout, which has {_shown(layout)}"
     if _HUB_ID.fullmatch(model) and not folder.parent.exists():
         name = folder.name
         return (
@@ -114,15 +118,27 @@ def _shown(layout: Layout) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _stays_inside(model: str, folder: Path, part: Path) -> None:
+def _check_files(model: str, folder: Path, part: Path) -> None:
+    """Whether all below `part` stays inside `folder` and is a folder or regular file: of a pipe the libraries would wait for its writer."""
+
+    def unreadable(error: OSError) -> None:
+        raise cannot_read(error.filename, error, f"guidance {model!r}: {Path(error.filename).relative_to(folder)}")
+
     root = folder.resolve()
-    below = (Path(above) / name for above, folders, files in os.walk(part) for name in (*folders, *files))
+    walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
+    below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
+        where = f"guidance {model!r}: {path.relative_to(folder)}"
         if not path.resolve().is_relative_to(root):
             raise BadInput(
-                f"guidance {model!r}: {path.relative_to(folder)} points out of the folder; put the real file there "
+                f"{where} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"
             )
+        if (kind := kind_of(path, where)) not in ("file", "folder", ""):
+            raise BadInput(f"{where} is a {kind}, expected a file; download the model again")
+        if kind == "file":
+            with open_file(path, where):  # the libraries take one that may not be read for one that is missing
+                pass
 
 
 def _part_files(model: str, folder: Path, part: str, stem: str) -> list[Path]:

@@ -15,10 +15,12 @@ from typing import Any
 
 from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import read_text
 
 _CARD = "README.md"
 _ROOT = "model"
 _UNKNOWN = "unknown: see the model's card"
+_LONGEST_CARD = 16 << 20  # bytes
 _LONGEST = 200  # characters of a card's value that are kept
 _OPENRAIL = "its use restrictions (Attachment A of the licence) hold for whoever uses the model or what it makes"
 _ATTRIBUTION = "the authors of the model have to be credited"
@@ -103,9 +105,9 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     try:
         if not file.resolve().is_relative_to(folder.resolve()):
             return {}
-        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", file.read_text(encoding="utf-8-sig"), re.DOTALL | re.MULTILINE)
+        header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file, _LONGEST_CARD), re.DOTALL | re.MULTILINE)
         values = read_yaml(header[1], str(file)) if header else None
-    except (OSError, UnicodeDecodeError, BadInput):
+    except (OSError, ValueError):  # ValueError: BadInput, or not UTF-8
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(files_module, "MAX_FILE_BYTES", 100)
     with pytest.raises(BadInput, match="more than the 100"):
         read_bytes(path)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udc80b"])
+def test_half_of_a_utf_16_pair_is_no_name_beside(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput):
+        read_uri(name, tmp_path, "here")
+
+
+def test_a_pipe_beside_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.bin")
+    with pytest.raises(BadInput, match=r"pipe\.bin: is a pipe; name a regular file"):
+        read_uri("pipe.bin", tmp_path, "here")

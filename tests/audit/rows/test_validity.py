@@ -70,6 +70,15 @@ def test_the_validator_reads_files_beside_a_gltf_and_no_others(gltf_validator: P
         assert (khronos_report(home / "asset.gltf", gltf_validator)[0] > 0) == bool(errors)
 
 
+def test_the_validator_does_not_wait_for_a_pipe(gltf_validator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = box().document_and_binary()[0]
+    document["buffers"][0]["uri"] = "pipe.bin"
+    (tmp_path / "asset.gltf").write_text(json.dumps(document))
+    os.mkfifo(tmp_path / "pipe.bin")
+    monkeypatch.setattr(khronos, "VALIDATOR_SECONDS", 60)
+    assert khronos_report(tmp_path / "asset.gltf", gltf_validator)[0] > 0
+
+
 def test_without_the_validator_the_row_states_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VALIDATOR_VARIABLE, raising=False)
     monkeypatch.setattr(khronos.shutil, "which", lambda name: None)

@@ -1,0 +1,62 @@
+"""Whether the report of an audit may be written where the user asks for it: never over the model, its parts, or the files of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dreamfusion_mesh.audit.readers.references import referenced_files
+from dreamfusion_mesh.audit.report import SUFFIXES
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import check_target, is_file, shown
+from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder
+from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
+from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, read_record
+
+
+def check_report(file: Path, target: Path, preset: str | None = None) -> None:
+    """Raises BadInput where the report on `file` cannot be written at `target`, or would replace a file that is not a report.
+
+    Those are the model itself, what it refers to, any other model, the file of the preset, and all files of a run but audit.json, however
+    they are spelt: by another path, a symbolic or a hard link.
+    """
+    name = f"--json {shown(target)}"
+    check_target(target, name)
+    if not is_file(file) or not is_file(target):  # the audit says what is wrong with `file`; a new target replaces nothing
+        return
+    found = os.stat(target)
+    for other, what in _not_reports(file, target, preset):
+        if _is_at(other, found):
+            raise BadInput(f"{name}: {what}, which the report would replace; name another file")
+    if Path(os.path.realpath(target)).suffix.lower() in SUFFIXES:
+        raise BadInput(f"{name}: is a model that is there already, which the report would replace; name another file")
+
+
+def _not_reports(file: Path, target: Path, preset: str | None) -> Iterator[tuple[Path, str]]:
+    yield file, "is the file that is audited"
+    if preset is not None:
+        yield Path(preset), "is the preset of this audit"
+    for other in referenced_files(file):
+        yield other, f"is a file that {shown(file)} refers to"
+    real = Path(os.path.realpath(target))
+    for folder in dict.fromkeys((file.parent, real.parent, real.parent.parent)):
+        for other in _run_files(RunFolder(folder)):
+            yield other, f"is a file of the run in {shown(folder)}"
+
+
+def _is_at(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), found)
+    except (OSError, ValueError):  # it is not there, or no path
+        return False
+
+
+def _run_files(run: RunFolder) -> list[Path]:
+    """The files of a run, finished or not, but for its audit; none where the folder holds no run."""
+    if not is_file(run.path / SETTINGS):
+        return []
+    listed = read_record(run).get("files")
+    names = [SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, *(map(str, listed) if isinstance(listed, dict) else ())]
+    checkpoints = (run.path / "checkpoints").glob("*.safetensors")
+    return [*(run.path / name for name in names if name != AUDIT_FILE), *checkpoints]
