@@ -19,10 +19,21 @@ from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGE_CHECKPOINTS, STAGED, RunFolder, cannot_write
+from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, STAGED, RunFolder, cannot_write
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
-from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, file_record, read_record
+from dreamfusion_mesh.run.result import (
+    AUDIT_FILE,
+    RESULT_FILE,
+    Result,
+    as_result,
+    audit_document,
+    file_record,
+    files_of,
+    is_as_written,
+    read_record,
+)
 from dreamfusion_mesh.run.schema import RESULT
+from dreamfusion_mesh.run.settings import SETTINGS
 
 
 def publish(
@@ -78,14 +89,15 @@ def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
 
     Returns the names of all files that result.json answers for.
     """
-    earlier = read_record(run).get("files")
+    earlier = files_of(read_record(run))
     staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
     for name in sorted(staged, key=lambda name: name == SETTINGS):
         _move(stage.path / name, run.path / name)
-    others = [name for name in (METRICS, *STAGE_CHECKPOINTS) if (run.path / name).is_file()]
-    names = sorted([*staged, *others])
-    for name in set(earlier if isinstance(earlier, dict) else ()) - set(names):
-        if Path(name).name == name:  # never outside the folder, whatever was written into result.json by hand
+    others = [run.path / name for name in (METRICS, *STAGE_CHECKPOINTS)]
+    readable = [file.relative_to(run.path).as_posix() for file in others if file.is_file() and os.access(file, os.R_OK)]
+    names = sorted([*staged, *readable])
+    for name in earlier.keys() - set(names):
+        if is_as_written(run, name, earlier[name]):  # and not a file that has its name by now, or that was listed by hand
             (run.path / name).unlink(missing_ok=True)
     return names
 

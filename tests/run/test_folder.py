@@ -12,7 +12,8 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.run import folder as run_folder
-from dreamfusion_mesh.run.folder import RunFolder, find_run
+from dreamfusion_mesh.run.find import find_run
+from dreamfusion_mesh.run.folder import RunFolder
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 
@@ -96,19 +97,6 @@ def test_a_broken_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     run.write("checkpoints/coarse.safetensors", content)
     with pytest.raises(BadInput, match="not a readable checkpoint"):
         run.load_state("coarse")
-
-
-def test_metrics_of_steps_done_again_are_dropped(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    for stage, steps in (("coarse", 3), ("fine", 4)):
-        for step in range(1, steps + 1):
-            run.add_metrics({"stage": stage, "step": step})
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"stage": "fine", "st')  # a line cut off by a kill
-    run.trim_metrics("fine", 2)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    kept = [("coarse", 1), ("coarse", 2), ("coarse", 3), ("fine", 1), ("fine", 2)]
-    assert lines == [f'{{"stage": "{stage}", "step": {step}}}' for stage, step in kept]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "coarse: {stpes: 3}", "\x00"])
