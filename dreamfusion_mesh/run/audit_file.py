@@ -30,7 +30,7 @@ def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = (
     run = RunFolder(file.parent)
     own = None if preset else _own_settings(run, file)
     config = load_config(preset or "default", changes) if own is None else change(own, changes, None, ("mesh", "asset", "audit"))
-    reference = None if own is None else _reference(run)
+    reference = None if own is None else _reference(run, own.asset.longest_side)
     return audit(file, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
 
 
@@ -52,10 +52,13 @@ def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:
     return None
 
 
-def _reference(run: RunFolder) -> Mesh | None:
-    """The run's surface before decimation, None where it is missing. Raises BadInput where it is not the one that the run wrote."""
+def _reference(run: RunFolder, longest_side: float) -> Mesh | None:
+    """The run's surface before decimation, None where it is missing. Raises BadInput where it is not the one that the run wrote.
+
+    longest_side  of the run's asset, metres
+    """
     name = checkpoint_name(_REFERENCE)
-    reference = run.restore(_REFERENCE, lambda state: load_mesh(state, ""))
+    reference = run.restore(_REFERENCE, lambda state: load_mesh(state, "", 2 * longest_side))
     known = files_of(read_record(run)).get(name)
     if reference is not None and known is not None and not is_as_written(run, name, known):
         raise BadInput(f"{run.path / name}: is not the one that this run wrote; {remedy(run.path / name)}")

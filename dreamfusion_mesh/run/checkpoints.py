@@ -47,7 +47,9 @@ def is_checkpoint(file: Path) -> bool:
         regular = stat.S_ISREG(file.stat().st_mode)
     except FileNotFoundError:
         return False
-    except OSError as error:  # a folder that may not be entered, or that is a file
+    except NotADirectoryError:
+        raise BadInput(f"{file.parent}: is not a folder; delete it") from None
+    except OSError as error:  # a folder that may not be entered, links in a circle
         raise BadInput(f"{file}: cannot be looked up ({error.strerror or error}); {remedy(file)}") from None
     if not regular:
         raise BadInput(f"{file}: is not a file; {remedy(file)}")
@@ -119,7 +121,11 @@ def _check_origin(file: Path, name: str, texts: Mapping[str, str], settings: str
         raise BadInput(f"{file}: is the checkpoint {found!r} under another name; {remedy(file)}")
     if made_with is None or settings is None or made_with == settings:
         return
-    there, here = parse_settings(made_with, f"{file}: {SETTINGS}"), parse_settings(settings, str(file.parents[1] / SETTINGS))
+    here = parse_settings(settings, str(file.parents[1] / SETTINGS))
+    try:
+        there = parse_settings(made_with, SETTINGS)
+    except BadInput as error:
+        raise BadInput(f"{file}: the settings in it cannot be used ({error}); {remedy(file)}") from None
     free = _WITHOUT.get(name.partition(".")[0], ())
     differing = {key: values for key, values in differences(there, here).items() if group(key) not in free}
     if differing:

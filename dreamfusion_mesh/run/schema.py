@@ -16,11 +16,14 @@ AUDIT = 1
 CHECKPOINT = 2
 _CHECKPOINT_CHANGES = "optimisers and the field's heads have names, `seen` is `lookup_sdf`, notes lie with the tensors"  # since 1
 
+_LONGEST = 9  # digits of a schema
+
 
 def check_checkpoint(where: str, texts: Mapping[str, str], remedy: str) -> None:
     """Raises BadInput where a checkpoint with these metadata is of another schema, naming what changed since an older one."""
     found = texts.get(KEY)
-    version = schema_version(where, int(found) if found and found.isdecimal() else found, CHECKPOINT, remedy)
+    number = int(found) if found and found.isdecimal() and len(found) <= _LONGEST else found and found[:_LONGEST]
+    version = schema_version(where, number, CHECKPOINT, remedy)
     if version < CHECKPOINT:
         changed = f"is of schema {version}, this version reads {CHECKPOINT} ({_CHECKPOINT_CHANGES})"
         raise BadInput(f"{where}: {changed}; use the one that wrote it, or {remedy}")
@@ -54,5 +57,6 @@ def check_notes(notes: dict[str, Any]) -> dict[str, Any]:
         _Notes.model_validate(notes, strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ValueError(f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].lower()}") from None
+        message = problem["msg"].partition(" or instance of")[0].lower()
+        raise ValueError(f"{'.'.join(str(part) for part in problem['loc'])}: {message}") from None
     return notes

@@ -24,10 +24,8 @@ from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import fine_loss
-from dreamfusion_mesh.stages.restore import check_tensors, layout_of_modules, load_mesh, load_modules
+from dreamfusion_mesh.stages.restore import REACH, check_tensors, layout_of_modules, load_mesh, load_modules
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
-
-_REACH = 4.0  # scene units: the object lies inside [-1, 1]^3, and a lattice is wider than that by a cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ def surface_state(surface: Surface) -> State:
 
 def load_surface(state: State, settings: FieldSettings, device: torch.device) -> Surface:
     """The fine stage's outcome from its last state. Raises ValueError where that is no state of these settings."""
-    mesh = load_mesh(state, "mesh.", _REACH)
+    mesh = load_mesh(state, "mesh.", REACH)
     field = HashField(settings, torch.Generator()).to(device)
     coloured = {key: value for key, value in state.items() if key not in ("mesh.vertices", "mesh.faces")}
     check_tensors(coloured, layout_of_modules({"field": field}))

@@ -15,6 +15,7 @@ from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.stages.checkpoint import State, module_state
 
 REDO = "delete it to redo its stage"
+REACH = 4.0  # scene units: the object lies inside [-1, 1]^3, and the lattice round it is wider by a cell
 
 
 class Layout(NamedTuple):
@@ -111,10 +112,11 @@ def load_mesh(state: State, prefix: str, reach: float = math.inf) -> Mesh:
     check_names([name for name in (vertices, faces) if name in state], (vertices, faces))
     check_tensor(vertices, state[vertices], Layout((None, 3), torch.float32))
     check_tensor(faces, state[faces], Layout((None, 3), torch.int64))
-    count = len(state[vertices])
-    low, high = (int(end) for end in state[faces].aminmax()) if state[faces].numel() else (0, -1)
-    if not 0 <= low <= high < count:
-        raise ValueError(f"{faces}: {len(state[faces])} faces with corners from {low} to {high}, expected 1 or more, of {count} vertices")
+    if not state[faces].numel():
+        raise ValueError(f"{faces}: no faces, expected 1 or more")
+    low, high = (int(end) for end in state[faces].aminmax())
+    if low < 0 or high >= len(state[vertices]):
+        raise ValueError(f"{faces}: corners from {low} to {high}, of {len(state[vertices])} vertices")
     furthest = float(state[vertices].abs().max())
     if furthest > reach:
         raise ValueError(f"{vertices}: coordinates up to {furthest:.4g}, expected at most {reach:.4g}")

@@ -19,7 +19,7 @@ from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, module_state
 from dreamfusion_mesh.stages.coarse import Coarse
 from dreamfusion_mesh.stages.fit import Hooks
-from dreamfusion_mesh.stages.restore import Layout, check_tensors, fits
+from dreamfusion_mesh.stages.restore import REACH, Layout, check_tensors, fits
 
 _VIEWS = 8  # silhouettes that the threshold is judged by
 _SIZE = 64  # pixels a side
@@ -58,6 +58,9 @@ def _surface(state: State, device: torch.device) -> TetSurface:
     shapes: dict[str, tuple[int | None, ...]] = {"sdf": (count,), "lookup_sdf": (count,), "deform": (count, 3), "origin": (3,)}
     floats = {name: Layout(shape, torch.float32) for name, shape in shapes.items()}
     check_tensors(state, {**floats, "cell": Layout((), torch.float64), "counts": Layout((3,), torch.int64)})
+    furthest = max(float(state["origin"].abs().max()), float(state["cell"]) * int(state["counts"].max()))
+    if furthest > 2 * REACH:
+        raise ValueError(f"origin, cell, counts: a lattice that reaches to {furthest:.4g}, expected at most {2 * REACH}")
     return TetSurface.restore(state, device)
 
 
