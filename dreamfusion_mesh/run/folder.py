@@ -77,7 +77,10 @@ class RunFolder:
 
         Raises BadInput where something else than a file has a checkpoint's name, rather than when that is to be written.
         """
-        shutil.rmtree(self.path / STAGED, ignore_errors=True)
+        staged = self.path / STAGED
+        if staged.is_symlink() or not staged.is_dir():
+            staged.unlink(missing_ok=True)
+        shutil.rmtree(staged, ignore_errors=True)
         for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
             if not part.is_dir():
                 part.unlink(missing_ok=True)
