@@ -91,14 +91,6 @@ def test_an_edited_asset_is_unwrapped_and_baked_again_from_the_checkpoint(finish
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "files": 3}', '{"schema": 1, "files": {"run.yaml": 1, "audit.json": 2}}']
-)
-def test_a_broken_result_is_no_result(text: str, fitted: Path) -> None:
-    (fitted / "result.json").write_text(text)
-    assert read_result(RunFolder(fitted)) is None
-
-
-@pytest.mark.parametrize(
     ("schema", "reason"),
     [
         ("99", "is of schema 99, this version reads up to 1; install the one that wrote it, or name another folder"),

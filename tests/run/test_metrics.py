@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from smoke_runs import CONFIG, stop_at
 
+from dreamfusion_mesh.contracts import GuidanceModel
+from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.metrics import MetricsLog
 
@@ -124,3 +127,25 @@ def test_a_log_that_cannot_be_replaced_is_done_without(tmp_path: Path, monkeypat
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "Permission denied" in caplog.text
     assert (tmp_path / "metrics.jsonl").read_text() == "damaged\n"
+
+
+@pytest.mark.parametrize("content", [b'{"stage": "coarse", "st\n[]\n\xff\n' + b"\0" * 64, b""], ids=["damaged", "cut"])
+def test_a_damaged_log_does_not_bar_a_run(content: bytes, fitted: Path, guidance: GuidanceModel) -> None:
+    """The fine stage is done again; its lines follow what is left of the log."""
+    lines = (fitted / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (fitted / "metrics.jsonl").write_bytes(b"".join(lines[:5]) + content)
+    (fitted / "checkpoints" / "fine.safetensors").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        generate(CONFIG, fitted, guidance=guidance, report=stop_at("fine", 2))
+    again = [json.loads(line) for line in (fitted / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in again] == [*(("coarse", step) for step in range(1, 6)), ("fine", 1), ("fine", 2)]
+
+
+def test_a_log_that_is_a_folder_does_not_bar_a_run(fitted: Path, guidance: GuidanceModel, caplog: pytest.LogCaptureFixture) -> None:
+    (fitted / "metrics.jsonl").unlink()
+    (fitted / "metrics.jsonl").mkdir()
+    (fitted / "checkpoints" / "fine.safetensors").unlink()
+    result = generate(CONFIG, fitted, guidance=guidance)
+    assert generate(CONFIG, fitted) == result
+    assert "metrics.jsonl" not in result.files
+    assert caplog.text.count("metrics.jsonl: cannot be used (not a file); the run goes on without it") == 1
