@@ -81,9 +81,8 @@ def _fit(work: Work, guidance: GuidanceModel) -> None:
 
 def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
     run, config = work.run, work.config
-    finished = run.restore("coarse", lambda state: load_coarse(state, config.coarse, draws, work.device))
-    if finished is not None:
-        return finished
+    if run.has_state("coarse"):
+        return run.restore("coarse", lambda state: load_coarse(state, config.coarse, draws, work.device))
     hooks, seconds = run.hooks("coarse", work.report)
     coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, work.device, hooks)
     run.finish_stage("coarse", state, {"seconds": seconds()})
@@ -103,12 +102,12 @@ def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator)
 def _deliver(work: Work) -> Result:
     """The fine checkpoint to files: tidy, decimate, unwrap, bake, place, write, audit."""
     run, config, rasterizer = work.run, work.config, work.rasterizer
-    surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
-    if surface is None:
+    if not run.has_state("fine"):
         raise BadInput(f"{run.path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {run.path} to go on")
     fit = fit_notes(run, config)
     terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
+    surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report)
     started, asset = time.perf_counter(), delivered.asset
     preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, config.asset.preview_size)

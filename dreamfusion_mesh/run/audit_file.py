@@ -37,7 +37,7 @@ def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = (
 def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:
     """The settings of the run that wrote the file; None, with a warning, where what lies beside it has nothing to do with it."""
     settings = run.path / SETTINGS
-    if not (os.path.lexists(settings) and os.path.isfile(file)):
+    if not os.path.lexists(settings):
         return None
     listed = files_of(read_record(run)) or ()
     try:
@@ -48,7 +48,8 @@ def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:
         if file.name in listed or (not listed and file.stem == _ASSET):
             return config
         why = f"is of a run that did not write {file.name} ({RESULT_FILE} does not list it)"
-    _LOG.warning("%s: %s; %s is audited with the preset 'default', name another with --preset", settings, why, file.name)
+    if os.path.isfile(file):  # what is missing is named instead
+        _LOG.warning("%s: %s; %s is audited with the preset 'default', name another with --preset", settings, why, file.name)
     return None
 
 
@@ -58,8 +59,10 @@ def _reference(run: RunFolder, longest_side: float) -> Mesh | None:
     longest_side  of the run's asset, metres
     """
     name = checkpoint_name(_REFERENCE)
+    if not run.has_state(_REFERENCE):
+        return None
     reference = run.restore(_REFERENCE, lambda state: load_mesh(state, "", 2 * longest_side))
     known = files_of(read_record(run)).get(name)
-    if reference is not None and known is not None and not is_as_written(run, name, known):
+    if known is not None and not is_as_written(run, name, known):
         raise BadInput(f"{run.path / name}: is not the one that this run wrote; {remedy(run.path / name)}")
     return reference

@@ -114,15 +114,15 @@ class RunFolder:
         """The notes that a checkpoint was saved with. Raises as `load_state` does, and where there is none."""
         return read_notes(self.path / checkpoint_name(name), name, self._settings())
 
-    def restore(self, name: str, make: Callable[[State], _T]) -> _T | None:
-        """What `make` makes of a checkpoint's tensors, None where there is none.
+    def restore(self, name: str, make: Callable[[State], _T]) -> _T:
+        """What `make`, which raises ValueError where they do not fit, makes of a checkpoint's tensors.
 
-        `make` raises ValueError where they do not fit. Raises BadInput then, which names the file, and as `load_state` does.
+        Raises BadInput then, which names the file, where there is none, and as `load_state` does.
         """
-        if (state := self.load_state(name)) is None:
-            return None
         file = self.path / checkpoint_name(name)
         with fits(str(file), remedy(file)):
+            if (state := self.load_state(name)) is None:
+                raise BadInput(f"{file}: is missing")
             return make(state)
 
     def drop_state(self, name: str) -> None:
