@@ -39,15 +39,16 @@ def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:
     settings = run.path / SETTINGS
     if not os.path.lexists(settings):
         return None
-    listed = files_of(read_record(run)) or ()
+    listed = files_of(read_record(run))
+    wrote = file.name in listed if listed else file.stem == _ASSET
+    why = f"is of a run that did not write {file.name} ({RESULT_FILE} does not list it)"
     try:
-        config = run.config()
+        config = run.config() if wrote or not listed else None
     except ForeignSettings as error:
         why = error.why
     else:
-        if file.name in listed or (not listed and file.stem == _ASSET):
+        if wrote:
             return config
-        why = f"is of a run that did not write {file.name} ({RESULT_FILE} does not list it)"
     if os.path.isfile(file):  # what is missing is named instead
         _LOG.warning("%s: %s; %s is audited with the preset 'default', name another with --preset", settings, why, file.name)
     return None

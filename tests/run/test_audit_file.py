@@ -88,6 +88,14 @@ def test_a_wrong_setting_in_the_runs_own_settings_is_named(folder: Path) -> None
         audit_file(folder / "asset.glb")
 
 
+def test_settings_of_a_run_that_did_not_write_the_file_are_not_read(folder: Path) -> None:
+    (folder / "run.yaml").write_text((folder / "run.yaml").read_text().replace("schema: 1", "schema: 7"))
+    shutil.copy(folder / "asset.glb", folder / "mine.glb")
+    assert budget(audit_file(folder / "mine.glb"))["allowed"] == 10_000
+    with pytest.raises(BadInput, match="is of schema 7"):
+        audit_file(folder / "asset.glb")
+
+
 def test_a_file_that_is_missing_is_named_and_nothing_else(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(BadInput, match=r"nowhere\.glb"):
         audit_file(folder / "nowhere.glb")
