@@ -121,7 +121,6 @@ def generate(
     with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
 
-
         process.raise_received()  # some imports drop what is raised in them
         result = run(config, folder, report=report)
     _print_result(result, strict, bool(begun))
@@ -141,7 +140,6 @@ def export(
     with _advice(lambda: again):
         from dreamfusion_mesh.config import DELIVERY_GROUPS, change
         from dreamfusion_mesh.run.folder import RunFolder
-
 
         config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
         if commercial:

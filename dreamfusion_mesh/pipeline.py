@@ -12,7 +12,8 @@ from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
 from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
-from dreamfusion_mesh.run.folder import RunFolder, check_changes, find_run
+from dreamfusion_mesh.run.find import check_changes, find_run
+from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
@@ -79,9 +80,8 @@ def _fit(work: Work, guidance: GuidanceModel | None) -> None:
 
 def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
     run, config = work.run, work.config
-    if (state := run.load_state("coarse")) is not None:
-        draws.set_state(state["fit.draws"])
-        return load_coarse(state, config.coarse, work.device)
+    if run.has_state("coarse"):
+        return run.restore("coarse", lambda state: load_coarse(state, config.coarse, draws, work.device))
     hooks, seconds = run.hooks("coarse", work.report)
     coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, work.device, hooks)
     run.finish_stage("coarse", state, {"seconds": seconds()})
@@ -92,11 +92,9 @@ def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator)
     """The refined surface's state, and the seconds that it took."""
     config, (hooks, seconds) = work.config, work.run.hooks("fine", work.report)
     with work.stage("conversion"):
-        if hooks.resume is None:
+        if (start := resumed_surface(hooks, work.device)) is None:
             judged = torch.Generator().manual_seed(config.seed)
             start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, judged)
-        else:
-            start = resumed_surface(hooks.resume, work.device)
     _, state = fit_surface(start, coarse.field, model, work.rasterizer, config.fine, config.views, config.guidance, draws, hooks)
     return state, seconds()
 
@@ -104,10 +102,11 @@ def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator)
 def _deliver(work: Work) -> Result:
     """The fine checkpoint to files: tidy, decimate, unwrap, bake, place, write, audit."""
     run, config, rasterizer = work.run, work.config, work.rasterizer
-    surface = load_surface(work.fitted(), config.coarse.field, work.device)
+    work.check_fitted()
     fit = fit_notes(run, config)
     terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
+    surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report, work.stage)
     with work.stage("write") as write_seconds:
         files = delivery_files(delivered.asset, rasterizer, config.asset.preview_size)

@@ -47,9 +47,7 @@ def stopped(when: str, number: signal.Signals, cwd: Path, *more: str, verb: str 
     ("number", "how", "code"),
     [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "ended by SIGTERM", 143), (signal.SIGHUP, "ended by SIGHUP", 129)],
 )
-def test_each_signal_has_its_exit_code_and_the_line_says_how_to_go_on(
-    number: signal.Signals, how: str, code: int, tmp_path: Path
-) -> None:
+def test_each_signal_has_its_exit_code_and_the_line_says_how_to_go_on(number: signal.Signals, how: str, code: int, tmp_path: Path) -> None:
     go_on = "dreamfusion-mesh generate --out 'my run'"
     assert stopped("threads", number, tmp_path) == (code, f"error: {how}; go on, from the last checkpoint, with: {go_on}")
     assert (tmp_path / "my run" / "written").exists()  # the checkpoint in the background was not cut off

@@ -205,7 +205,8 @@ def test_a_preset_that_cannot_be_read_is_named_by_its_cause_at_once(tmp_path: Pa
     }
     with permissions_hold():
         for name, cause in causes.items():
-            for load in (lambda preset: load_config(preset), lambda preset: load_config(base(tmp_path, preset))):
+            named = [load_config, lambda preset: load_config(base(tmp_path, preset))]  # a file's text can name no path that is not UTF-8
+            for load in named[: 1 + name.isascii()]:
                 with pytest.raises(BadInput) as caught:
                     load(str(tmp_path / name))
                 assert str(caught.value) == f"preset {str(tmp_path / name)!r}: {cause}"

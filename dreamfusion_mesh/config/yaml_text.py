@@ -7,6 +7,7 @@ with its length: length, depth and the values that aliases repeat are limited, a
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -56,6 +57,11 @@ def read_yaml(text: str, where: str) -> Any:
 def write_yaml(values: Mapping[str, Any]) -> str:
     """Plain values as YAML that `read_yaml` and readers of YAML 1.1 read back alike."""
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
+
+
+def write_value(value: Any) -> str:
+    """A plain value as YAML on one line, as `--set` reads it back."""
+    return yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
 class _Refused(Exception):

@@ -11,29 +11,33 @@ result.json         hashes of the files above: written last, it marks a finished
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
-from dreamfusion_mesh.config import RunConfig, dump, resolve
+from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.load import LONGEST_TEXT
-from dreamfusion_mesh.config.schema import KEY, migrate
-from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import PARTS, MissingFile, append_file, is_file, read_text, remove_file, write_file
-from dreamfusion_mesh.run.out import check_out
-from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint
+from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, write_file
+from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, checkpoint_name, is_checkpoint, read_checkpoint, read_notes, remedy
+from dreamfusion_mesh.run.metrics import MetricsLog
+from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report
+from dreamfusion_mesh.stages.restore import fits, step_counts
 
-SETTINGS = "run.yaml"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 STAGED = ".staged"
 STAGE_CHECKPOINTS = ("checkpoints/coarse.safetensors", "checkpoints/fine.safetensors")
+CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -53,20 +57,24 @@ class RunFolder:
         return self.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held."""
-        shutil.rmtree(self.path / STAGED, ignore_errors=True)
+        """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held.
+
+        Raises BadInput where something else than a file has a checkpoint's name, rather than when that is to be written.
+        """
+        staged = self.path / STAGED
+        if staged.is_symlink() or not staged.is_dir():
+            remove_file(staged)
+        shutil.rmtree(staged, ignore_errors=True)
         for part in (*self.path.glob(PARTS), *self.path.glob(f"checkpoints/{PARTS}")):
             remove_file(part)
+        there = {name: self.has_state(name) for name in CHECKPOINTS}
         for stage in ("coarse", "fine"):
-            if self.has_state(stage):
+            if there[stage]:
                 self.drop_state(f"{stage}.part")
 
     def save_state(self, name: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
         """Write tensors, of any device, as checkpoints/NAME.safetensors, and `notes` (plain values) with them."""
-        from safetensors.torch import save
-
-        texts = {KEY: str(CHECKPOINT), **{key: json.dumps(value) for key, value in (notes or {}).items()}}
-        self.write(_checkpoint(name), save({key: value.cpu().contiguous() for key, value in state.items()}, texts))
+        self.write(checkpoint_name(name), checkpoint_bytes(name, state, notes or {}, self._settings()))
 
     def finish_stage(self, stage: str, state: State, notes: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint of a finished stage, and drop that of the stage under way."""
@@ -74,70 +82,63 @@ class RunFolder:
         self.drop_state(f"{stage}.part")
 
     def has_state(self, name: str) -> bool:
-        """Whether checkpoints/NAME.safetensors is there, readable or not."""
-        return is_file(self.path / _checkpoint(name))
+        """Whether checkpoints/NAME.safetensors is there, readable or not. Raises BadInput where something else has its name."""
+        return is_checkpoint(self.path / checkpoint_name(name))
 
     def load_state(self, name: str) -> State | None:
-        """The tensors of a checkpoint, None where there is none. Raises BadInput where the file is broken or of another schema."""
-        from safetensors.torch import load_file
+        """The tensors of a checkpoint, None where there is none.
 
-        if not self.has_state(name):
-            return None
-        self.load_notes(name)
-        return load_file(self.path / _checkpoint(name))
+        Raises BadInput where the file is broken, of another schema, another checkpoint under this name, or of a run with other settings.
+        """
+        loaded = self._load(name)
+        return None if loaded is None else loaded[0]
 
     def load_notes(self, name: str) -> dict[str, Any]:
-        """The notes that a checkpoint was saved with. Raises as `load_state` does."""
-        from safetensors import SafetensorError, safe_open
+        """The notes that a checkpoint was saved with. Raises as `load_state` does, and where there is none."""
+        return read_notes(self.path / checkpoint_name(name), name, self._settings())
 
-        file = self.path / _checkpoint(name)
-        remedy = "delete it to redo its stage"
-        try:
-            with safe_open(str(file), framework="pt") as opened:
-                texts = dict(opened.metadata() or {})
-        except (SafetensorError, OSError) as error:
-            raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy}") from None
-        check_checkpoint(str(file), texts, remedy)
-        try:
-            return {key: json.loads(text) for key, text in texts.items() if key != KEY}
-        except ValueError as error:
-            raise BadInput(f"{file}: its notes cannot be read ({error}); {remedy}") from None
+    def restore(self, name: str, make: Callable[[State], _T]) -> _T:
+        """What `make`, which raises ValueError where they do not fit, makes of a checkpoint's tensors.
+
+        Raises BadInput then, which names the file, where there is none, and as `load_state` does.
+        """
+        file = self.path / checkpoint_name(name)
+        with fits(str(file), remedy(file)):
+            if (state := self.load_state(name)) is None:
+                raise BadInput(f"{file}: is missing")
+            return make(state)
 
     def drop_state(self, name: str) -> None:
         """Remove a checkpoint where there is one."""
-        remove_file(self.path / _checkpoint(name))
+        remove_file(self.path / checkpoint_name(name))
 
     def hooks(self, stage: str, report: Report) -> tuple[Hooks, Callable[[], dict[str, float]]]:
         """How a stage resumes from this folder and leaves its checkpoints and metrics there; and its stopwatch.
 
         That gives the seconds by the stage's name: those since this call, and those up to the checkpoint that the stage goes on from.
+        Raises as `load_state` does.
         """
         part, started = f"{stage}.part", perf_counter()
-        resume = self.load_state(part)
-        earlier = self.load_notes(part).get("seconds", {}).get(stage, 0.0) if resume else 0.0
-        self.trim_metrics(stage, int(resume["fit.counts"][0]) if resume else 0)
+        source = str(self.path / checkpoint_name(part))
+        resume, notes = self._load(part) or (None, {})
+        earlier = notes.get("seconds", {}).get(stage, 0.0)
+        with fits(source):
+            done = 0 if resume is None else step_counts(resume)[0]
+        self.metrics.trim(stage, done)
 
         def record(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-            self.add_metrics({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
+            self.metrics.add({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
             report(stage, done, total, figures)
 
         def seconds() -> dict[str, float]:
             return {stage: round(earlier + perf_counter() - started, 3)}
 
-        return Hooks(record, lambda state: self.save_state(part, state, {"seconds": seconds()}), resume), seconds
+        return Hooks(record, lambda state: self.save_state(part, state, {"seconds": seconds()}), resume, source), seconds
 
-    def add_metrics(self, line: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
-        append_file(self.path / METRICS, (json.dumps(line) + "\n").encode())
-
-    def trim_metrics(self, stage: str, done: int) -> None:
-        """Drop the lines of steps that will be done again: those of `stage` after `done`."""
-        file = self.path / METRICS
-        if not is_file(file):
-            return
-        lines = [line for line in read_text(file).splitlines() if line.endswith("}")]
-        remaining = [line for line in lines if not ((read := json.loads(line))["stage"] == stage and read["step"] > done)]
-        self.write(METRICS, "".join(line + "\n" for line in remaining).encode())
+    @cached_property
+    def metrics(self) -> MetricsLog:
+        """The run's log."""
+        return MetricsLog(self.path / METRICS, self.write)
 
     def keep_config(self, config: RunConfig) -> None:
         """Write run.yaml where it is missing. Raises BadInput where the folder cannot take it."""
@@ -145,57 +146,23 @@ class RunFolder:
             self.write(SETTINGS, dump(config).encode())
 
     def config(self) -> RunConfig:
-        """The settings this run was made with. Raises BadInput where run.yaml is missing or does not hold settings."""
+        """The settings this run was made with.
+
+        Raises BadInput where there is no run.yaml, where it holds no settings of a run (ForeignSettings), or some that are not allowed.
+        """
         file = self.path / SETTINGS
+        if not kind_of(file) and not os.path.islink(file):
+            raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote")
+        return read_settings(file)
+
+    def _settings(self) -> str | None:
+        """The text of run.yaml, None where there is none that can be read."""
         try:
-            values = read_yaml(read_text(file, LONGEST_TEXT), str(file))
-        except MissingFile:
-            raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote") from None
-        if not isinstance(values, dict):
-            raise BadInput(f"{file}: expected settings (name: value), found {type(values).__name__}")
-        return resolve(migrate(values, str(file)), origin=f"{file}: ")
+            return read_text(self.path / SETTINGS, LONGEST_TEXT)
+        except BadInput:
+            return None
 
-
-def find_run(path: Path, config: RunConfig) -> RunFolder:
-    """A folder that can take a run of `config`: new, empty, or with this very run; raises BadInput for another. Writes nothing."""
-    run = RunFolder(path)
-    check_out(path)
-    if (path / SETTINGS).exists():
-        found = run.config()
-        if found != config:
-            raise BadInput(f"--out {path}: holds another run ({_difference(found, config)}); name another folder, or delete this one first")
-    elif path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir()):
-        raise BadInput(f"--out {path}: is not empty and holds no run; name a new or empty folder")
-    return run
-
-
-def _is_leftover(name: str) -> bool:
-    """Whether a file is what a process that was killed before run.yaml was there has left."""
-    return name == LOCK or (name.startswith(f".{SETTINGS}.") and name.endswith(".part"))
-
-
-def _checkpoint(name: str) -> str:
-    return f"checkpoints/{name}.safetensors"
-
-
-def check_changes(found: RunConfig, wanted: RunConfig, groups: Sequence[str]) -> None:
-    """Raises BadInput where a setting outside `groups` differs from those that the run was made with."""
-    rest = wanted.model_copy(update={name: getattr(found, name) for name in groups})
-    if rest != found:
-        raise BadInput(f"export: {_difference(found, rest)}; only settings of {', '.join(groups)} may change here")
-
-
-def _difference(found: RunConfig, wanted: RunConfig) -> str:
-    """The first setting in which two runs differ, as 'name is A there, B here'."""
-    for name, here in _flat(wanted.model_dump(mode="json")).items():
-        there = _flat(found.model_dump(mode="json")).get(name)
-        if there != here:
-            return f"{name} is {there!r} there, {here!r} here"
-    return "the same settings"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+    def _load(self, name: str) -> tuple[State, dict[str, Any]] | None:
+        if not self.has_state(name):
+            return None
+        return read_checkpoint(self.path / checkpoint_name(name), name, self._settings())

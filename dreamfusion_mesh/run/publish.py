@@ -7,10 +7,10 @@ whose hashes are not those of result.json, so the run is delivered again from it
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh import __version__
@@ -19,10 +19,21 @@ from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.files import is_file, move_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, STAGE_CHECKPOINTS, STAGED, RunFolder
+from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, STAGED, RunFolder
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
-from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, Result, as_result, audit_document, file_record, read_record
+from dreamfusion_mesh.run.result import (
+    AUDIT_FILE,
+    RESULT_FILE,
+    Result,
+    as_result,
+    audit_document,
+    file_record,
+    files_of,
+    is_as_written,
+    read_record,
+)
 from dreamfusion_mesh.run.schema import RESULT
+from dreamfusion_mesh.run.settings import SETTINGS
 
 
 def publish(
@@ -78,13 +89,14 @@ def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
 
     Returns the names of all files that result.json answers for.
     """
-    earlier = read_record(run).get("files")
+    earlier = files_of(read_record(run))
     staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
     for name in sorted(staged, key=lambda name: name == SETTINGS):
         move_file(stage.path / name, run.path / name)
-    others = [name for name in (METRICS, *STAGE_CHECKPOINTS) if is_file(run.path / name)]
-    names = sorted([*staged, *others])
-    for name in set(earlier if isinstance(earlier, dict) else ()) - set(names):
-        if Path(name).name == name:  # never outside the folder, whatever was written into result.json by hand
+    others = [run.path / name for name in (METRICS, *STAGE_CHECKPOINTS)]
+    readable = [file.relative_to(run.path).as_posix() for file in others if is_file(file) and os.access(file, os.R_OK)]
+    names = sorted([*staged, *readable])
+    for name in earlier.keys() - set(names):
+        if is_as_written(run, name, earlier[name]):  # and not a file that has its name by now, or that was listed by hand
             remove_file(run.path / name)
     return names

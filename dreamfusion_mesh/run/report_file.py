@@ -10,9 +10,10 @@ from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.audit.report import SUFFIXES
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, shown
-from dreamfusion_mesh.run.folder import METRICS, SETTINGS, RunFolder
+from dreamfusion_mesh.run.folder import METRICS, RunFolder
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, read_record
+from dreamfusion_mesh.run.settings import SETTINGS
 
 
 def check_report(file: Path, target: Path, preset: str | None = None) -> None:
@@ -56,7 +57,7 @@ def _run_files(run: RunFolder) -> list[Path]:
     """The files of a run, finished or not, but for its audit; none where the folder holds no run."""
     if not is_file(run.path / SETTINGS):
         return []
-    listed = read_record(run).get("files")
+    listed = read_record(run).get("files")  # of a list that was edited by hand, too
     names = [SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, *(map(str, listed) if isinstance(listed, dict) else ())]
     checkpoints = (run.path / "checkpoints").glob("*.safetensors")
     return [*(run.path / name for name in names if name != AUDIT_FILE), *checkpoints]

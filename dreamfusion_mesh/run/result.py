@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from dreamfusion_mesh.audit.report import Audit, Row
 from dreamfusion_mesh.config.schema import KEY, schema_version
-from dreamfusion_mesh.files import read_bytes, read_text
-from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import is_file, open_file, read_text
+from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import RESULT_FILE
 from dreamfusion_mesh.run.schema import AUDIT, RESULT
+from dreamfusion_mesh.run.settings import SETTINGS
 
 AUDIT_FILE = "audit.json"
+_OWN_NAME = re.compile(r"(checkpoints/)?\w[\w.-]*")  # a plain name: no folder but that one, and nothing hidden
+
+
+class FileRecord(BaseModel):
+    """A file as result.json lists it."""
+
+    sha256: str
+    bytes: int
+
+
+class _Record(BaseModel):
+    """What is read of result.json, beside its schema."""
+
+    files: dict[str, FileRecord]
+    warnings: list[str]
+
+
+class _AuditDocument(BaseModel):
+    """audit.json, beside its schema and `passed`, which follows from the rows."""
+
+    file: str
+    sha256: str
+    rows: list[Row]
 
 
 @dataclass(frozen=True)
@@ -46,30 +75,58 @@ def read_result(run: RunFolder) -> Result | None:
     """
     record = read_record(run)
     schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
+    files = files_of(record)
+    if not {SETTINGS, AUDIT_FILE} <= files.keys() or not all(is_as_written(run, name, known) for name, known in files.items()):
+        return None
     try:
-        files = record["files"]
-        same = all(file_record(read_bytes(run.path / name)) == found for name, found in files.items())
-        return as_result(run, record) if same and {SETTINGS, AUDIT_FILE} <= set(files) else None
-    except (KeyError, TypeError, AttributeError, ValueError, OSError):  # missing, or edited by hand
+        return as_result(run, record)
+    except (OSError, ValueError):  # edited by hand
         return None
 
 
 def as_result(run: RunFolder, record: Mapping[str, Any]) -> Result:
-    """What result.json says of a run's files, warnings and audit. Raises KeyError, TypeError, ValueError or OSError where it is broken."""
-    names = [name for name in record["files"] if "/" not in name]
-    return Result(run.path, {name: run.path / name for name in (*names, RESULT_FILE)}, _read_audit(run), tuple(record["warnings"]))
+    """What result.json says of a run's files, warnings and audit. Raises ValueError or OSError where it is broken."""
+    known = _Record.model_validate(record)
+    names = [name for name in known.files if "/" not in name]
+    return Result(run.path, {name: run.path / name for name in (*names, RESULT_FILE)}, _read_audit(run), tuple(known.warnings))
 
 
-def _read_audit(run: RunFolder) -> Audit:
-    values = json.loads(read_text(run.path / AUDIT_FILE))
-    schema_version(str(run.path / AUDIT_FILE), values[KEY], AUDIT, "delete it")
-    return Audit(values["file"], values["sha256"], tuple(Row(**row) for row in values["rows"]))
+def files_of(record: Mapping[str, Any]) -> dict[str, FileRecord]:
+    """The files that result.json lists, by name; none where one is not a file of the run's own folder or of its checkpoints."""
+    try:
+        files = _Record.model_validate(record).files
+    except ValueError:
+        return {}
+    return files if all(_OWN_NAME.fullmatch(name) for name in files) else {}
+
+
+def is_as_written(run: RunFolder, name: str, known: FileRecord) -> bool:
+    """Whether a file is the one that result.json lists; read only where its length is right."""
+    file = run.path / name
+    try:
+        with open_file(file) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as opened:
+            same_length = os.fstat(descriptor).st_size == known.bytes
+            return same_length and hashlib.file_digest(opened, "sha256").hexdigest() == known.sha256
+    except BadInput:
+        return False
 
 
 def read_record(run: RunFolder) -> dict[str, Any]:
     """What result.json holds; nothing where it is missing or broken."""
+    return _read_json(run.path / RESULT_FILE)
+
+
+def _read_audit(run: RunFolder) -> Audit:
+    values = _read_json(run.path / AUDIT_FILE)
+    schema_version(str(run.path / AUDIT_FILE), values.get(KEY), AUDIT, "delete it")
+    known = _AuditDocument.model_validate(values)
+    return Audit(known.file, known.sha256, tuple(known.rows))
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; nothing where the file is missing, or holds something else."""
     try:
-        values = json.loads(read_text(run.path / RESULT_FILE))
-    except (OSError, ValueError):
+        values = json.loads(read_text(file)) if is_file(file) else None
+    except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

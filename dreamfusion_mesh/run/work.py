@@ -22,7 +22,6 @@ from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import Ended, Lock
 from dreamfusion_mesh.run.memory import STAGES, advice, warn_where_memory_is_short
 from dreamfusion_mesh.run.provenance import provenance
-from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Report
 
 _LOG = logging.getLogger(__name__)
@@ -55,12 +54,11 @@ class Work:
             yield lambda: round(time.perf_counter() - started, 3)
         self.lock.note_stage(outer)
 
-    def fitted(self) -> State:
-        """The state that the fine stage left. Raises BadInput where it is not finished."""
-        if (state := self.run.load_state("fine")) is not None:
-            return state
-        path = self.run.path
-        raise BadInput(f"{path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {path} to go on")
+    def check_fitted(self) -> None:
+        """Raises BadInput where the fine stage is not finished."""
+        if not self.run.has_state("fine"):
+            path = self.run.path
+            raise BadInput(f"{path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {path} to go on")
 
 
 def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report) -> Work:

@@ -1,4 +1,4 @@
-"""What a stage leaves behind to go on from: a flat mapping of tensors, and who writes it; the file's schema is run/schema.py's."""
+"""What a stage leaves behind to go on from: a flat mapping of tensors, and who writes it; its file is run/checkpoints.py's."""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
-from dreamfusion_mesh.stages.checkpoint import State, module_state
+from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import coarse_loss
+from dreamfusion_mesh.stages.restore import OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,20 @@ def new_coarse(settings: CoarseSettings, draws: torch.Generator, device: torch.d
     return Coarse(field, OccupancyGrid(settings.occupancy_size, 1.0, device))
 
 
-def load_coarse(state: State, settings: CoarseSettings, device: torch.device) -> Coarse:
-    """The coarse stage's outcome from its last state."""
+def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, device: torch.device) -> Coarse:
+    """The coarse stage's outcome from its last state; `draws` goes on from where the stage left it.
+
+    Raises ValueError where that is no state of these settings, or one of a stage that is not finished.
+    """
     coarse = new_coarse(settings, torch.Generator(), device)
-    coarse.field.load_state_dict(module_state(state, "field"))
-    coarse.occupancy.load_state_dict(module_state(state, "occupancy"))
+    modules = {"field": coarse.field, "occupancy": coarse.occupancy}
+    used = {key: value for key, value in state.items() if not key.startswith("optimizer.")}
+    check_tensors(used, {**OF_FIT, **layout_of_modules(modules)})
+    done, _ = step_counts(state)
+    if done != settings.steps:
+        raise ValueError(f"{done} steps are done, of {settings.steps}")
+    load_draws(draws, state)
+    load_modules(modules, state)
     return coarse
 
 

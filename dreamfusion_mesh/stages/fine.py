@@ -21,9 +21,10 @@ from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface
-from dreamfusion_mesh.stages.checkpoint import State, module_state, snapshot
+from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.losses import fine_loss
+from dreamfusion_mesh.stages.restore import REACH, check_tensors, layout_of_modules, load_mesh, load_modules
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
 
 
@@ -49,11 +50,12 @@ def fit_surface(
     """Refine the surface `start` and the colour of `field`, which is changed in place; gives both with the stage's last state.
 
     Where `hooks.resume` is given the surface is that of the checkpoint, whatever `start` is. The device is the start's.
-    Raises RunFailed where the surface vanishes or where guidance stays NaN.
+    Raises BadInput where the checkpoint does not fit, RunFailed where the surface vanishes or where guidance stays NaN.
     """
     hooks = hooks or Hooks()
     device = start.sdf.device
-    surface = start if hooks.resume is None else resumed_surface(hooks.resume, device)
+    resumed = resumed_surface(hooks, device)
+    surface = start if resumed is None else resumed
     fit = Fit("fine", settings, {"surface": surface, "field": field}, _optimizers(surface, field, settings), draws, device)
     halvings = halving_steps(settings)
 
@@ -90,10 +92,13 @@ def surface_state(surface: Surface) -> State:
 
 
 def load_surface(state: State, settings: FieldSettings, device: torch.device) -> Surface:
-    """The fine stage's outcome from its last state."""
+    """The fine stage's outcome from its last state. Raises ValueError where that is no state of these settings."""
+    mesh = load_mesh(state, "mesh.", REACH)
     field = HashField(settings, torch.Generator()).to(device)
-    field.load_state_dict(module_state(state, "field"))
-    return Surface(Mesh(state["mesh.vertices"], state["mesh.faces"]).to(device), field)
+    coloured = {key: value for key, value in state.items() if key not in ("mesh.vertices", "mesh.faces")}
+    check_tensors(coloured, layout_of_modules({"field": field}))
+    load_modules({"field": field}, state)
+    return Surface(mesh.to(device), field)
 
 
 def _optimizers(surface: TetSurface, field: HashField, settings: FineSettings) -> dict[str, torch.optim.Optimizer]:

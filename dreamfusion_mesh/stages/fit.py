@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,7 +18,20 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import FitSettings
 from dreamfusion_mesh.errors import RunFailed
-from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, module_state, snapshot
+from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, snapshot
+from dreamfusion_mesh.stages.restore import (
+    COUNTS,
+    DRAWS,
+    OF_FIT,
+    Layout,
+    check_tensors,
+    fits,
+    layout_of_modules,
+    load_draws,
+    load_modules,
+    step_counts,
+    tensors_of_modules,
+)
 
 Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
 
@@ -36,12 +49,14 @@ class Hooks:
     save    called with the state after the first good step that ends `checkpoint_seconds` or more after the last checkpoint, but not
             after the last step; from a thread where the state is large
     resume  state of an earlier run of this stage, or None
+    source  where `resume` was read, for messages
     clock   seconds, from any origin
     """
 
     report: Report = no_progress
     save: Callable[[State], None] | None = None
     resume: State | None = None
+    source: str = "the checkpoint"
     clock: Callable[[], float] = time.monotonic
 
 
@@ -106,11 +121,12 @@ class Fit:
     def run(self, loss: StepFunction, hooks: Hooks) -> None:
         """Run `loss(step, progress in [0, 1], stopwatch)` and the optimisers' step until `settings.steps` are done.
 
-        Raises RunFailed after ten steps in a row without a finite gradient, and what `hooks.save` raises. No checkpoint is taken while
-        steps are bad, and none is left half written.
+        Raises BadInput where `hooks.resume` does not fit, RunFailed after ten steps in a row without a finite gradient, and what
+        `hooks.save` raises. No checkpoint is taken while steps are bad, and none is left half written.
         """
         if hooks.resume is not None:
-            self.load(hooks.resume)
+            with fits(hooks.source):
+                self.load(hooks.resume)
         steps, bad, saved_at = self.settings.steps, 0, hooks.clock()
         with CheckpointWriter(hooks.save) if hooks.save else nullcontext() as writer:
             while self.done < steps:
@@ -174,35 +190,43 @@ class Fit:
 
     def state(self) -> State:
         """Everything needed to go on, as tensors of its own on the CPU."""
-        state = {"fit.counts": torch.tensor([self.done, self.skipped], dtype=torch.int64), "fit.draws": self.draws.get_state()}
-        for name, module in self.modules.items():
-            state |= {f"module.{name}.{key}": snapshot(value) for key, value in module.state_dict().items()}
+        state = {COUNTS: torch.tensor([self.done, self.skipped], dtype=torch.int64), DRAWS: self.draws.get_state()}
+        state |= {key: snapshot(value) for key, value in tensors_of_modules(self.modules).items()}
         for name, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 state |= {f"optimizer.{name}.{index}.{key}": snapshot(torch.as_tensor(value)) for key, value in slots.items()}
         return state
 
     def load(self, state: State) -> None:
-        """Go on from `state`. Raises RunFailed where it does not fit this stage."""
-        try:
-            self.done, self.skipped = (int(n) for n in state["fit.counts"])
-            self.draws.set_state(state["fit.draws"])
-            for name, module in self.modules.items():
-                module.load_state_dict(module_state(state, name))
-            slots = _optimizer_slots(state)
-            for name in self.optimizers.keys() | slots.keys():
-                optimizer = self.optimizers[name]
-                optimizer.load_state_dict({**optimizer.state_dict(), "state": slots.get(name, {})})
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RunFailed(f"{self.stage}: its checkpoint does not fit these settings ({reason}); delete it to redo the stage") from error
+        """Go on from `state`. Raises ValueError, with nothing changed but the draws, where it does not fit this stage."""
+        moments = {name: _moments(optimizer, f"optimizer.{name}", state) for name, optimizer in self.optimizers.items()}
+        slots = {key: like for each in moments.values() for key, like in each.items()}
+        check_tensors(state, {**OF_FIT, **layout_of_modules(self.modules), **slots})
+        done, skipped = step_counts(state)
+        if done > self.settings.steps:
+            raise ValueError(f"{done} steps are done, of {self.settings.steps}")
+        load_draws(self.draws, state)
+        load_modules(self.modules, state)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": _by_parameter(f"optimizer.{name}", moments[name], state)})
+        self.done, self.skipped = done, skipped
 
 
-def _optimizer_slots(state: State) -> dict[str, dict[int, State]]:
-    """By the optimiser's name and the parameter's number; empty before the first step."""
-    found: dict[str, dict[int, State]] = {}
-    for key, value in state.items():
-        if key.startswith("optimizer."):
-            _, name, index, slot = key.split(".", 3)
-            found.setdefault(name, {}).setdefault(int(index), {})[slot] = value
+def _moments(optimizer: torch.optim.Optimizer, prefix: str, state: State) -> dict[str, Layout]:
+    """What Adam has of each parameter that it has stepped, by the names in the state: of those of which the state has anything."""
+    expected: dict[str, Layout] = {}
+    for index, parameter in enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]):
+        own, shape = f"{prefix}.{index}.", tuple(parameter.shape)
+        if any(key.startswith(own) for key in state):
+            average, squares = Layout(shape, parameter.dtype), Layout(shape, parameter.dtype, 0)
+            expected |= {f"{own}exp_avg": average, f"{own}exp_avg_sq": squares, f"{own}step": Layout((), torch.float32, 1)}
+    return expected
+
+
+def _by_parameter(prefix: str, names: Iterable[str], state: State) -> dict[int, State]:
+    """By the parameter's number; empty before the first step."""
+    found: dict[int, State] = {}
+    for key in names:
+        index, slot = key.removeprefix(f"{prefix}.").split(".")
+        found.setdefault(int(index), {})[slot] = state[key]
     return found

@@ -18,6 +18,8 @@ from dreamfusion_mesh.shape.start.from_density import density_threshold, start_f
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, module_state
 from dreamfusion_mesh.stages.coarse import Coarse
+from dreamfusion_mesh.stages.fit import Hooks
+from dreamfusion_mesh.stages.restore import REACH, Layout, check_tensors, fits
 
 _VIEWS = 8  # silhouettes that the threshold is judged by
 _SIZE = 64  # pixels a side
@@ -42,9 +44,24 @@ def start_from_field(
     return start_from_density(coarse.field.density, threshold, cells, settings.tet_size, smallest_part, device)
 
 
-def resumed_surface(state: State, device: torch.device) -> TetSurface:
-    """The surface that a fine stage's checkpoint holds."""
-    return TetSurface.restore(module_state(state, "surface"), device)
+def resumed_surface(hooks: Hooks, device: torch.device) -> TetSurface | None:
+    """The surface that a fine stage's checkpoint holds, None without a checkpoint. Raises BadInput where it holds none."""
+    if hooks.resume is None:
+        return None
+    with fits(hooks.source):
+        return _surface(module_state(hooks.resume, "surface"), device)
+
+
+def _surface(state: State, device: torch.device) -> TetSurface:
+    """The surface of a `state_dict`. Raises ValueError where it is none."""
+    count = len(state["sdf"]) if "sdf" in state and state["sdf"].dim() else None
+    shapes: dict[str, tuple[int | None, ...]] = {"sdf": (count,), "lookup_sdf": (count,), "deform": (count, 3), "origin": (3,)}
+    floats = {name: Layout(shape, torch.float32) for name, shape in shapes.items()}
+    check_tensors(state, {**floats, "cell": Layout((), torch.float64), "counts": Layout((3,), torch.int64)})
+    furthest = max(float(state["origin"].abs().max()), float(state["cell"]) * int(state["counts"].max()))
+    if furthest > 2 * REACH:
+        raise ValueError(f"origin, cell, counts: a lattice that reaches to {furthest:.4g}, expected at most {2 * REACH}")
+    return TetSurface.restore(state, device)
 
 
 def halving_steps(settings: FineSettings) -> list[int]:

@@ -13,7 +13,8 @@ from dreamfusion_mesh.config import GuidanceSettings, RunConfig, dump, load_conf
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.weights.licences import judge_card
 from dreamfusion_mesh.pipeline import export, generate
-from dreamfusion_mesh.run.folder import SETTINGS, RunFolder
+from dreamfusion_mesh.run.folder import RunFolder
+from dreamfusion_mesh.run.settings import SETTINGS
 
 
 def settings(**overrides: Any) -> RunConfig:

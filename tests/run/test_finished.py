@@ -33,7 +33,7 @@ def test_a_finished_run_asked_again_gives_the_same_result_and_redoes_nothing(fin
     def never(*arguments: Any, **named: Any) -> Any:
         raise AssertionError("a finished run is done again")
 
-    for name in ("load_guidance", "fit_field", "fit_surface", "load_surface", "deliver", "preview_sheet", "publish", "prepare"):
+    for name in ("load_guidance", "fit_field", "fit_surface", "load_surface", "deliver", "delivery_files", "publish", "prepare"):
         monkeypatch.setattr(pipeline, name, never)
     before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path != finished.folder}
     again = generate(CONFIG, finished.folder)
@@ -88,14 +88,6 @@ def test_an_edited_asset_is_unwrapped_and_baked_again_from_the_checkpoint(finish
     assert set(steps) == {"deliver"}
     assert again.audit == finished.audit
     assert (folder / "asset.glb").read_bytes() == (finished.folder / "asset.glb").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "files": 3}', '{"schema": 1, "files": {"run.yaml": 1, "audit.json": 2}}']
-)
-def test_a_broken_result_is_no_result(text: str, fitted: Path) -> None:
-    (fitted / "result.json").write_text(text)
-    assert read_result(RunFolder(fitted)) is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from dreamfusion_mesh.config import dump, load_config, schema
 from dreamfusion_mesh.config.schema import Migration, migrate
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.folder import RunFolder, find_run
+from dreamfusion_mesh.run.find import find_run
+from dreamfusion_mesh.run.folder import RunFolder
 
 CONFIG = load_config("smoke", overrides={"prompt": "a red mug"})
 TWO_MIGRATIONS = (

@@ -21,6 +21,7 @@ from dreamfusion_mesh.stages import checkpoint
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field
 from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface, surface_state
 from dreamfusion_mesh.stages.fit import Fit, Hooks
+from dreamfusion_mesh.stages.restore import check_tensor, load_mesh
 from dreamfusion_mesh.stages.start import start_from_field
 
 # Seeded draws and turntables come from the CPU, the same for every device; states are copies there; scipy labels the parts.
@@ -33,7 +34,7 @@ DRAWS = [
     draw_timesteps,
     draw_noise,
 ]
-STATES = [checkpoint.snapshot, Fit.state, surface_state]
+STATES = [checkpoint.snapshot, Fit.state, surface_state, check_tensor, load_mesh]
 SMALL = FieldSettings(levels=2, table_size_log2=8, finest=8, hidden=4)
 VIEWS = ViewSettings(lambertian=1.0, textureless=0.0)
 

@@ -23,6 +23,7 @@ from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
 from dreamfusion_mesh.stages.fine import fit_surface, load_surface, surface_state
 from dreamfusion_mesh.stages.fit import Fit, Hooks
+from dreamfusion_mesh.stages.restore import check_tensor, load_draws, load_mesh
 from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ GRIDS = {"samples": 16, "occupancy_size": 8, "occupancy_interval": 1, "field": S
 COARSE = CoarseSettings(steps=2, size=8, views=1, checkpoint_seconds=0, **GRIDS)
 FINE = FineSettings(steps=2, size=16, views=1, tet_size=16, volume_subdivisions=1, surface_subdivisions=1, checkpoint_seconds=0)
 DRAWS = [HashField.__init__, volume.uniform, random_views, distill, turntable]
-STATES = [snapshot, Fit.state, surface_state]
+STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws]
 
 
 def both_stages(device: torch.device, saved: list[State], halfway: Sequence[State] = ()) -> tuple[Coarse, State]:
@@ -40,9 +41,10 @@ def both_stages(device: torch.device, saved: list[State], halfway: Sequence[Stat
     model, draws, guidance = StubScore(residual=0.5, device=device), torch.Generator().manual_seed(0), GuidanceSettings()
     first, second = (Hooks(save=saved.append, resume=state) for state in (halfway or (None, None)))
     _, state = fit_field(model, COARSE, LIT, guidance, draws, device, first)
-    coarse = load_coarse(state, COARSE, device)
-    new = not halfway
-    start = start_from_field(coarse, COARSE.samples, FINE, LIT, 0.02, draws) if new else resumed_surface(halfway[1], device)
+    coarse = load_coarse(state, COARSE, draws, device)
+    start = resumed_surface(second, device)
+    if start is None:
+        start = start_from_field(coarse, COARSE.samples, FINE, LIT, 0.02, draws)
     rasterizer = resolve_rasterizer("warp", CPU if device == PRETENDED else device)  # the pretended one has no driver
     _, last = fit_surface(start, coarse.field, model, rasterizer, FINE, LIT, guidance, draws, second)
     return coarse, last

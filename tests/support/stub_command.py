@@ -1,6 +1,6 @@
 """The command line over a pipeline that does nothing but wait, so that a process of it starts in a fraction of a second.
 
-    python stub_command.py WHEN ARGUMENTS    WHEN: start | begun | checkpoint | swallowed | destructor | threads | done
+python stub_command.py WHEN ARGUMENTS    WHEN: start | begun | checkpoint | swallowed | destructor | threads | done
 """
 
 from __future__ import annotations
