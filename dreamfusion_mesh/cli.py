@@ -71,8 +71,8 @@ def _run() -> int:
     except Exception as error:
         if isinstance(error, _Misused):
             return _fail(_misuse(error), 2)
-        if (stop := process.received()) is not None:  # an import or a library turned it into an error of its own
-            return _fail(process.stop_line(stop), stop.exit_code)
+        if (dropped := process.received()) is not None:  # an import or a library turned it into an error of its own
+            return _fail(process.stop_line(dropped), dropped.exit_code)
         if (asked := describe(error)) is None:
             raise
         at = f" ({asked})" if asked else ""

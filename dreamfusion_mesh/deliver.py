@@ -31,7 +31,7 @@ from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake")
-During = Callable[[str], AbstractContextManager[None]]  # what to hold while a step of that name is under way
+During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def deliver(
     longest_side: float,
     provenance: dict[str, Any],
     report: Report = no_progress,
-    during: During = nullcontext,
+    during: During = lambda name: nullcontext(),
 ) -> Delivered:
     """The asset of `surface`, on the surface's device; `rasterizer` draws there.
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from dreamfusion_mesh.errors import BadInput
 
@@ -19,9 +19,9 @@ _FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing
 class _Descriptor(io.FileIO):
     """A descriptor whose writes always succeed; what the system refuses is dropped."""
 
-    def write(self, content: bytes) -> int:  # type: ignore[override]
+    def write(self, content: Any, /) -> int:
         try:
-            written = super().write(content)
+            written: int | None = super().write(content)
         except OSError as error:
             _FAILURES.setdefault(self.fileno(), error)
             return len(content)

@@ -93,9 +93,9 @@ def test_a_signal_that_the_parent_has_ignored_stays_ignored(tmp_path: Path) -> N
 
 
 def test_a_run_that_is_interrupted_leaves_no_lock_and_no_half_file(tmp_path: Path) -> None:
-    arguments = ["generate", "a red mug", "--preset", "smoke", "--device", "cpu", "--out", "run"]
+    arguments = ["generate", "a red mug", "--preset", "smoke", "--device", "cpu", "--set", "coarse.steps=100", "--out", "run"]
     process = start([sys.executable, "-m", "dreamfusion_mesh", *arguments], tmp_path)
-    wait_for(process, "coarse 2/12")
+    wait_for(process, "coarse 10/100")
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130
@@ -105,10 +105,19 @@ def test_a_run_that_is_interrupted_leaves_no_lock_and_no_half_file(tmp_path: Pat
     assert [file.name for file in (tmp_path / "run" / "checkpoints").iterdir()] == ["coarse.part.safetensors"]
 
 
+UNWRAPPING = """
+from dreamfusion_mesh import process
+from dreamfusion_mesh.asset.uv import unwrap
+unwrap._WORKER = "import time; time.sleep(60)"
+from dreamfusion_mesh import cli
+process.run(cli.main)
+"""
+
+
 def test_an_export_that_is_ended_in_its_unwrap_leaves_the_run_and_no_process(finished, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, tmp_path / "run")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    process = start([sys.executable, "-m", "dreamfusion_mesh", "export", "run", "--set", "mesh.triangles=900"], tmp_path)
+    process = start([sys.executable, "-c", UNWRAPPING, "export", "run", "--set", "mesh.triangles=900"], tmp_path)
     wait_for(process, "deliver 1/3")
     while not (children := psutil.Process(process.pid).children()):
         assert process.poll() is None

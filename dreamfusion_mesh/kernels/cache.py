@@ -41,7 +41,7 @@ def start_with_cache(start: Callable[[], None]) -> KernelCache:
         return KernelCache(temporary, problem)
     try:
         start()
-        own = Path(wp.config.kernel_cache_dir)
+        own = Path(wp.config.kernel_cache_dir or "")
         problem = _unwritable(own)
     except OSError as error:
         own = Path(wp.config.kernel_cache_dir or ".")

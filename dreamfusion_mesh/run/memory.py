@@ -75,13 +75,16 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
-    """Log a warning for each stage to come whose estimate is above what there is. It never stops the run."""
-    free, where = available()
+    """Log a warning for each stage to come whose estimate is above what there is and above that of a stage before it. It stops nothing."""
+    if device.type == "cuda":
+        free, where, elsewhere = torch.cuda.mem_get_info(device)[0], f"on {device}", _LIBRARIES
+    else:
+        (free, where), elsewhere = available(), 0
+    largest = free
     for stage, wanted in estimate(config, done).items():
-        if device.type == "cuda" and wanted - _LIBRARIES > (card := torch.cuda.mem_get_info(device)[0]):
-            _warn(stage, wanted - _LIBRARIES, card, f"on {device}", config)
-        elif device.type != "cuda" and wanted > free:
-            _warn(stage, wanted, free, where, config)
+        if wanted - elsewhere > largest:
+            largest = wanted - elsewhere
+            _warn(stage, largest, free, where, config)
 
 
 def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> None:

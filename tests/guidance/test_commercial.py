@@ -9,6 +9,7 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.weights.licences import judge_card
 from dreamfusion_mesh.pipeline import export, generate
+from dreamfusion_mesh.terminal import logged_warnings
 
 LICENCES = [judge_card("model", {"license": "openrail++"}), judge_card("text_encoder", {"license": "other", "license_name": "gemma-terms"})]
 
@@ -51,7 +52,8 @@ def test_a_run_made_without_commercial_is_exported_commercially_once_its_licence
     with pytest.raises(BadInput, match=r"'gemma-terms'\).*use --set licence_checked=true$"):
         app(["export", str(folder), "--commercial"], standalone_mode=False)
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
-    app(["export", str(folder), "--commercial", "--set", "licence_checked=true"], standalone_mode=False)
+    with logged_warnings():
+        app(["export", str(folder), "--commercial", "--set", "licence_checked=true"], standalone_mode=False)
     assert "passes with --commercial because licence_checked=true: the licence of text_encoder/" in capsys.readouterr().err
     settings = json.loads((folder / "provenance.json").read_text())["settings"]
     assert (settings["commercial"], settings["licence_checked"]) == (True, True)

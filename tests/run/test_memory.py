@@ -109,6 +109,7 @@ def test_a_stage_that_does_not_fit_is_warned_of_and_nothing_is_refused(
         warn_where_memory_is_short(CONFIG, CPU, [])
         assert caplog.messages == []
         warn_where_memory_is_short(large, CPU, [])
+    assert len(caplog.messages) == 1  # the delivery after it takes less
     wanted = memory.readable(estimate(large)["fine"])
     assert caplog.messages[0].startswith(f"memory: the stage fine takes about {wanted}, and 2.0 GiB are available on this machine; ")
     assert "lower fine.tet_size (256), fine.size (64) or fine.views (2)" in caplog.messages[0]
