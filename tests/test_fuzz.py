@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
+import zlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,7 +13,11 @@ from random import Random
 from typing import Any
 
 import pytest
+import torch
 from planted_commands import COMMANDS
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from written_files import box, png
 
 from tools.fuzz.__main__ import describe, main, numbers_of, summary
 from tools.fuzz.corpus import make_corpus
@@ -138,6 +144,36 @@ def test_a_seed_and_a_number_make_the_same_case(meshes: Path, tmp_path: Path) ->
 def test_what_is_no_such_file_is_changed_as_bytes(suffix: str) -> None:
     changed = {mutate(Random(seed), suffix, b"\x00\xff no such file", b"another") for seed in range(50)}
     assert len(changed) > 20
+
+
+def test_mutations_by_format_reach_what_reads_the_format() -> None:
+    """A GLB's lengths, a PNG's checksums and a safetensors' offsets stay right in most mutations, so that no first check stops them."""
+    glb, picture = box(1).glb(), png(16)
+    tensors = save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.arange(3)}, {"schema": "2"})
+    right = {".glb": 0, ".png": 0, ".safetensors": 0}
+    for seed in range(200):
+        changed = mutate(Random(seed), ".glb", glb, picture)
+        right[".glb"] += changed != glb and struct.unpack_from("<4sII", changed.ljust(12)) == (b"glTF", 2, len(changed))
+        right[".png"] += _checksums_are_right(mutate(Random(seed), ".png", picture, glb))
+        right[".safetensors"] += _is_read(mutate(Random(seed), ".safetensors", tensors, glb))
+    assert min(right.values()) > 60, right
+
+
+def _checksums_are_right(data: bytes) -> bool:
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        if data[end : end + 4] != zlib.crc32(data[at + 4 : end]).to_bytes(4):
+            return False
+        at = end + 4
+    return at == len(data)
+
+
+def _is_read(data: bytes) -> bool:
+    try:
+        return bool(load(data))
+    except SafetensorError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dreamfusion_mesh.audit.readers.images import decode
 from dreamfusion_mesh.errors import BadInput
 
 MAX_DECODED_BYTES = 4 << 30  # bytes of accessors read in all, so that many over the same bytes cannot hold the audit up
+MAX_DECODED_TEXELS = 1 << 28  # of all images together, likewise: sixteen of 4096 x 4096
 _UNIT_LENGTH_TOLERANCE = 6.74e-3  # how far a normal's length may be from 1; the Khronos validator's figure
 _WIDTHS = {"POSITION": 3, "NORMAL": 3, "TANGENT": 4, "TEXCOORD_0": 2, "TEXCOORD_1": 2}
 
@@ -33,17 +34,35 @@ def _problems(gltf: Gltf) -> Iterator[str]:
     if gltf.document.get("extensionsRequired"):
         yield f"extensionsRequired: {str(gltf.document['extensionsRequired'])[:80]}; a game-ready file needs none"
     yield from _accessor_problems(gltf)
+    yield from _mesh_problems(gltf)
+    yield from _images_problems(gltf)
+    for t, texture in enumerate(items(gltf.document, "textures")):
+        yield from _problems_or_error(_texture_problems, gltf, texture, f"textures[{t}]")
+
+
+def _mesh_problems(gltf: Gltf) -> Iterator[str]:
+    decoded = 0
     for m, mesh in enumerate(items(gltf.document, "meshes")):
         primitives = mesh.get("primitives")
         if not isinstance(primitives, list) or not primitives:
             yield f"meshes[{m}].primitives: expected at least one"
             continue
         for p, primitive in enumerate(primitives):
+            decoded += _decoded_bytes(gltf, primitive)
+            if decoded > MAX_DECODED_BYTES:
+                yield f"primitives: more than {MAX_DECODED_BYTES} bytes in all"
+                return
             yield from _problems_or_error(_primitive_problems, gltf, primitive, f"meshes[{m}].primitives[{p}]")
-    for i in range(len(items(gltf.document, "images"))):
-        yield from _problems_or_error(_image_problems, gltf, i)
-    for t, texture in enumerate(items(gltf.document, "textures")):
-        yield from _problems_or_error(_texture_problems, gltf, texture, f"textures[{t}]")
+
+
+def _decoded_bytes(gltf: Gltf, primitive: Any) -> int:
+    """What the attributes and indices of a primitive take as float64, and a fixed part for looking at it."""
+    try:
+        attributes = json_object(primitive, "attributes", "")
+        used = [*attributes.values(), *([primitive["indices"]] if "indices" in primitive else [])]
+        return 10_000 + 8 * sum(accessor(gltf, index, "").size for index in used)
+    except (BadInput, AttributeError):  # said by _primitive_problems
+        return 10_000
 
 
 def _problems_or_error(check: Any, *arguments: Any) -> Iterator[str]:
@@ -138,15 +157,24 @@ def _index_problems(gltf: Gltf, index: Any, count: int, where: str) -> Iterator[
         yield f"{where}.indices: its bufferView has a byteStride"
 
 
-def _image_problems(gltf: Gltf, index: int) -> Iterator[str]:
-    name = f"images[{index}]"
-    image = decode(image_bytes(gltf, index, name), name)
-    entry = item(gltf, "images", index, name)
-    mime = entry.get("mimeType")
-    if "bufferView" in entry and mime is None:
-        yield f"{name}.mimeType: required beside bufferView"
-    if mime is not None and mime != image.mime:
-        yield f"{name}.mimeType: {str(mime)[:40]!r}, but it is {image.mime}"
+def _images_problems(gltf: Gltf) -> Iterator[str]:
+    decoded = 0
+    for index, entry in enumerate(items(gltf.document, "images")):
+        name = f"images[{index}]"
+        try:
+            image = decode(image_bytes(gltf, index, name), name)
+        except BadInput as error:
+            yield str(error)
+            continue
+        mime = entry.get("mimeType")
+        if "bufferView" in entry and mime is None:
+            yield f"{name}.mimeType: required beside bufferView"
+        if mime is not None and mime != image.mime:
+            yield f"{name}.mimeType: {str(mime)[:40]!r}, but it is {image.mime}"
+        decoded += image.width * image.height + 10_000  # the latter for a small one's header
+        if decoded > MAX_DECODED_TEXELS:
+            yield f"images: more than {MAX_DECODED_TEXELS} texels in all"
+            return
 
 
 def _texture_problems(gltf: Gltf, texture: dict[str, Any], where: str) -> list[str]:

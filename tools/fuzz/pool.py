@@ -151,6 +151,8 @@ class _Process:
             "CUDA_VISIBLE_DEVICES": "",
         }
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
+        for name in ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH"):  # another program, which takes longer than all else
+            environment.pop(name, None)
         self._worker = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment, start_new_session=True
         )

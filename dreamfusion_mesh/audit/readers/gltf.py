@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -32,6 +32,7 @@ class Gltf:
     document: dict[str, Any]
     buffers: list[memoryview]
     folder: Path
+    _checked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # lists that `items` has looked through, which takes time
 
 
 def parse_gltf(data: bytes, folder: Path) -> Gltf:
@@ -57,7 +58,9 @@ def items(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 def item(gltf: Gltf, kind: str, index: Any, where: str) -> dict[str, Any]:
     """One object by the index that `where` gives. Raises BadInput where there is no such."""
-    found = items(gltf.document, kind)
+    if kind not in gltf._checked:
+        gltf._checked[kind] = items(gltf.document, kind)
+    found = gltf._checked[kind]
     if not is_integer(index) or not 0 <= index < len(found):
         raise BadInput(f"{where}: {kind}[{excerpt(index)}] is not there; the file has {len(found)}")
     return found[index]

@@ -21,7 +21,7 @@ class _Contents:
     uvs: list[list[float]] = field(default_factory=list)
     corners: list[tuple[int, int]] = field(default_factory=list)  # rows of vertices and uvs (-1: none), three a triangle
     library: str = ""
-    materials: list[str] = field(default_factory=list)
+    materials: dict[str, None] = field(default_factory=dict)  # names, in their order
 
 
 def read_obj(data: bytes, path: Path) -> Written:
@@ -61,8 +61,8 @@ def _read_line(contents: _Contents, words: list[str]) -> None:
                 contents.corners += [corners[0], corners[i], corners[i + 1]]
         case "mtllib":
             contents.library = " ".join(words[1:])
-        case "usemtl" if words[1] not in contents.materials:
-            contents.materials.append(words[1])
+        case "usemtl":
+            contents.materials[words[1]] = None
 
 
 def _corner(word: str, contents: _Contents) -> tuple[int, int]:
@@ -82,13 +82,15 @@ def _materials(contents: _Contents, path: Path) -> Materials:
     if not contents.library or len(contents.materials) != 1:
         return Materials(len(contents.materials))
     text = read_bytes(sibling_path(contents.library, path.parent, "mtllib")).decode("utf-8", "replace")
-    current, maps, keywords = "", [], set[str]()
+    (used,) = contents.materials
+    current, names, keywords = "", dict[str, str](), set[str]()
     for line in text.splitlines():
         words = line.split()
         if words[:1] == ["newmtl"]:
             current = " ".join(words[1:])
-        elif words and current == contents.materials[0]:
+        elif words and current == used:
             keywords.add(words[0])
             if words[0] in _ROLES:
-                maps.append(Map(_ROLES[words[0]], words[-1], read_bytes(sibling_path(words[-1], path.parent, words[0]))))
+                names[words[0]] = words[-1]  # the last of a kind counts
+    maps = [Map(_ROLES[kind], name, read_bytes(sibling_path(name, path.parent, kind))) for kind, name in names.items()]
     return Materials(1, tuple(maps), tuple(factor for factor in _FACTORS if factor not in keywords))

@@ -5,6 +5,7 @@ Source: Khronos glTF 2.0 specification, sections 3.5 (scenes), 3.7 (meshes), 3.9
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,13 @@ class _Part:
 def read_scene(gltf: Gltf) -> Written:
     """Everything the default scene draws, in world space. Raises BadInput where it cannot be read as triangles."""
     roots = _roots(gltf)
-    parts: list[_Part] = []
+    parts, triangles = list[_Part](), 0
     for matrix, mesh in _placed_meshes(gltf, roots):
-        parts += _parts(gltf, mesh, matrix)
-        if sum(len(part.corners) for part in parts) > MAX_TRIANGLES:
-            raise BadInput(f"scene: more than the {MAX_TRIANGLES} triangles that are read")
+        for part in _parts(gltf, mesh, matrix):
+            parts.append(part)
+            triangles += len(part.corners)
+            if triangles > MAX_TRIANGLES:
+                raise BadInput(f"scene: more than the {MAX_TRIANGLES} triangles that are read")
     if not parts:
         raise BadInput("scene: it draws no triangles")
     matrices = {root: _matrix(item(gltf, "nodes", root, "scene"), root) for root in roots}
@@ -99,12 +102,13 @@ def _numbers(entry: dict[str, Any], key: str, count: int, default: list[float], 
     return numbers
 
 
-def _parts(gltf: Gltf, mesh: int, matrix: np.ndarray) -> list[_Part]:
+def _parts(gltf: Gltf, mesh: int, matrix: np.ndarray) -> Iterator[_Part]:
     entry = item(gltf, "meshes", mesh, "nodes")
     primitives = entry.get("primitives")
     if not isinstance(primitives, list) or not all(isinstance(primitive, dict) for primitive in primitives):
         raise BadInput(f"meshes[{mesh}].primitives: expected a list of objects")
-    return [_part(gltf, primitive, f"meshes[{mesh}].primitives[{i}]", matrix) for i, primitive in enumerate(primitives)]
+    for i, primitive in enumerate(primitives):
+        yield _part(gltf, primitive, f"meshes[{mesh}].primitives[{i}]", matrix)
 
 
 def _part(gltf: Gltf, primitive: dict[str, Any], where: str, matrix: np.ndarray) -> _Part:
