@@ -15,7 +15,7 @@ import typer
 
 from dreamfusion_mesh import __version__, process
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.files import kind_of
+from dreamfusion_mesh.files import check_working_folder, kind_of
 from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.progress import progress
@@ -60,6 +60,7 @@ def main() -> NoReturn:
 def _run() -> int:
     """The exit code of the command that sys.argv holds; every error that is not a bug in one line on standard error."""
     try:
+        check_working_folder()
         return int(app(standalone_mode=False, prog_name=_NAME) or 0)
     except BadInput as error:
         return _fail(str(error), 2)
@@ -204,8 +205,8 @@ def _run_config(
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
-        if preset or changes or seed is not None or commercial:
-            left_out = "leave out --preset, --set, --seed and --commercial"
+        if preset or changes or seed is not None or device or commercial:
+            left_out = "leave out --preset, --set, --seed, --device and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
         check_out(out)
         from dreamfusion_mesh.run.folder import RunFolder

@@ -67,8 +67,8 @@ def given_text(argument: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text in one line."""
-    return " ".join(text.split())
+    """A text in one line; spaces within it stay, as those of a path in a command have to."""
+    return " ".join(part.strip() for part in text.splitlines()).strip()
 
 
 class _WarningLines(logging.Handler):

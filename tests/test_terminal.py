@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dreamfusion_mesh.terminal import one_line
+
 ROOT = Path(__file__).parents[1]
 STUB = [sys.executable, str(ROOT / "tests" / "support" / "stub_command.py"), "done"]
 MODULE = [sys.executable, "-m", "dreamfusion_mesh"]
@@ -50,32 +52,42 @@ def test_what_is_lost_is_said_where_it_can_be(tmp_path: Path) -> None:
 
 
 def test_letters_that_the_terminal_lacks_are_escapes(tmp_path: Path) -> None:
-    done = shell([*STUB, "generate", "a red mug", "--out", "grün/日本"], "", tmp_path, **ASCII)
+    done = shell([*STUB, "generate", "a red mug", "--out", "grün/日本"], "", tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
-    assert b"Written to gr\\u" in done.stdout or b"Written to gr\\xfc" in done.stdout or b"Written to gr\\udc" in done.stdout
+    assert b"Written to gr\\xfcn/\\u65e5\\u672c:" in done.stdout
     assert (tmp_path / "grün" / "日本" / "run.yaml").exists()
 
 
 def test_a_prompt_is_utf_8_in_every_locale(tmp_path: Path) -> None:
-    done = shell([*STUB, "generate", "a grün mug"], "", tmp_path, **ASCII)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "a-grün-mug" / "run.yaml").exists()
+    code = "import sys; from dreamfusion_mesh.terminal import given_text; sys.stdout.buffer.write(given_text(sys.argv[1]).encode())"
+    done = shell([sys.executable, "-c", code, "a grün mug"], "", tmp_path, **ASCII)
+    assert done.stdout.decode() == "a grün mug", done.stderr
     refused = shell([*STUB, "generate", os.fsdecode(b"a \xff mug")], "", tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith(b"error: 'a \\udcff mug': is not UTF-8")
 
 
-def test_a_path_that_is_not_utf_8_is_shown(tmp_path: Path) -> None:
-    name = os.fsdecode(b"run\xff")
-    done = shell([*STUB, "generate", "a red mug", "--out", name], "", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert b"Written to run\\udcff:" in done.stdout
-    refused = shell([*MODULE, "generate", "--out", f"{name}x"], "", tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(b"error: run\\udcffx: holds no run")
+def test_a_path_in_an_encoding_that_is_not_utf_8_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """Where Python itself cannot name the file, libraries cannot open it either."""
+    done = shell([*STUB, "generate", "a red mug", "--out", "grün"], "", tmp_path, **ASCII)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: --out gr\\xc3\\xbcn: the path")
+    assert done.stderr.endswith(b"is not UTF-8; rename it, or set LC_ALL=C.UTF-8\n")
+    assert not (tmp_path / "grün").exists()
 
 
 def test_a_closed_descriptor_is_not_given_to_a_file_of_the_work(tmp_path: Path) -> None:
     code = "from dreamfusion_mesh import terminal; terminal.protect(); open('found', 'w').write(str(open('other', 'w').fileno()))"
     shell([sys.executable, "-c", code], ">&- 2>&- <&-", tmp_path)
     assert int((tmp_path / "found").read_text()) > 2
+
+
+def test_one_line_keeps_the_spaces_of_a_path() -> None:
+    assert one_line(" go on with: export 'a  run'\n  or not\n") == "go on with: export 'a  run' or not"
+
+
+def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    line = f"mkdir gone && cd gone && rmdir ../gone && exec {shlex.join([*MODULE, 'doctor'])}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == b"error: the folder that this command runs in is gone; change to another one\n"

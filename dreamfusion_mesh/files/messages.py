@@ -42,6 +42,14 @@ def check_path(path: PathLike, name: str | None = None) -> None:
         raise BadInput(f"{name or shown(path)}: the path {shown(path)} is not UTF-8; {remedy}")
 
 
+def check_working_folder() -> None:
+    """Raises BadInput where the folder that this process runs in is gone: libraries end the process then, as they are imported."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadInput("the folder that this command runs in is gone; change to another one") from None
+
+
 def cannot_read(path: PathLike, error: OSError, name: str | None = None) -> BadInput:
     """The error of a file that could not be read; MissingFile where it is not there."""
     kind = MissingFile if error.errno in (errno.ENOENT, errno.ENOTDIR) else BadInput

@@ -92,7 +92,10 @@ def _open_locked(folder: Path) -> tuple[int, Ended | None] | None:
         if not _try_lock(descriptor):
             raise _in_use(folder, os.read(descriptor, _LONGEST))
         if _is_file_at(folder / LOCK, descriptor):
-            return descriptor, _ended(os.read(descriptor, _LONGEST))
+            left = os.read(descriptor, _LONGEST)
+            if left.strip(b"\0") and _ended(left) is None:  # NUL is what a power cut may leave of a file
+                raise BadInput(f"{shown(folder / LOCK)}: is another program's; delete it, or name another folder")
+            return descriptor, _ended(left)
     except BaseException:
         os.close(descriptor)
         raise

@@ -62,6 +62,13 @@ def test_the_file_of_a_killed_process_is_taken_over(left: str, before: Ended | N
         assert held.before is None
 
 
+def test_another_programs_file_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("locked by the editor\n")
+    with pytest.raises(BadInput, match=r"\.lock: is another program's; delete it, or name another folder"), locked(tmp_path):
+        pass
+    assert (tmp_path / LOCK).read_text() == "locked by the editor\n"
+
+
 def test_the_stage_under_way_is_in_the_file_and_the_holder_is_still_named(tmp_path: Path) -> None:
     with locked(tmp_path) as held:
         for stage in ("conversion", "fine"):
