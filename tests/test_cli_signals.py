@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STUB = [sys.executable, str(ROOT / "tests" / "support" / "stub_command.py")]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def _signals_that_the_parent_does_not_ignore() -> Iterator[None]:
+    """Whoever runs the tests may have had them ignored (nohup, a shell's background job), which processes inherit."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def start(command: list[str], cwd: Path) -> subprocess.Popen[str]:
@@ -108,7 +120,9 @@ def test_a_run_that_is_interrupted_leaves_no_lock_and_no_half_file(tmp_path: Pat
 UNWRAPPING = """
 from dreamfusion_mesh import process
 from dreamfusion_mesh.asset.uv import unwrap
-unwrap._WORKER = "import time; time.sleep(60)"
+waiting = "import time; xatlas_worker.chart = lambda *mesh: time.sleep(600); xatlas_worker.main"
+assert "xatlas_worker.main" in unwrap._WORKER
+unwrap._WORKER = unwrap._WORKER.replace("xatlas_worker.main", waiting)
 from dreamfusion_mesh import cli
 process.run(cli.main)
 """
@@ -127,4 +141,4 @@ def test_an_export_that_is_ended_in_its_unwrap_leaves_the_run_and_no_process(fin
     assert process.returncode == 143
     assert "run is as it was, or the next command puts it right; again with: dreamfusion-mesh export run --set" in errors
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert psutil.wait_procs(children, timeout=60)[1] == []

@@ -34,20 +34,23 @@ from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.run import work
 from dreamfusion_mesh.run.audit_file import audit_file
+from dreamfusion_mesh.run.checkpoints import read_checkpoint
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.start.from_density import occupied_box
 from dreamfusion_mesh.shape.tidy import tidy
+from dreamfusion_mesh.stages import start
 from dreamfusion_mesh.stages.checkpoint import snapshot
 from dreamfusion_mesh.stages.fine import surface_state
 from dreamfusion_mesh.stages.fit import Fit
+from dreamfusion_mesh.stages.restore import check_tensor, load_draws, load_mesh
 
 # What may lie on the CPU in a run: seeded draws, states, files, and what numpy and scipy are asked.
 DRAWS = [turntable, HashField.__init__, volume.uniform, volume.random_cells, random_views, distill]
-STATES = [snapshot, Fit.state, surface_state]
-FILES = [loading.load_networks, loading.load_schedule, RunFolder.load_state, RunFolder.save_state]
+STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws, start._surface]
+FILES = [loading.load_networks, loading.load_schedule, read_checkpoint, RunFolder.save_state]
 DELIVERY = [occupied_box, tidy, decimate, unwrap, gutter_texels, to_image, export_surface, to_picture]
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]

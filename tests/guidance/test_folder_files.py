@@ -11,6 +11,8 @@ from tiny_folders import write_folder
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
+from dreamfusion_mesh.guidance.weights.folder import open_folder
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_a_file_that_may_not_be_read_is_named(folder, name):
 
 def test_a_path_that_is_not_utf8_is_named():
     with pytest.raises(BadInput, match=r"the path caf\\xe9 is not UTF-8; rename it"):
-        load_guidance(GuidanceSettings(model=os.fsdecode(b"caf\xe9")), "cpu")
+        open_folder(os.fsdecode(b"caf\xe9"), LAYOUT)
 
 
 def test_the_folder_of_a_user_that_is_not_there_does_not_exist():

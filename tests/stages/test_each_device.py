@@ -19,6 +19,7 @@ from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.start.from_density import occupied_box
+from dreamfusion_mesh.stages import start
 from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
 from dreamfusion_mesh.stages.fine import fit_surface, load_surface, surface_state
@@ -33,7 +34,7 @@ GRIDS = {"samples": 16, "occupancy_size": 8, "occupancy_interval": 1, "field": S
 COARSE = CoarseSettings(steps=2, size=8, views=1, checkpoint_seconds=0, **GRIDS)
 FINE = FineSettings(steps=2, size=16, views=1, tet_size=16, volume_subdivisions=1, surface_subdivisions=1, checkpoint_seconds=0)
 DRAWS = [HashField.__init__, volume.uniform, random_views, distill, turntable]
-STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws]
+STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws, start._surface]
 
 
 def both_stages(device: torch.device, saved: list[State], halfway: Sequence[State] = ()) -> tuple[Coarse, State]:
