@@ -124,12 +124,12 @@ def _check_files(model: str, folder: Path, part: Path) -> None:
     def unreadable(error: OSError) -> None:
         raise cannot_read(error.filename, error, f"guidance {model!r}: {Path(error.filename).relative_to(folder)}")
 
-    root = folder.resolve()
+    root = os.path.realpath(folder)
     walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
     below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
         where = f"guidance {model!r}: {path.relative_to(folder)}"
-        if not path.resolve().is_relative_to(root):
+        if not Path(os.path.realpath(path)).is_relative_to(root):
             raise BadInput(
                 f"{where} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"
