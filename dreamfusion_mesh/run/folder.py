@@ -26,6 +26,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, write_file
 from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, checkpoint_name, is_checkpoint, read_checkpoint, read_notes, remedy
 from dreamfusion_mesh.run.metrics import MetricsLog
+from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report
@@ -34,7 +35,7 @@ from dreamfusion_mesh.stages.restore import fits, step_counts
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 STAGED = ".staged"
-STAGE_CHECKPOINTS = ("checkpoints/coarse.safetensors", "checkpoints/fine.safetensors")
+STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
 
 _T = TypeVar("_T")
@@ -65,7 +66,7 @@ class RunFolder:
         if staged.is_symlink() or not staged.is_dir():
             remove_file(staged)
         shutil.rmtree(staged, ignore_errors=True)
-        for part in (*self.path.glob(PARTS), *self.path.glob(f"checkpoints/{PARTS}")):
+        for part in (*self.path.glob(PARTS), *self.path.glob(f"{CHECKPOINT_FOLDER}/{PARTS}")):
             remove_file(part)
         there = {name: self.has_state(name) for name in CHECKPOINTS}
         for stage in ("coarse", "fine"):

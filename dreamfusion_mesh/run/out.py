@@ -13,15 +13,15 @@ from dreamfusion_mesh.files import cannot_write, check_folder, file_size_limit, 
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE = "result.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINT_FOLDER = "checkpoints"
 
 
 def check_out(path: Path) -> None:
     """Raises BadInput where no run can be written in `path`; one that is finished needs no space."""
     name = f"--out {shown(path)}"
     check_folder(path, name)
-    if os.path.lexists(path / CHECKPOINTS):  # perhaps a link to a larger disk, which is away
-        check_folder(path / CHECKPOINTS, f"--out {shown(path / CHECKPOINTS)}")
+    if os.path.lexists(path / CHECKPOINT_FOLDER):  # perhaps a link to a larger disk, which is away
+        check_folder(path / CHECKPOINT_FOLDER, f"--out {shown(path / CHECKPOINT_FOLDER)}")
     if is_file(path / RESULT_FILE):
         return
     if (limit := file_size_limit()) is not None and limit < SMALLEST_FILE_SIZE:

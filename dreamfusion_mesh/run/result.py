@@ -80,12 +80,12 @@ def read_result(run: RunFolder) -> Result | None:
         return None
     try:
         return as_result(run, record)
-    except (OSError, ValueError):  # edited by hand
+    except ValueError:  # edited by hand
         return None
 
 
 def as_result(run: RunFolder, record: Mapping[str, Any]) -> Result:
-    """What result.json says of a run's files, warnings and audit. Raises ValueError or OSError where it is broken."""
+    """What result.json says of a run's files, warnings and audit. Raises ValueError where it is broken."""
     known = _Record.model_validate(record)
     names = [name for name in known.files if "/" not in name]
     return Result(run.path, {name: run.path / name for name in (*names, RESULT_FILE)}, _read_audit(run), tuple(known.warnings))
@@ -127,6 +127,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     """The object in a file; nothing where the file is missing, or holds something else."""
     try:
         values = json.loads(read_text(file)) if is_file(file) else None
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
