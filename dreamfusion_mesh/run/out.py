@@ -1,9 +1,10 @@
-"""Whether a folder can take a run, asked before torch is imported, a model is loaded or anything is written."""
+"""Whether a folder can take a run, and the command that goes on with it: asked before torch is imported or a model is loaded."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,16 @@ SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE = "result.json"
 CHECKPOINT_FOLDER = "checkpoints"
+
+
+def generate_command(folder: Path, *more: str) -> str:
+    """The command that goes on with the run in `folder`, as a shell takes it."""
+    return shlex.join(["dreamfusion-mesh", "generate", "--out", operand(folder), *more])
+
+
+def operand(path: Path) -> str:
+    """The path as a word of a command that is not taken for an option."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
 def check_out(path: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from dreamfusion_mesh.audit.report import Audit, Row
 from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import is_file, open_file, read_text
+from dreamfusion_mesh.files import is_file, open_file, read_text, shown
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import RESULT_FILE
 from dreamfusion_mesh.run.schema import AUDIT, RESULT
@@ -74,7 +74,7 @@ def read_result(run: RunFolder) -> Result | None:
     Raises BadInput where result.json is of a newer schema, or of one that is no whole number.
     """
     record = read_record(run)
-    schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
+    schema_version(shown(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
     files = files_of(record)
     if not {SETTINGS, AUDIT_FILE} <= files.keys() or not all(is_as_written(run, name, known) for name, known in files.items()):
         return None
@@ -118,7 +118,7 @@ def read_record(run: RunFolder) -> dict[str, Any]:
 
 def _read_audit(run: RunFolder) -> Audit:
     values = _read_json(run.path / AUDIT_FILE)
-    schema_version(str(run.path / AUDIT_FILE), values.get(KEY), AUDIT, "delete it")
+    schema_version(shown(run.path / AUDIT_FILE), values.get(KEY), AUDIT, "delete it")
     known = _AuditDocument.model_validate(values)
     return Audit(known.file, known.sha256, tuple(known.rows))
 
