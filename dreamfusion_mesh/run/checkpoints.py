@@ -13,7 +13,7 @@ from typing import Any
 
 from dreamfusion_mesh.config import DELIVERY_GROUPS
 from dreamfusion_mesh.config.schema import KEY
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import kind_of, open_file, shown
 from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER, generate_command
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint, check_notes
@@ -84,14 +84,14 @@ def _opened(file: Path, name: str, settings: str | None) -> Iterator[Any]:
             _check_origin(file, name, texts, settings)
             yield opened
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{shown(file)}: not a readable checkpoint ({error}); {remedy(file)}") from None
+        raise BadInput(f"{shown(file)}: not a readable checkpoint ({reason(error)}); {remedy(file)}") from None
 
 
 def _notes(file: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     try:
         return check_notes({key: json.loads(text, parse_constant=_refuse) for key, text in texts.items() if key not in _NO_NOTES})
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{shown(file)}: its notes cannot be read ({' '.join(str(error).split())}); {remedy(file)}") from None
+        raise BadInput(f"{shown(file)}: its notes cannot be read ({reason(error)}); {remedy(file)}") from None
 
 
 def _check_origin(file: Path, name: str, texts: Mapping[str, str], settings: str | None) -> None:
