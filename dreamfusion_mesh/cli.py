@@ -19,7 +19,7 @@ from dreamfusion_mesh.files import check_working_folder, kind_of
 from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.progress import progress
-from dreamfusion_mesh.run.out import check_out
+from dreamfusion_mesh.run.out import check_out, generate_command
 from dreamfusion_mesh.terminal import given_text, logged_warnings, one_line
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _how_to_go_on(folder: Path, strict: bool) -> str:
     """The command that goes on with a run that was stopped, and from what. Imports nothing: an import may be what was stopped."""
     if not (folder / "run.yaml").is_file():
         return f"nothing was begun in {folder}; again with: {shlex.join([_NAME, *sys.argv[1:]])}"
-    command = shlex.join([_NAME, "generate", "--out", str(folder), *(["--strict"] if strict else [])])
+    command = generate_command(folder, *(["--strict"] if strict else []))
     found = [file.name for file in folder.glob("checkpoints/*.safetensors") if file.name.startswith(("coarse", "fine"))]
     return f"go on, from {'the last checkpoint' if found else 'the beginning'}, with: {command}"
 

@@ -106,7 +106,8 @@ def _deliver(work: Work) -> Result:
     fit = fit_notes(run, config)
     terms = check_commercial_use(fit["guidance"], config.licence_checked) if config.commercial else ()
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
-    surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
+    with work.stage("tidy"):
+        surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report, work.stage)
     with work.stage("write") as write_seconds:
         files = delivery_files(delivered.asset, rasterizer, config.asset.preview_size)

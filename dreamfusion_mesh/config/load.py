@@ -40,7 +40,7 @@ def change(config: RunConfig, changes: Sequence[str], device: str | None, groups
     values = config.model_dump()
     for text in changes:
         if text.partition("=")[0].partition(".")[0].strip() not in groups:
-            raise BadInput(f"--set {text!r}: only settings of {', '.join(groups)} may change here")
+            raise BadInput(f"--set {shown(text)}: only settings of {', '.join(groups)} may change here")
         values = merge(values, _read_change(text))
     return resolve(merge(values, {"device": device} if device else {}))
 

@@ -67,5 +67,5 @@ def _reference(run: RunFolder, longest_side: float) -> Mesh | None:
     reference = run.restore(_REFERENCE, lambda state: load_mesh(state, "", 2 * longest_side))
     known = files_of(read_record(run)).get(name)
     if known is not None and not is_as_written(run, name, known):
-        raise BadInput(f"{run.path / name}: is not the one that this run wrote; {remedy(run.path / name)}")
+        raise BadInput(f"{shown(run.path / name)}: is not the one that this run wrote; {remedy(run.path / name)}")
     return reference

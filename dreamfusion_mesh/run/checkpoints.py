@@ -13,8 +13,9 @@ from typing import Any
 
 from dreamfusion_mesh.config import DELIVERY_GROUPS
 from dreamfusion_mesh.config.schema import KEY
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import kind_of, open_file, shown
+from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER, generate_command
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint, check_notes
 from dreamfusion_mesh.run.settings import SETTINGS, describe, differences, group, parse_settings
 from dreamfusion_mesh.stages.checkpoint import State
@@ -27,7 +28,7 @@ _WITHOUT = {"coarse": ("fine", *DELIVERY_GROUPS), "fine": DELIVERY_GROUPS}  # by
 
 def checkpoint_name(name: str) -> str:
     """The file of a checkpoint, in the run's folder."""
-    return f"checkpoints/{name}.safetensors"
+    return f"{CHECKPOINT_FOLDER}/{name}.safetensors"
 
 
 def checkpoint_bytes(name: str, state: State, notes: Mapping[str, Any], settings: str | None) -> bytes:
@@ -68,7 +69,7 @@ def read_notes(file: Path, name: str, settings: str | None) -> dict[str, Any]:
 def remedy(file: Path) -> str:
     """What to do about a checkpoint that cannot be used."""
     if file.stem == "reference":
-        return f"delete it; `dreamfusion-mesh generate --out {file.parents[1]}` makes it again"
+        return f"delete it; `{generate_command(file.parents[1])}` makes it again"
     return REDO
 
 
@@ -79,36 +80,36 @@ def _opened(file: Path, name: str, settings: str | None) -> Iterator[Any]:
     try:
         with open_file(file), safe_open(str(file), framework="pt") as opened:  # the library says of most failures that the file is missing
             texts = opened.metadata() or {}
-            check_checkpoint(str(file), texts, remedy(file))
+            check_checkpoint(shown(file), texts, remedy(file))
             _check_origin(file, name, texts, settings)
             yield opened
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{file}: not a readable checkpoint ({error}); {remedy(file)}") from None
+        raise BadInput(f"{shown(file)}: not a readable checkpoint ({reason(error)}); {remedy(file)}") from None
 
 
 def _notes(file: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     try:
         return check_notes({key: json.loads(text, parse_constant=_refuse) for key, text in texts.items() if key not in _NO_NOTES})
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{file}: its notes cannot be read ({' '.join(str(error).split())}); {remedy(file)}") from None
+        raise BadInput(f"{shown(file)}: its notes cannot be read ({reason(error)}); {remedy(file)}") from None
 
 
 def _check_origin(file: Path, name: str, texts: Mapping[str, str], settings: str | None) -> None:
     """Raises BadInput for the checkpoint of another stage, or of a run with other settings."""
     found, made_with = texts.get(NAME, name), texts.get(SETTINGS, settings)
     if found != name:
-        raise BadInput(f"{file}: is the checkpoint {found!r} under another name; {remedy(file)}")
+        raise BadInput(f"{shown(file)}: is the checkpoint {found!r} under another name; {remedy(file)}")
     if made_with is None or settings is None or made_with == settings:
         return
-    here = parse_settings(settings, str(file.parents[1] / SETTINGS))
+    here = parse_settings(settings, shown(file.parents[1] / SETTINGS))
     try:
         there = parse_settings(made_with, SETTINGS)
     except BadInput as error:
-        raise BadInput(f"{file}: the settings in it cannot be used ({error}); {remedy(file)}") from None
+        raise BadInput(f"{shown(file)}: the settings in it cannot be used ({error}); {remedy(file)}") from None
     free = _WITHOUT.get(name.partition(".")[0], ())
     differing = {key: values for key, values in differences(there, here).items() if group(key) not in free}
     if differing:
-        raise BadInput(f"{file}: is of another run ({describe(differing)}); {remedy(file)}")
+        raise BadInput(f"{shown(file)}: is of another run ({describe(differing)}); {remedy(file)}")
 
 
 def _refuse(constant: str) -> None:

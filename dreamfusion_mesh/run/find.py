@@ -10,8 +10,9 @@ from pathlib import Path
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.config.yaml_text import write_value
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.run.folder import LOCK, RunFolder
-from dreamfusion_mesh.run.out import check_out
+from dreamfusion_mesh.run.out import check_out, generate_command, operand
 from dreamfusion_mesh.run.settings import SETTINGS, Differences, describe, differences, group
 
 
@@ -27,9 +28,9 @@ def find_run(path: Path, config: RunConfig) -> RunFolder:
         if differing and all(group(name) in DELIVERY_GROUPS for name in differing):
             raise BadInput(_two_ways_on(run, differing))
         if differing:
-            raise BadInput(f"--out {path}: holds another run ({describe(differing)}); name another folder, or delete this one first")
+            raise BadInput(f"--out {shown(path)}: holds another run ({describe(differing)}); name another folder, or delete this one first")
     elif path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir()):
-        raise BadInput(f"--out {path}: is not empty and holds no run; name a new or empty folder")
+        raise BadInput(f"--out {shown(path)}: is not empty and holds no run; name a new or empty folder")
     return run
 
 
@@ -42,18 +43,13 @@ def check_changes(found: RunConfig, wanted: RunConfig, groups: Sequence[str]) ->
 
 def _two_ways_on(run: RunFolder, differing: Differences) -> str:
     """The message for a run whose delivery was asked for otherwise: what differs, and a command for either wish."""
-    keep = shlex.join(["dreamfusion-mesh", "generate", "--out", _operand(run.path)])
-    deliver = shlex.join(["dreamfusion-mesh", "export", _operand(run.path), *_options(differing)])
+    keep = generate_command(run.path)
+    deliver = shlex.join(["dreamfusion-mesh", "export", operand(run.path), *_options(differing)])
     when = "" if run.has_state("fine") else ", once its fine stage is finished"
     return (
-        f"--out {run.path}: holds this run with other settings of its delivery ({describe(differing)}); `{keep}` goes on with it as it is "
-        f"there, `{deliver}` delivers it with the settings asked for now{when}"
+        f"--out {shown(run.path)}: holds this run with other settings of its delivery ({describe(differing)}); "
+        f"`{keep}` goes on with it as it is there, `{deliver}` delivers it with the settings asked for now{when}"
     )
-
-
-def _operand(path: Path) -> str:
-    """The path as a word of a command that is not taken for an option."""
-    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
 def _options(differing: Differences) -> list[str]:

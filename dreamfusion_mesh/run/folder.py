@@ -23,9 +23,10 @@ from typing import Any, TypeVar
 from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.load import LONGEST_TEXT
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, write_file
+from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, shown, write_file
 from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, checkpoint_name, is_checkpoint, read_checkpoint, read_notes, remedy
 from dreamfusion_mesh.run.metrics import MetricsLog
+from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report
@@ -34,7 +35,7 @@ from dreamfusion_mesh.stages.restore import fits, step_counts
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 STAGED = ".staged"
-STAGE_CHECKPOINTS = ("checkpoints/coarse.safetensors", "checkpoints/fine.safetensors")
+STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
 
 _T = TypeVar("_T")
@@ -65,7 +66,7 @@ class RunFolder:
         if staged.is_symlink() or not staged.is_dir():
             remove_file(staged)
         shutil.rmtree(staged, ignore_errors=True)
-        for part in (*self.path.glob(PARTS), *self.path.glob(f"checkpoints/{PARTS}")):
+        for part in (*self.path.glob(PARTS), *self.path.glob(f"{CHECKPOINT_FOLDER}/{PARTS}")):
             remove_file(part)
         there = {name: self.has_state(name) for name in CHECKPOINTS}
         for stage in ("coarse", "fine"):
@@ -103,9 +104,9 @@ class RunFolder:
         Raises BadInput then, which names the file, where there is none, and as `load_state` does.
         """
         file = self.path / checkpoint_name(name)
-        with fits(str(file), remedy(file)):
+        with fits(shown(file), remedy(file)):
             if (state := self.load_state(name)) is None:
-                raise BadInput(f"{file}: is missing")
+                raise BadInput(f"{shown(file)}: is missing")
             return make(state)
 
     def drop_state(self, name: str) -> None:
@@ -119,7 +120,7 @@ class RunFolder:
         Raises as `load_state` does.
         """
         part, started = f"{stage}.part", perf_counter()
-        source = str(self.path / checkpoint_name(part))
+        source = shown(self.path / checkpoint_name(part))
         resume, notes = self._load(part) or (None, {})
         earlier = notes.get("seconds", {}).get(stage, 0.0)
         with fits(source):
@@ -152,7 +153,7 @@ class RunFolder:
         """
         file = self.path / SETTINGS
         if not kind_of(file) and not os.path.islink(file):
-            raise BadInput(f"{self.path}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote")
+            raise BadInput(f"{shown(self.path)}: holds no run ({SETTINGS} is missing); name a folder that `generate` wrote")
         return read_settings(file)
 
     def _settings(self) -> str | None:

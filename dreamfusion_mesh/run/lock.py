@@ -126,7 +126,7 @@ def _ended(left: bytes) -> Ended | None:
 def _in_use(folder: Path, holder: bytes) -> BadInput:
     holding = _ended(holder)
     process = f"process {holding.process}" if holding else "a process that has just started"
-    return BadInput(f"{folder}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
+    return BadInput(f"{shown(folder)}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
 
 
 def _is_file_at(path: Path, descriptor: int) -> bool:

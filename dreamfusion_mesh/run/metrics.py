@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import append_file, read_bytes
+from dreamfusion_mesh.files import append_file, read_bytes, shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class MetricsLog:
         damaged = sum(at is None for _, at in found)
         if damaged:
             lines = "1 damaged line is" if damaged == 1 else f"{damaged} damaged lines are"
-            _LOG.warning("%s: %s dropped, such as a process leaves that is killed while it writes", self._file, lines)
+            _LOG.warning("%s: %s dropped, such as a process leaves that is killed while it writes", shown(self._file), lines)
 
     def _give_up(self, reason: BadInput) -> None:
         self._usable = False

@@ -1,9 +1,10 @@
-"""Whether a folder can take a run, asked before torch is imported, a model is loaded or anything is written."""
+"""Whether a folder can take a run, and the command that goes on with it: asked before torch is imported or a model is loaded."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,15 +14,25 @@ from dreamfusion_mesh.files import cannot_write, check_folder, file_size_limit, 
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE = "result.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINT_FOLDER = "checkpoints"
+
+
+def generate_command(folder: Path, *more: str) -> str:
+    """The command that goes on with the run in `folder`, as a shell takes it."""
+    return shlex.join(["dreamfusion-mesh", "generate", "--out", operand(folder), *more])
+
+
+def operand(path: Path) -> str:
+    """The path as a word of a command that is not taken for an option."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
 def check_out(path: Path) -> None:
     """Raises BadInput where no run can be written in `path`; one that is finished needs no space."""
     name = f"--out {shown(path)}"
     check_folder(path, name)
-    if os.path.lexists(path / CHECKPOINTS):  # perhaps a link to a larger disk, which is away
-        check_folder(path / CHECKPOINTS, f"--out {shown(path / CHECKPOINTS)}")
+    if os.path.lexists(path / CHECKPOINT_FOLDER):  # perhaps a link to a larger disk, which is away
+        check_folder(path / CHECKPOINT_FOLDER, f"--out {shown(path / CHECKPOINT_FOLDER)}")
     if is_file(path / RESULT_FILE):
         return
     if (limit := file_size_limit()) is not None and limit < SMALLEST_FILE_SIZE:

@@ -10,6 +10,7 @@ from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.audit.report import SUFFIXES
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, shown
+from dreamfusion_mesh.run.checkpoints import checkpoint_name
 from dreamfusion_mesh.run.folder import METRICS, RunFolder
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
 from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, read_record
@@ -59,5 +60,5 @@ def _run_files(run: RunFolder) -> list[Path]:
         return []
     listed = read_record(run).get("files")  # of a list that was edited by hand, too
     names = [SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, *(map(str, listed) if isinstance(listed, dict) else ())]
-    checkpoints = (run.path / "checkpoints").glob("*.safetensors")
+    checkpoints = run.path.glob(checkpoint_name("*"))
     return [*(run.path / name for name in names if name != AUDIT_FILE), *checkpoints]

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from dreamfusion_mesh.audit.report import Audit, Row
 from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import is_file, open_file, read_text
+from dreamfusion_mesh.files import is_file, open_file, read_text, shown
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import RESULT_FILE
 from dreamfusion_mesh.run.schema import AUDIT, RESULT
@@ -74,18 +74,18 @@ def read_result(run: RunFolder) -> Result | None:
     Raises BadInput where result.json is of a newer schema, or of one that is no whole number.
     """
     record = read_record(run)
-    schema_version(str(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
+    schema_version(shown(run.path / RESULT_FILE), record.get(KEY), RESULT, "name another folder")
     files = files_of(record)
     if not {SETTINGS, AUDIT_FILE} <= files.keys() or not all(is_as_written(run, name, known) for name, known in files.items()):
         return None
     try:
         return as_result(run, record)
-    except (OSError, ValueError):  # edited by hand
+    except ValueError:  # edited by hand
         return None
 
 
 def as_result(run: RunFolder, record: Mapping[str, Any]) -> Result:
-    """What result.json says of a run's files, warnings and audit. Raises ValueError or OSError where it is broken."""
+    """What result.json says of a run's files, warnings and audit. Raises ValueError where it is broken."""
     known = _Record.model_validate(record)
     names = [name for name in known.files if "/" not in name]
     return Result(run.path, {name: run.path / name for name in (*names, RESULT_FILE)}, _read_audit(run), tuple(known.warnings))
@@ -118,7 +118,7 @@ def read_record(run: RunFolder) -> dict[str, Any]:
 
 def _read_audit(run: RunFolder) -> Audit:
     values = _read_json(run.path / AUDIT_FILE)
-    schema_version(str(run.path / AUDIT_FILE), values.get(KEY), AUDIT, "delete it")
+    schema_version(shown(run.path / AUDIT_FILE), values.get(KEY), AUDIT, "delete it")
     known = _AuditDocument.model_validate(values)
     return Audit(known.file, known.sha256, tuple(known.rows))
 
@@ -127,6 +127,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     """The object in a file; nothing where the file is missing, or holds something else."""
     try:
         values = json.loads(read_text(file)) if is_file(file) else None
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

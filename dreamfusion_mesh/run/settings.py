@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dreamfusion_mesh.audit.readers.files import excerpt
 from dreamfusion_mesh.config import RunConfig, resolve
 from dreamfusion_mesh.config.load import LONGEST_TEXT
+from dreamfusion_mesh.config.messages import shown as shown_value
 from dreamfusion_mesh.config.schema import migrate
 from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
@@ -51,7 +51,7 @@ def parse_settings(text: str, where: str) -> RunConfig:
         raise ForeignSettings(f"{where}: is not of a run (expected settings, name: value; found {type(values).__name__})")
     if "prompt" not in values or not _GROUPS & values.keys():
         lacking = "prompt" if "prompt" not in values else f"settings of {', '.join(sorted(_GROUPS))}"
-        raise ForeignSettings(f"{where}: is another program's (it holds {_listed([excerpt(key) for key in values])}, and no {lacking})")
+        raise ForeignSettings(f"{where}: is another program's (it holds {_listed([shown_value(key) for key in values])}, and no {lacking})")
     return resolve(migrate(values, where), origin=f"{where}: ")
 
 
@@ -68,7 +68,7 @@ def group(name: str) -> str:
 
 def describe(found: Differences) -> str:
     """A handful of differences as "name is A there, B here", and how many more there are."""
-    return _listed([f"{name} is {there!r} there, {here!r} here" for name, (there, here) in found.items()], "; ")
+    return _listed([f"{name} is {shown_value(there)} there, {shown_value(here)} here" for name, (there, here) in found.items()], "; ")
 
 
 def _listed(entries: list[str], separator: str = ", ") -> str:

@@ -15,12 +15,14 @@ from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.out_of_memory import named_shortage
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.device import resolve_device
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import Ended, Lock
 from dreamfusion_mesh.run.memory import STAGES, advice, warn_where_memory_is_short
+from dreamfusion_mesh.run.out import generate_command
 from dreamfusion_mesh.run.provenance import provenance
 from dreamfusion_mesh.stages.fit import Report
 
@@ -57,8 +59,8 @@ class Work:
     def check_fitted(self) -> None:
         """Raises BadInput where the fine stage is not finished."""
         if not self.run.has_state("fine"):
-            path = self.run.path
-            raise BadInput(f"{path}: its fine stage is not finished; run `dreamfusion-mesh generate` with --out {path} to go on")
+            go_on = generate_command(self.run.path)
+            raise BadInput(f"{shown(self.run.path)}: its fine stage is not finished; `{go_on}` goes on")
 
 
 def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report) -> Work:
@@ -67,7 +69,7 @@ def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report) -> Wo
     Raises BadInput where one of them, or the glTF validator that the environment names, is missing or may not be used.
     """
     if lock.before is not None:
-        _LOG.warning("%s: %s", run.path, _how_it_ended(lock.before, config))
+        _LOG.warning("%s: %s", shown(run.path), _how_it_ended(lock.before, config))
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done

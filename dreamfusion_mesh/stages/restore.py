@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.stages.checkpoint import State, module_state
 
@@ -39,7 +39,7 @@ def fits(where: str, remedy: str = REDO) -> Iterator[None]:
     except BadInput:
         raise
     except ValueError as error:
-        raise BadInput(f"{where}: does not fit this run ({' '.join(str(error).split())}); {remedy}") from None
+        raise BadInput(f"{where}: does not fit this run ({reason(error)}); {remedy}") from None
 
 
 def check_names(found: Collection[str], expected: Collection[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from privileges import permissions_hold
 from tiny_folders import write_folder
 
-from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
@@ -68,6 +68,8 @@ def test_a_file_that_may_not_be_read_is_named(folder, name):
 def test_a_path_that_is_not_utf8_is_named():
     with pytest.raises(BadInput, match=r"the path caf\\xe9 is not UTF-8; rename it"):
         open_folder(os.fsdecode(b"caf\xe9"), LAYOUT)
+    with pytest.raises(BadInput, match=r"^guidance\.model: expected words, .*\(given 'caf\\udce9'\)$"):
+        load_config("smoke", overrides={"guidance": {"model": os.fsdecode(b"caf\xe9")}})
 
 
 def test_the_folder_of_a_user_that_is_not_there_does_not_exist():
@@ -75,6 +77,15 @@ def test_the_folder_of_a_user_that_is_not_there_does_not_exist():
         load_guidance(GuidanceSettings(model="~nobody-of-this-name/model"), "cpu")
 
 
-def test_a_card_that_is_a_pipe_names_no_licence(folder):
-    os.mkfifo(folder / "README.md")
+@pytest.mark.parametrize("name", ["unet/more", "model_index.json", "tokenizer"])
+def test_a_link_to_itself_is_named(folder, name):
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to((folder / name).name)
+    assert re.search(rf"{name}: cannot be read \(.*symbolic links", _refusal(folder))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.name)], ids=["pipe", "link to itself"])
+def test_a_card_that_cannot_be_read_names_no_licence(folder, make):
+    make(folder / "README.md")
     assert load_guidance(GuidanceSettings(model=str(folder)), "cpu").provenance()["licences"][0]["licence"] == []

@@ -120,6 +120,11 @@ def test_of_many_differences_a_handful_is_named_and_the_rest_counted(tmp_path: P
     assert re.search(r"; and \d+ more\); name another folder", message)
 
 
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    message = refused(tmp_path / "run", CONFIG, load_config("smoke", [], {"prompt": "a red mug " * 900}))
+    assert len(message) < 500
+
+
 def test_export_names_every_setting_that_may_not_change() -> None:
     wanted = changed("coarse.steps=13", "seed=2", "mesh.triangles=3000")
     with pytest.raises(BadInput, match=r"^export: seed is 0 there, 2 here; coarse.steps is 12 there, 13 here; only settings of mesh, tex"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from smoke_runs import CONFIG
@@ -149,10 +151,22 @@ def test_a_control_group_without_a_limit_does_not_count(tmp_path: Path) -> None:
 
 
 def test_the_smallest_limit_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    free, where = available()
-    assert 2**26 < free < 2**50
+    own = 2**28
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=own))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**32))
+    monkeypatch.setattr(memory, "_control_groups", lambda root, listed: [(2**40, 2**20)])
+    monkeypatch.setattr(memory, "_address_space", lambda: None)
+    assert available() == (2**32 + own, "on this machine")
     monkeypatch.setattr(memory, "_address_space", lambda: 2**30 + memory._ADDRESS_SPACE)
-    assert available() == (min(free, 2**30), "below the limit of the address space (ulimit -v)") or free < 2**30
+    assert available() == (2**30, "below the limit of the address space (ulimit -v)")
+    monkeypatch.setattr(memory, "_control_groups", lambda root, listed: [(2**40, 2**20), (2**29, 2**29 - 5)])
+    assert available() == (own + 5, "in this control group")
     monkeypatch.setattr(memory, "_control_groups", lambda root, listed: [(2**20, 2**40)])
     assert available() == (0, "in this control group")
+
+
+def test_what_this_machine_has_is_found() -> None:
+    free, where = available()
+    assert 0 < free < 2**50
     assert where

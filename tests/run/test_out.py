@@ -12,7 +12,7 @@ import pytest
 from privileges import file_size_limit, permissions_hold
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.out import check_out
+from dreamfusion_mesh.run.out import check_out, generate_command
 
 
 def test_folders_that_can_take_a_run_pass_and_stay_as_they_are(tmp_path: Path) -> None:
@@ -82,3 +82,8 @@ def test_a_refused_folder_costs_no_heavy_import(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "error: --out file/run: cannot be written (file is a file, not a folder); name another place\n"
+
+
+@pytest.mark.parametrize(("folder", "word"), [("run", "run"), ("my run", "'my run'"), ("-x", "./-x"), ("a'b;c", """'a'"'"'b;c'""")])
+def test_the_command_that_goes_on_can_be_pasted(folder: str, word: str) -> None:
+    assert generate_command(Path(folder), "--strict") == f"dreamfusion-mesh generate --out {word} --strict"

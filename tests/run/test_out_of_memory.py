@@ -92,6 +92,7 @@ def test_the_inner_stage_is_named_and_other_errors_stay() -> None:
         ("fit_field", "coarse", "lower coarse.size (32), coarse.samples (32), coarse.views (2) or coarse.field.table_size_log2 (12) "),
         ("start_from_field", "conversion", "lower fine.tet_size (24) or coarse.samples (32) in a run of its own"),
         ("fit_surface", "fine", "lower fine.tet_size (24), fine.size (64) or fine.views (2) in a run of its own, or free memory"),
+        ("load_surface", "tidy", "lower fine.tet_size (24) in a run of its own, or free memory"),
         ("delivery_files", "write", "lower texture.size (256) or asset.preview_size (96) with `export --set`"),
         ("publish", "audit", "lower texture.size (256) or mesh.triangles (1000) with `export --set`"),
     ],

@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 
 from dreamfusion_mesh.config import MULTIVIEW
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS
 from dreamfusion_mesh.guidance.schedule import variance_preserving
-from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, one_line, parts_of, read_json, weight_files
+from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, parts_of, read_json, weight_files
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
 LAYOUT = Layout(
@@ -205,7 +205,7 @@ def _load(model: str, folder: Path, part: str, kind: Any, dtype: torch.dtype, **
 def _load_error(model: str, what: str, error: Exception) -> Exception:
     if isinstance(error, (MemoryError, BadInput)):
         return error
-    return BadInput(f"guidance {model!r}: {what} cannot be loaded ({type(error).__name__}: {one_line(error)}); download the model again")
+    return BadInput(f"guidance {model!r}: {what} cannot be loaded ({type(error).__name__}: {reason(error)}); download the model again")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file, read_bytes
 
 EMBEDDED = "embedded"
@@ -80,7 +80,7 @@ def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
     try:
         values = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"guidance {model!r}: {name} is not readable JSON ({one_line(error)}); download the model again") from None
+        raise BadInput(f"guidance {model!r}: {name} is not readable JSON ({reason(error)}); download the model again") from None
     if not isinstance(values, dict):
         raise BadInput(f"guidance {model!r}: {name} holds a {type(values).__name__}, expected an object; download the model again")
     return values
@@ -93,11 +93,6 @@ def fingerprint(file: Path) -> str:
         while block := os.read(descriptor, 1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text without line breaks, cut to a readable length."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _no_folder(model: str, folder: Path, kind: str, layout: Layout) -> str:
@@ -124,12 +119,12 @@ def _check_files(model: str, folder: Path, part: Path) -> None:
     def unreadable(error: OSError) -> None:
         raise cannot_read(error.filename, error, f"guidance {model!r}: {Path(error.filename).relative_to(folder)}")
 
-    root = folder.resolve()
+    root = os.path.realpath(folder)
     walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
     below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
         where = f"guidance {model!r}: {path.relative_to(folder)}"
-        if not path.resolve().is_relative_to(root):
+        if not Path(os.path.realpath(path)).is_relative_to(root):
             raise BadInput(
                 f"{where} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"
@@ -180,6 +175,6 @@ def _check_safetensors(model: str, folder: Path, file: Path) -> None:
             empty = not list(tensors.keys())
     except (SafetensorError, OSError) as error:
         shown = file.relative_to(folder).as_posix()
-        raise BadInput(f"guidance {model!r}: {shown} is not a readable safetensors file ({one_line(error)}); download it again") from None
+        raise BadInput(f"guidance {model!r}: {shown} is not a readable safetensors file ({reason(error)}); download it again") from None
     if empty:
         raise BadInput(f"guidance {model!r}: {file.relative_to(folder).as_posix()} holds no tensors; download it again")

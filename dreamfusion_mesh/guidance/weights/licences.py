@@ -103,11 +103,11 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     """The metadata of a card, empty where there is none that can be read, or where it points out of the folder."""
     file = folder / name
     try:
-        if not file.resolve().is_relative_to(folder.resolve()):
+        if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
             return {}
         header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file, _LONGEST_CARD), re.DOTALL | re.MULTILINE)
         values = read_yaml(header[1], str(file)) if header else None
-    except (OSError, ValueError):  # ValueError: BadInput, or not UTF-8
+    except BadInput:
         return {}
     return values if isinstance(values, dict) else {}
 
