@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import zlib
@@ -23,7 +24,7 @@ from tools.fuzz.__main__ import describe, main, numbers_of, summary
 from tools.fuzz.corpus import make_corpus
 from tools.fuzz.guard import contents
 from tools.fuzz.mutate.files import mutate
-from tools.fuzz.pool import Limits, Outcome, run_cases
+from tools.fuzz.pool import Limits, Outcome, WorkerProcess, run_cases
 from tools.fuzz.targets import TARGETS, make_case, target_of
 from tools.fuzz.verdict import Ended, faults
 
@@ -39,8 +40,12 @@ def corpus(guidance: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_hundred_cases_end_as_the_readme_says(corpus: Path) -> None:
-    failing = [describe(outcome, 0) for outcome in run_cases(range(CASES), 0, corpus, 1, Limits()) if outcome.faults]
+    outcomes = list(run_cases(range(CASES), 0, corpus, 1, Limits()))
+    failing = [describe(outcome, 0) for outcome in outcomes if outcome.faults]
     assert not failing, "\n".join(failing)
+    assert len(outcomes) == CASES
+    kinds = {Path(name).suffix for outcome in outcomes for name in outcome.changed}
+    assert kinds >= {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".png", ".yaml", ".json", ".jsonl", ".safetensors"}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,10 @@ FAULTS = {  # of planted commands, by how the only or the first one found begins
     "logs_a_traceback": "traceback",
     "asks_for_too_much": "traceback: MemoryError at ",
     "waits": "over 1 s",
+    "waits_for_a_child": "over 1 s",
+    "ends_late": "over 1 s",
+    "ends_its_own_child": "",
+    "ends_another_process": "outside its folder: os.kill ",
     "exits_130": "exit code 130",
     "two_errors": "2 error lines with exit code 2",
     "crashes": "killed by SIGSEGV",
@@ -111,6 +120,17 @@ def test_a_fault_is_found(name: str, outcomes: dict[str, Outcome]) -> None:
     assert any(found.startswith(fault) for found in outcome.faults) if fault else outcome.faults == ()
     assert outcome.target == "audit-mesh"
     assert outcome.command.startswith("audit ")
+
+
+def test_a_worker_that_died_between_two_cases_is_one(meshes: Path, tmp_path: Path) -> None:
+    first, second, third = numbers_for(["sound"], 3)
+    with WorkerProcess(tmp_path / "home", meshes, 0, "planted_commands:main", PLANTED) as process:
+        assert process.run(first).faults == ()
+        assert process.worker is not None
+        process.worker.kill()
+        os.waitid(os.P_PID, process.worker.pid, os.WEXITED | os.WNOWAIT)
+        assert process.run(second).faults == ("killed by SIGKILL",)
+        assert process.run(third).faults == ()
 
 
 def test_every_planted_command_is_run() -> None:
@@ -197,7 +217,7 @@ def test_the_summary_counts() -> None:
     lines = summary(outcomes, 4.0)
     assert lines[0] == "2 cases in 4 s, 0.5 a second"
     assert "exit codes: 0 in 1, None in 1" in lines
-    assert "slowest: 2.5 s of processor time, export 4" in lines
+    assert "slowest: 2.5 s, export 4" in lines
     assert lines[-1] == "1 failing"
     assert describe(outcomes[1], 3) == "doctor  3/7  doctor  ->  traceback; x"
 

@@ -33,6 +33,7 @@ def make_corpus(home: Path, guidance: Any = None) -> None:
     presets/          two presets, of which one names the other as its base
     guidance  the embedded model where it is loaded already
     """
+    import torch
     from smoke_runs import PROMPT, stop_at
     from tiny_folders import write_folder
 
@@ -40,12 +41,16 @@ def make_corpus(home: Path, guidance: Any = None) -> None:
     from dreamfusion_mesh.pipeline import generate
 
     config = load_config("smoke", [], {**SMALL, "prompt": PROMPT, "seed": 3})
-    run = home / "finished"
+    run, threads = home / "finished", torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in one order: the same files on machines with more and with fewer
     try:
-        generate(config, run, guidance=guidance, report=stop_at("fine", 2))
-    except KeyboardInterrupt:
-        shutil.copytree(run, home / "stopped")
-    generate(config, run, guidance=guidance)
+        try:
+            generate(config, run, guidance=guidance, report=stop_at("fine", 2))
+        except KeyboardInterrupt:
+            shutil.copytree(run, home / "stopped")
+        generate(config, run, guidance=guidance)
+    finally:
+        torch.set_num_threads(threads)
     _fix_seconds(home)
     for name in SURFACE:
         (home / "fitted" / name).parent.mkdir(parents=True, exist_ok=True)

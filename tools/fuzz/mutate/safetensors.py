@@ -30,6 +30,14 @@ def mutate_safetensors(rng: Random, data: bytes) -> bytes:
     return _written(metadata, tensors)
 
 
+def put_metadata(data: bytes, key: str, text: str) -> bytes:
+    """The same tensors with `text` under `key` in their metadata."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header[_METADATA] = {**header.get(_METADATA, {}), key: text}
+    return _pack(json.dumps(header).encode(), data[8 + length :])
+
+
 def _edit_metadata(rng: Random, metadata: dict[str, str]) -> None:
     key = rng.choice([*metadata, "schema", "seconds", "warnings", "guidance"])
     if rng.random() < 0.3:
