@@ -25,6 +25,7 @@ from tools.fuzz.__main__ import describe, main, numbers_of, summary
 from tools.fuzz.corpus import make_corpus
 from tools.fuzz.guard import contents
 from tools.fuzz.mutate.files import mutate
+from tools.fuzz.mutate.safetensors import in_order
 from tools.fuzz.pool import Limits, Outcome, WorkerProcess, run_cases
 from tools.fuzz.targets import TARGETS, make_case, target_of
 from tools.fuzz.verdict import Ended, faults
@@ -157,6 +158,14 @@ def test_a_seed_and_a_number_make_the_same_case(meshes: Path, tmp_path: Path) ->
         cases.append((make_case(5, number, meshes, tmp_path / name), contents(tmp_path / name)))
     assert cases[0] == cases[1]
     assert {target_of(0, number) for number in range(2000)} == set(TARGETS)
+
+
+def test_the_corpus_has_no_times_in_it(corpus: Path) -> None:
+    for run in ("finished", "stopped"):
+        lines = map(json.loads, (corpus / run / "metrics.jsonl").read_text().splitlines())
+        assert {value for line in lines for key, value in line.items() if key.endswith("_ms")} == {1.5}
+        files = sorted((corpus / run / "checkpoints").iterdir())
+        assert [file.read_bytes() == in_order(file.read_bytes()) for file in files] == [True] * len(files)
 
 
 def test_every_file_that_a_run_goes_on_from_is_changed(corpus: Path, tmp_path: Path) -> None:
