@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
 import sys
 import zlib
@@ -23,7 +25,8 @@ from tools.fuzz.__main__ import describe, main, numbers_of, summary
 from tools.fuzz.corpus import make_corpus
 from tools.fuzz.guard import contents
 from tools.fuzz.mutate.files import mutate
-from tools.fuzz.pool import Limits, Outcome, run_cases
+from tools.fuzz.mutate.safetensors import in_order
+from tools.fuzz.pool import Limits, Outcome, WorkerProcess, run_cases
 from tools.fuzz.targets import TARGETS, make_case, target_of
 from tools.fuzz.verdict import Ended, faults
 
@@ -39,8 +42,11 @@ def corpus(guidance: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_hundred_cases_end_as_the_readme_says(corpus: Path) -> None:
-    failing = [describe(outcome, 0) for outcome in run_cases(range(CASES), 0, corpus, 1, Limits()) if outcome.faults]
-    assert not failing, "\n".join(failing)
+    outcomes = list(run_cases(range(CASES), 0, corpus, 1, Limits()))
+    failing = [describe(outcome, 0) for outcome in outcomes if outcome.faults]
+    assert (failing, len(outcomes)) == ([], CASES)
+    kinds = {Path(name).suffix for outcome in outcomes for name in outcome.changed}
+    assert kinds >= {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".png", ".yaml", ".json", ".safetensors"}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,10 @@ FAULTS = {  # of planted commands, by how the only or the first one found begins
     "logs_a_traceback": "traceback",
     "asks_for_too_much": "traceback: MemoryError at ",
     "waits": "over 1 s",
+    "waits_for_a_child": "over 1 s",
+    "ends_late": "over 1 s",
+    "ends_its_own_child": "",
+    "ends_another_process": "outside its folder: os.kill ",
     "exits_130": "exit code 130",
     "two_errors": "2 error lines with exit code 2",
     "crashes": "killed by SIGSEGV",
@@ -113,6 +123,17 @@ def test_a_fault_is_found(name: str, outcomes: dict[str, Outcome]) -> None:
     assert outcome.command.startswith("audit ")
 
 
+def test_a_worker_that_died_between_two_cases_is_one(meshes: Path, tmp_path: Path) -> None:
+    first, second, third = numbers_for(["sound"], 3)
+    with WorkerProcess(tmp_path / "home", meshes, 0, "planted_commands:main", PLANTED) as process:
+        assert process.run(first).faults == ()
+        assert process.worker is not None
+        process.worker.kill()
+        os.waitid(os.P_PID, process.worker.pid, os.WEXITED | os.WNOWAIT)
+        assert process.run(second).faults == ("killed by SIGKILL",)
+        assert process.run(third).faults == ()
+
+
 def test_every_planted_command_is_run() -> None:
     assert {command.__name__ for command in COMMANDS} == {*FAULTS, "remembers"}
 
@@ -131,8 +152,7 @@ def test_a_failing_case_is_kept_with_what_it_wrote(meshes: Path, tmp_path: Path)
 
 
 def test_a_seed_and_a_number_make_the_same_case(meshes: Path, tmp_path: Path) -> None:
-    number = next(numbers_of(5, ["audit-mesh"]))
-    cases = []
+    number, cases = next(numbers_of(5, ["audit-mesh"])), []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         cases.append((make_case(5, number, meshes, tmp_path / name), contents(tmp_path / name)))
@@ -140,10 +160,33 @@ def test_a_seed_and_a_number_make_the_same_case(meshes: Path, tmp_path: Path) ->
     assert {target_of(0, number) for number in range(2000)} == set(TARGETS)
 
 
+def test_the_corpus_has_no_times_in_it(corpus: Path) -> None:
+    for run in ("finished", "stopped"):
+        lines = map(json.loads, (corpus / run / "metrics.jsonl").read_text().splitlines())
+        assert {value for line in lines for key, value in line.items() if key.endswith("_ms")} == {1.5}
+        files = sorted((corpus / run / "checkpoints").iterdir())
+        assert [file.read_bytes() == in_order(file.read_bytes()) for file in files] == [True] * len(files)
+
+
+def test_every_file_that_a_run_goes_on_from_is_changed(corpus: Path, tmp_path: Path) -> None:
+    changed: set[str] = set()
+    for number in islice(numbers_of(0, ["go-on-stopped", "answer-finished"]), 120):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        changed |= set(make_case(0, number, corpus, folder).changed)
+        shutil.rmtree(folder)
+    read = {file.name for run in ("stopped", "finished") for file in (corpus / run).rglob("*") if file.suffix in (".safetensors", ".yaml")}
+    assert changed >= read | {"metrics.jsonl", "result.json", "provenance.json", "audit.json", ".lock", ".staged"}
+
+
 @pytest.mark.parametrize("suffix", [".glb", ".gltf", ".json", ".jsonl", ".yaml", ".safetensors", ".png", ".ply", ".obj", ".x"])
 def test_what_is_no_such_file_is_changed_as_bytes(suffix: str) -> None:
     changed = {mutate(Random(seed), suffix, b"\x00\xff no such file", b"another") for seed in range(50)}
     assert len(changed) > 20
+
+
+def test_yaml_that_holds_itself_is_changed() -> None:
+    assert len({mutate(Random(seed), ".yaml", b"a: &x [*x, 1]\nb: *x\n", b"") for seed in range(50)}) > 20
 
 
 def test_mutations_by_format_reach_what_reads_the_format() -> None:
@@ -197,7 +240,7 @@ def test_the_summary_counts() -> None:
     lines = summary(outcomes, 4.0)
     assert lines[0] == "2 cases in 4 s, 0.5 a second"
     assert "exit codes: 0 in 1, None in 1" in lines
-    assert "slowest: 2.5 s of processor time, export 4" in lines
+    assert "slowest: 2.5 s, export 4" in lines
     assert lines[-1] == "1 failing"
     assert describe(outcomes[1], 3) == "doctor  3/7  doctor  ->  traceback; x"
 

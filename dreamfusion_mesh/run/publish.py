@@ -7,17 +7,18 @@ whose hashes are not those of result.json, so the run is delivered again from it
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.config import RunConfig, dump
 from dreamfusion_mesh.config.schema import KEY
-from dreamfusion_mesh.files import is_file, move_file, read_bytes, remove_file
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import move_file, open_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, STAGED, RunFolder
 from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
@@ -93,10 +94,17 @@ def _move_all(stage: RunFolder, run: RunFolder) -> list[str]:
     staged = sorted(file.relative_to(stage.path).as_posix() for file in stage.path.rglob("*") if file.is_file())
     for name in sorted(staged, key=lambda name: name == SETTINGS):
         move_file(stage.path / name, run.path / name)
-    others = [run.path / name for name in (METRICS, *STAGE_CHECKPOINTS)]
-    readable = [file.relative_to(run.path).as_posix() for file in others if is_file(file) and os.access(file, os.R_OK)]
-    names = sorted([*staged, *readable])
+    names = sorted([*staged, *(name for name in (METRICS, *STAGE_CHECKPOINTS) if _is_readable(run.path / name))])
     for name in earlier.keys() - set(names):
         if is_as_written(run, name, earlier[name]):  # and not a file that has its name by now, or that was listed by hand
             remove_file(run.path / name)
     return names
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether there is a regular file that can be opened; a log may be anything, and bars no run."""
+    try:
+        with open_file(file):
+            return True
+    except BadInput:
+        return False

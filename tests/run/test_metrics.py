@@ -90,7 +90,11 @@ def broken_link(file: Path) -> None:
     file.symlink_to("nowhere/metrics.jsonl")
 
 
-@pytest.mark.parametrize("make", [folder, fifo, broken_link])
+def link_to_itself(file: Path) -> None:
+    file.symlink_to(file.name)
+
+
+@pytest.mark.parametrize("make", [folder, fifo, broken_link, link_to_itself])
 def test_a_log_that_is_no_file_is_done_without_after_one_warning(
     make: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,9 +148,12 @@ def test_a_damaged_log_does_not_bar_a_run(content: bytes, fitted: Path, guidance
     assert [(line["stage"], line["step"]) for line in again] == [*(("coarse", step) for step in range(1, 6)), ("fine", 1), ("fine", 2)]
 
 
-def test_a_log_that_is_a_folder_does_not_bar_a_run(fitted: Path, guidance: GuidanceModel, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("make", [folder, link_to_itself])
+def test_a_log_that_is_no_file_does_not_bar_a_run(
+    make: Callable[[Path], None], fitted: Path, guidance: GuidanceModel, caplog: pytest.LogCaptureFixture
+) -> None:
     (fitted / "metrics.jsonl").unlink()
-    (fitted / "metrics.jsonl").mkdir()
+    make(fitted / "metrics.jsonl")
     (fitted / "checkpoints" / "fine.safetensors").unlink()
     result = generate(CONFIG, fitted, guidance=guidance)
     assert generate(CONFIG, fitted) == result

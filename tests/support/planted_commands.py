@@ -30,6 +30,16 @@ def raises():
     raise KeyError("a name")
 
 
+def ends_its_own_child():
+    """As the unwrapping does at its time limit."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        child.kill()
+
+
+def ends_another_process():
+    os.kill(os.getppid(), 0)
+
+
 def raises_in_a_thread():
     thread = threading.Thread(target=raises)
     thread.start()
@@ -52,6 +62,17 @@ def waits():
     time.sleep(1000)
 
 
+def waits_for_a_child():
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(1000)"], check=True)
+
+
+def ends_late():
+    """Between two looks at the worker, after all its time."""
+    deadline = time.process_time() + 1.2
+    while time.process_time() < deadline:
+        pass
+
+
 def leaves():
     os._exit(0)
 
@@ -61,9 +82,9 @@ def crashes():
 
 
 def fills_memory():
-    blocks = []
-    while True:
-        blocks.append(bytearray(16 << 20))
+    blocks = bytearray(400 << 20)
+    time.sleep(1000)
+    del blocks
 
 
 def asks_for_too_much():

@@ -28,7 +28,7 @@ def main(entry: str = ENTRY) -> None:
     parser.add_argument("--cases", type=int, default=2000, help="how many; 2000 take about ten minutes on two cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="worker processes")
-    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="of processor time that a case may take")
+    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="of work and sleep that a case may take")
     parser.add_argument("--only", action="append", choices=list(TARGETS), metavar="TARGET", help=f"may be repeated: {', '.join(TARGETS)}")
     parser.add_argument("--case", type=int, action="append", metavar="N", help="run this case alone; may be repeated")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy the folders of failing cases there")
@@ -71,9 +71,11 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> list[str]:
         f"  {target:<16} {number:>5}{f'  {failing[target]} failing' if failing[target] else ''}"
         for target, number in sorted(targets.items())
     ]
+    changed = Counter(Path(name).suffix or name for outcome in outcomes for name in set(outcome.changed))
+    lines.append("changed files: " + ", ".join(f"{suffix} in {number}" for suffix, number in changed.most_common(12)))
     lines.append("exit codes: " + ", ".join(f"{code} in {number}" for code, number in sorted(codes.items())))
     if slowest is not None:
-        lines.append(f"slowest: {slowest.seconds:.1f} s of processor time, {slowest.target} {slowest.number}")
+        lines.append(f"slowest: {slowest.seconds:.1f} s, {slowest.target} {slowest.number}")
     return [*lines, f"{sum(failing.values())} failing"]
 
 

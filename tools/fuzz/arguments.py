@@ -10,7 +10,7 @@ from typing import Any
 from tools.fuzz.values import INSIDE, SETTING_TEXTS, STRINGS, number
 
 NO_MODEL = ("--set", "guidance.model=none")  # ends a run whose settings are sound before it works
-_COSTLY = {  # settings whose large values are sound and cost minutes: only these are tried where a case works
+COSTLY = {  # settings whose large values are sound and cost minutes: only these are tried where a case works
     "coarse.steps": (1, 2),
     "coarse.size": (8, 17),
     "coarse.views": (1, 2),
@@ -97,8 +97,8 @@ def _changes(rng: Random, names: Sequence[str], cheap: bool) -> list[str]:
     words = []
     for _ in range(rng.choice((1, 1, 2, 4))):
         name = rng.choice(names)
-        if name in _COSTLY and cheap:
-            text = str(rng.choice((*_COSTLY[name], *_COSTLY[name], "-1", "nan", "x", "''", "null", "[1]", "1.5")))
+        if name in COSTLY and cheap:
+            text = str(rng.choice((*COSTLY[name], *COSTLY[name], "-1", "nan", "x", "''", "null", "[1]", "1.5")))
         else:
             text = rng.choice(SETTING_TEXTS) if rng.random() < 0.6 else str(number(rng))
         words += ["--set", f"{name}={text}"]

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 _PATHS = {  # audit events that change files (docs.python.org, audit_events), and which arguments are paths, with their dir_fd
     "os.remove": ((0, 1),),
     "os.rmdir": ((0, 1),),
@@ -79,6 +81,8 @@ class Guard:
             program = arguments[0] if isinstance(arguments[0], str) else os.fsdecode(arguments[0])
             known = program == sys.executable or os.path.basename(program) in _PROGRAMS
             return "" if known else f"start {program!r}"
+        if event == "os.kill" and _is_own_child(arguments[0]):
+            return ""
         if event in _FORBIDDEN:
             return f"{event} {arguments!r}"[:200]
         for place, folder in _PATHS[event]:
@@ -97,6 +101,14 @@ class Guard:
             name = os.path.join(os.readlink(f"/proc/self/fd/{descriptor}"), name)
         real = os.path.realpath(name) if follow else os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
         return real in ("/dev/null", "/dev/tty") or any(real == root or real.startswith(root + os.sep) for root in self._roots)
+
+
+def _is_own_child(process: int) -> bool:
+    """Whether this process started that one, and so may end it."""
+    try:
+        return psutil.Process(process).ppid() == os.getpid()
+    except (psutil.Error, ValueError):
+        return False
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -12,17 +12,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from tools.fuzz.corpus import ROOT
 from tools.fuzz.targets import target_of
+from tools.fuzz.usage import Usage
 
 ENTRY = "dreamfusion_mesh.cli:main"
 _POLL_SECONDS = 0.05
@@ -33,7 +30,8 @@ _START_SECONDS = 300.0
 class Limits:
     """What a case may take.
 
-    seconds    of processor time; a case that waits is ended after WAITING times as many on the clock, so that a busy machine fails nothing
+    seconds    of work and of waiting for anything but the processor, so that a busy machine fails nothing; LONGEST times as many on the
+               clock end a case in any state
     allowance  bytes of address space beyond what the worker has
     resident   bytes of memory of the whole worker
     """
@@ -42,12 +40,12 @@ class Limits:
     allowance: int = 6 << 30
     resident: int = 5 << 30
 
-    WAITING = 4
+    LONGEST = 10
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One case's end; `faults` is empty where it is as README says."""
+    """One case's end; `faults` is empty where it is as README says. `changed` are the names of the files that were."""
 
     number: int
     target: str
@@ -55,6 +53,7 @@ class Outcome:
     code: int | str | None
     faults: tuple[str, ...]
     seconds: float
+    changed: tuple[str, ...] = ()
 
 
 def run_cases(
@@ -70,7 +69,7 @@ def run_cases(
 
     def work(home: Path) -> None:
         try:
-            with _Process(home, corpus, seed, entry, limits) as process:
+            with WorkerProcess(home, corpus, seed, entry, limits) as process:
                 while (number := following()) is not None:
                     outcome = process.run(number)
                     if outcome.faults and keep is not None:
@@ -95,7 +94,7 @@ def run_cases(
                 yield outcome
 
 
-class _Process:
+class WorkerProcess:
     """A worker and its pipes; started when it is first asked, and again after it was killed."""
 
     def __init__(self, home: Path, corpus: Path, seed: int, entry: str, limits: Limits) -> None:
@@ -103,44 +102,45 @@ class _Process:
         home.mkdir(parents=True)
         values = {"home": str(home), "corpus": str(corpus), "seed": seed, "entry": entry, "allowance": limits.allowance}
         self._command = [sys.executable, "-m", "tools.fuzz.worker", json.dumps(values)]
-        self._worker: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> _Process:
+    def __enter__(self) -> WorkerProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._kill()
 
     def run(self, number: int) -> Outcome:
-        worker = self._worker or self._start()
+        worker = self.worker or self._start()
         assert worker.stdin is not None
         (self._home / "case.json").unlink(missing_ok=True)
-        usage = psutil.Process(worker.pid)
-        begun, used = time.monotonic(), _processor_seconds(usage)
-        worker.stdin.write(f"{number}\n".encode())
-        worker.stdin.flush()
+        usage = Usage(worker.pid)
+        with suppress(BrokenPipeError):  # it died after the case before; its output has ended too
+            worker.stdin.write(f"{number}\n".encode())
+            worker.stdin.flush()
         while True:
             line, ended = self._answer(worker, _POLL_SECONDS)
-            if line is not None:
-                found = json.loads(line)
-                return Outcome(number, found["target"], found["command"], found["code"], tuple(found["faults"]), found["seconds"])
-            taken, resident = 0.0, 0
-            with suppress(psutil.Error):
-                taken, resident = _processor_seconds(usage) - used, usage.memory_info().rss
-            why = self._why(ended, taken, time.monotonic() - begun, resident)
+            usage.look()
+            why = self._why(ended, usage)
             if why:
                 self._kill()
-                return Outcome(number, target_of(self._seed, number), self._last_command(), None, (why,), taken)
+            if line is not None:
+                found = json.loads(line)
+                faults = (*found["faults"], *([why] if why else []))
+                return Outcome(number, found["target"], found["command"], found["code"], faults, usage.seconds, tuple(found["changed"]))
+            if why:
+                return Outcome(number, target_of(self._seed, number), self._last_command(), None, (why,), usage.seconds)
 
-    def _why(self, ended: bool, taken: float, waited: float, resident: int) -> str:
+    def _why(self, ended: bool, usage: Usage) -> str:
         """Why the worker cannot be asked on; "" where it can."""
-        assert self._worker is not None
+        assert self.worker is not None
         if ended:
-            code = self._worker.wait()
+            code = self.worker.wait()
             return f"killed by {signal.Signals(-code).name}" if code < 0 else f"left the process with code {code}"
-        if taken > self._limits.seconds or waited > self._limits.WAITING * self._limits.seconds:
-            return f"over {self._limits.seconds:g} s"
-        return f"over {self._limits.resident >> 20} MiB of memory" if resident > self._limits.resident else ""
+        if usage.resident > self._limits.resident:
+            return f"over {self._limits.resident >> 20} MiB of memory"
+        over = usage.seconds > self._limits.seconds or usage.clock > self._limits.LONGEST * self._limits.seconds
+        return f"over {self._limits.seconds:g} s" if over else ""
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {
@@ -153,14 +153,14 @@ class _Process:
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         for name in ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH"):  # another program, which takes longer than all else
             environment.pop(name, None)
-        self._worker = subprocess.Popen(
+        self.worker = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment, start_new_session=True
         )
-        line, _ = self._answer(self._worker, _START_SECONDS)
+        line, _ = self._answer(self.worker, _START_SECONDS)
         if line != b"ready\n":
             self._kill()
             raise RuntimeError("a worker of the fuzzing did not start; what it wrote stands above")
-        return self._worker
+        return self.worker
 
     def _answer(self, worker: subprocess.Popen[bytes], seconds: float) -> tuple[bytes | None, bool]:
         """A line that the worker wrote, and whether its output ended instead."""
@@ -168,11 +168,11 @@ class _Process:
         if not select.select([worker.stdout], [], [], seconds)[0]:
             return None, False
         line = worker.stdout.readline()
-        return (line, False) if line else (None, True)
+        return (line, False) if line.endswith(b"\n") else (None, True)
 
     def _kill(self) -> None:
         """End the worker and what it started, which share a session."""
-        worker, self._worker = self._worker, None
+        worker, self.worker = self.worker, None
         if worker is None:
             return
         with suppress(ProcessLookupError):
@@ -190,12 +190,6 @@ class _Process:
             return "(while its files were made)"
 
 
-def _processor_seconds(process: psutil.Process) -> float:
-    """Seconds that a process and those it started, and waited for, have used of the processor."""
-    times: Any = process.cpu_times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
 def _keep(home: Path, target: Path) -> None:
     """Copy a failing case: its folder as the command left it, its arguments, and what it wrote."""
     shutil.rmtree(target, ignore_errors=True)
@@ -203,6 +197,7 @@ def _keep(home: Path, target: Path) -> None:
     for name in ("case", "case.json", "stdout.txt", "stderr.txt"):
         source = home / name
         if source.is_dir():
-            shutil.copytree(source, target / name, symlinks=True, ignore_dangling_symlinks=True)
+            with suppress(shutil.Error):  # a pipe is not copied
+                shutil.copytree(source, target / name, symlinks=True, ignore_dangling_symlinks=True)
         elif source.exists():
             shutil.copy(source, target / name)

@@ -13,6 +13,7 @@ from random import Random
 from tools.fuzz.arguments import NO_MODEL, any_arguments, audit_changes, delivery_changes, run_changes, work_changes
 from tools.fuzz.mutate.files import mutate_file
 from tools.fuzz.mutate.raw import random_bytes
+from tools.fuzz.runs import change_run
 from tools.fuzz.values import INSIDE
 
 _MESHES = ("binary.ply", "text.ply", "binary.stl", "text.stl", "asset.off")
@@ -27,6 +28,7 @@ class Draw:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     read_only: bool = False  # whether the command may change nothing at all
+    changed: list[str] = field(default_factory=list)  # names of the files that are no more as they were
 
     def copy(self, name: str, to: str = "") -> Path:
         """A copy of a file or a folder of the corpus, by default of the same name."""
@@ -41,37 +43,13 @@ class Draw:
     def mutate(self, *files: Path) -> None:
         """Change one of the files."""
         others = [file for part in ("finished", "meshes") for file in sorted((self.corpus / part).rglob("*")) if file.is_file()]
-        mutate_file(self.rng, self.rng.choice(files), others)
+        file = self.rng.choice(files)
+        mutate_file(self.rng, file, others)
+        self.changed.append(file.name)
 
     def mutate_run(self, run: Path) -> None:
-        """Change a file of a run's folder, take it away, or put something else in its place."""
-        files = sorted(file for file in run.rglob("*") if file.is_file())
-        small = [file for file in files if file.suffix in (".yaml", ".json", ".jsonl")]  # those the command reads as text
-        chosen = self.rng.choice(small if self.rng.random() < 0.5 else files)
-        kind = self.rng.random()
-        if kind < 0.75:
-            self.mutate(chosen)
-        elif kind < 0.95:
-            _replace(self.rng, chosen, files)
-        else:
-            (run / self.rng.choice((".lock", ".staged", "out", "asset.glb.part"))).write_bytes(random_bytes(self.rng))
-
-
-def _replace(rng: Random, file: Path, files: list[Path]) -> None:
-    """Nothing, a folder, a broken link, a link to itself or another file of the run in the place of `file`."""
-    other = rng.choice(files).read_bytes()
-    file.unlink()
-    match rng.randrange(6):
-        case 0:
-            file.mkdir()
-        case 1:
-            file.symlink_to("missing")
-        case 2:
-            file.symlink_to(file.name)
-        case 3:
-            file.write_bytes(b"")
-        case 4:
-            file.write_bytes(other)
+        """Change a run's folder."""
+        self.changed += [file.name for file in change_run(self.rng, run, self.mutate)]
 
 
 def _audit_file(draw: Draw, *names: str) -> list[str]:
@@ -109,11 +87,12 @@ def audit_rubbish(draw: Draw) -> list[str]:
     name = "x" + draw.rng.choice((".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".OBJ", ".png", ""))
     draw.read_only = True
     if draw.rng.random() < 0.1:
-        (draw.folder / name).mkdir()
+        draw.rng.choice((os.mkdir, os.mkfifo))(draw.folder / name)
     elif draw.rng.random() < 0.3:
         draw.copy(f"meshes/{draw.rng.choice((*_MESHES, 'asset.obj', 'asset.bin', 'color.png'))}", name)
     else:
         (draw.folder / name).write_bytes(random_bytes(draw.rng))
+    draw.changed.append(name)
     return ["audit", name]
 
 
@@ -229,13 +208,20 @@ TARGETS: dict[str, tuple[int, Target]] = {  # by name: in how many of a hundred 
 
 @dataclass(frozen=True)
 class Case:
-    """One case, made in its folder: the arguments of the command line, the environment's changes, and whether it may change nothing."""
+    """One case, made in its folder.
+
+    arguments    of the command line
+    environment  its changes
+    read_only    whether it may change nothing
+    changed      names of the files that were changed
+    """
 
     number: int
     target: str
     arguments: list[str]
     environment: dict[str, str]
     read_only: bool
+    changed: list[str]
 
     def command(self) -> str:
         """The command as one line of ASCII."""
@@ -255,7 +241,7 @@ def make_case(seed: int, number: int, corpus: Path, folder: Path) -> Case:
     target = target_of(seed, number)
     draw = Draw(Random(f"case {seed} {number}"), corpus, folder)
     words = TARGETS[target][1](draw)
-    return Case(number, target, [_passable(word) for word in words], draw.environment, draw.read_only)
+    return Case(number, target, [_passable(word) for word in words], draw.environment, draw.read_only, draw.changed)
 
 
 def _passable(word: str) -> str:

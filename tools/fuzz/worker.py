@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,9 +61,7 @@ class Worker:
         case = make_case(self._seed, number, self._corpus, self._case)
         (self._home / "case.json").write_text(json.dumps(asdict(case)))  # for who finds this process dead
         around, inputs = contents(self._sentinel), contents(self._case) if case.read_only else {}
-        started = time.process_time()
         ended, raised = self._call(case)
-        seconds = time.process_time() - started
         found = faults(ended)
         if raised is not None:
             found = [f"traceback: {blame(raised, corpus.ROOT)}", *(fault for fault in found if fault != "traceback")]
@@ -72,7 +69,7 @@ class Worker:
         found += [f"outside its folder: sentinel/{name} changed" for name in differences(around, contents(self._sentinel))]
         if case.read_only:
             found += [f"read-only command changed {name}" for name in differences(inputs, contents(self._case))[:3]]
-        answer = {"target": case.target, "command": case.command(), "code": ended.code, "faults": found, "seconds": round(seconds, 3)}
+        answer = {"target": case.target, "command": case.command(), "code": ended.code, "faults": found, "changed": case.changed}
         if found:
             written = {"stdout": ended.stdout, "stderr": ended.stderr}
             (self._home / "case.json").write_text(json.dumps({**asdict(case), **answer, **written}, indent=1))

@@ -70,14 +70,18 @@ def write_json(document: Any) -> bytes:
 
 
 def _places(document: Any) -> Any:
-    """Every container and key in it."""
-    waiting = [document]
+    """Every container and key in it; of YAML, which may hold itself, each container once."""
+    waiting, seen = [document], set()
     while waiting:
         found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
         keys = list(found) if isinstance(found, dict) else range(min(len(found), 200)) if isinstance(found, list) else ()
         for key in keys:
             yield found, key
-            waiting.append(found[key])
+            if isinstance(found[key], (dict, list)):
+                waiting.append(found[key])
 
 
 def _edit(rng: Random, document: Any, owner: Any, key: Any) -> None:

@@ -30,6 +30,20 @@ def mutate_safetensors(rng: Random, data: bytes) -> bytes:
     return _written(metadata, tensors)
 
 
+def in_order(data: bytes) -> bytes:
+    """The same tensors and metadata by name; the library writes metadata in a new order each time."""
+    (length,) = struct.unpack_from("<Q", data)
+    return _pack(json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True).encode(), data[8 + length :])
+
+
+def put_metadata(data: bytes, key: str, text: str) -> bytes:
+    """The same tensors with `text` under `key` in their metadata."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header[_METADATA] = {**header.get(_METADATA, {}), key: text}
+    return _pack(json.dumps(header).encode(), data[8 + length :])
+
+
 def _edit_metadata(rng: Random, metadata: dict[str, str]) -> None:
     key = rng.choice([*metadata, "schema", "seconds", "warnings", "guidance"])
     if rng.random() < 0.3:
