@@ -16,7 +16,7 @@ import typer
 from dreamfusion_mesh import __version__, process
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.files import check_working_folder, kind_of
-from dreamfusion_mesh.out_of_memory import describe
+from dreamfusion_mesh.out_of_memory import check_address_space, describe
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.progress import progress
 from dreamfusion_mesh.run.out import check_out, generate_command
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.run.result import Result
 
 _NAME = "dreamfusion-mesh"
+# Bytes mapped before any work, a little less than was measured:
+_LEAST_FOR_RUNS, _LEAST_FOR_AUDITS, _LEAST_FOR_DOCTOR = 1600 * 2**20, 1300 * 2**20, 900 * 2**20
 _Misused = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")  # click's, or that of typer's own copy
 
 app = typer.Typer(
@@ -116,6 +118,7 @@ def generate(
     ] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
+    check_address_space(_LEAST_FOR_RUNS)
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
     folder = out or Path("out") / _slug(config.prompt)
     check_out(folder)
@@ -136,6 +139,7 @@ def export(
     strict: Strict = False,
 ) -> None:
     """Redo unwrap, bake and files from a run's checkpoint alone. mesh, texture, asset, audit, raster and licence_checked may change."""
+    check_address_space(_LEAST_FOR_RUNS)
     kind_of(run)  # one that cannot be looked up is refused before torch is imported
     again = f"{run} is as it was, or the next command puts it right; again with: {shlex.join([_NAME, *sys.argv[1:]])}"
     with _advice(lambda: again):
@@ -161,6 +165,7 @@ def audit(
     json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
+    check_address_space(_LEAST_FOR_AUDITS)
     kind_of(file)
     from dreamfusion_mesh.run.audit_file import audit_file
     from dreamfusion_mesh.run.report_file import check_report
@@ -180,6 +185,7 @@ def audit(
 @app.command()
 def doctor() -> None:
     """List what this machine has: devices, back ends, models; found, or missing and why."""
+    check_address_space(_LEAST_FOR_DOCTOR)
     from dreamfusion_mesh.doctor import examine
 
     findings = examine()

@@ -31,6 +31,29 @@ _SIZES = (
 _LIBRARY = re.compile(r"([\w.+-]+\.(?:so|dll|dylib)[\w.]*)")
 
 
+def address_space_limit() -> int | None:
+    """The bytes that the operating system lets this process map (ulimit -v), None where it sets no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_address_space(least: int) -> None:
+    """Raises OutOfMemory where this process may not map the `least` bytes that its libraries take before they do any work.
+
+    To be asked before they are imported: an interpreter that runs out of memory in an import can go round in its own clean-up for ever.
+    """
+    limit = address_space_limit()
+    if limit is not None and limit < least:
+        have, need = readable(limit), readable(least)
+        raise OutOfMemory(
+            f"out of memory before the work began: {have} may be mapped, the libraries take {need}; raise the limit (ulimit -v)"
+        )
+
+
 def describe(error: BaseException) -> str | None:
     """What was asked for ("118.5 MiB", "libtorch_cpu.so") where `error`, or one that led to it, says that memory ran out.
 

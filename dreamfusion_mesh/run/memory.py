@@ -8,7 +8,6 @@ presets and of single settings changed (tet_size 24 to 128, sizes 32 to 512, tab
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.guidance.models.load import model_bytes
 from dreamfusion_mesh.kernels.hashgrid import hash_grid
-from dreamfusion_mesh.out_of_memory import readable
+from dreamfusion_mesh.out_of_memory import address_space_limit, readable
 
 _LOG = logging.getLogger(__name__)
 
@@ -118,19 +117,10 @@ def available() -> tuple[int, str]:
     own = psutil.Process().memory_info().rss
     limits = [(psutil.virtual_memory().available + own, "on this machine")]
     limits += [(limit - used + own, "in this control group") for limit, used in _control_groups(Path("/sys/fs/cgroup"), _own_groups())]
-    if (address_space := _address_space()) is not None:
+    if (address_space := address_space_limit()) is not None:
         limits.append((address_space - _ADDRESS_SPACE, "below the limit of the address space (ulimit -v)"))
     free, where = min(limits)
     return max(0, free), where
-
-
-def _address_space() -> int | None:
-    if os.name == "nt":
-        return None
-    import resource
-
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _own_groups() -> str:

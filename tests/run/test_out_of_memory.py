@@ -144,14 +144,15 @@ def test_shortage_outside_the_stages_is_one_line_too(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(os.name == "nt", reason="ulimit")
-@pytest.mark.parametrize("kibibytes", [100_000, 400_000])
-def test_libraries_that_do_not_fit_are_one_line(kibibytes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kibibytes", [100_000, 700_000])
+@pytest.mark.parametrize("command", [["generate", "a red mug", "--out", "run"], ["export", "run"], ["audit", "a.glb"], ["doctor"]])
+def test_libraries_that_do_not_fit_are_one_line(command: list[str], kibibytes: int, tmp_path: Path) -> None:
     line = f'ulimit -v {kibibytes}; exec "$@"'
-    command = ["sh", "-c", line, "sh", sys.executable, "-m", "dreamfusion_mesh", "generate", "a red mug", "--out", "run"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
-    )
+    limited = ["sh", "-c", line, "sh", sys.executable, "-m", "dreamfusion_mesh", *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: out of memory before the work began (lib")
+    assert done.stderr.startswith("error: out of memory before the work began: ")
+    assert done.stderr.endswith("; raise the limit (ulimit -v)\n")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
