@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def run(command_line: Callable[[], None]) -> NoReturn:
     except Stopped as stop:  # while modules are imported, before the command line could say more
         sys.stderr.write(f"error: {stop_line(stop)}\n")
         code = stop.exit_code
+    except MemoryError:  # so little is left that the command line could not say where
+        os.write(2, b"error: out of memory; raise the limit (ulimit -v), or end other programs\n")
+        code = 1
     finally:
         ignore_signals()
     if (cause := terminal.failure()) is not None:

@@ -26,7 +26,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, shown, write_file
 from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, checkpoint_name, is_checkpoint, read_checkpoint, read_notes, remedy
 from dreamfusion_mesh.run.metrics import MetricsLog
-from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER
+from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, PROVENANCE_FILE, RESULT_FILE
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report
@@ -60,8 +60,11 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Remove what a killed process left: files and deliveries under way. Only while the folder's lock is held.
 
-        Raises BadInput where something else than a file has a checkpoint's name, rather than when that is to be written.
+        Raises BadInput where something else than a file has the name of a checkpoint or a record, rather than when that is to be written.
         """
+        for record in (RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE):
+            if (kind := kind_of(self.path / record)) not in ("", "file"):
+                raise BadInput(f"{shown(self.path / record)}: is a {kind}, not a file; delete it")
         staged = self.path / STAGED
         if staged.is_symlink() or not staged.is_dir():
             remove_file(staged)

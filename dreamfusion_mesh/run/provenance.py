@@ -28,7 +28,6 @@ PACKAGES = {  # as the package index names them, and as Python imports them
     "trimesh": "trimesh",
 }
 UNKNOWN = "unknown"
-PROVENANCE_FILE = "provenance.json"
 
 
 def version_of(part: str) -> str:

@@ -21,10 +21,8 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import move_file, open_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, STAGED, RunFolder
-from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
+from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE
 from dreamfusion_mesh.run.result import (
-    AUDIT_FILE,
-    RESULT_FILE,
     Result,
     as_result,
     audit_document,

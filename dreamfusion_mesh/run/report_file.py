@@ -9,19 +9,21 @@ from pathlib import Path
 from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.audit.report import SUFFIXES
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import check_target, is_file, shown
+from dreamfusion_mesh.files import check_target, is_file, read_text, shown
 from dreamfusion_mesh.run.checkpoints import checkpoint_name
 from dreamfusion_mesh.run.folder import METRICS, RunFolder
-from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
-from dreamfusion_mesh.run.result import AUDIT_FILE, RESULT_FILE, read_record
+from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE
+from dreamfusion_mesh.run.result import read_record
 from dreamfusion_mesh.run.settings import SETTINGS
+
+_LONGEST_REPORT = 2**20  # bytes; a report has 3,000
 
 
 def check_report(file: Path, target: Path, preset: str | None = None) -> None:
     """Raises BadInput where the report on `file` cannot be written at `target`, or would replace a file that is not a report.
 
-    Those are the model itself, what it refers to, any other model, the file of the preset, and all files of a run but audit.json, however
-    they are spelt: by another path, a symbolic or a hard link.
+    The model itself, what it refers to, other models, the file of the preset, and the files of a run but audit.json are named as such,
+    however they are spelt: by another path, a symbolic or a hard link. Other files are replaced where they hold text, as a report does.
     """
     name = f"--json {shown(target)}"
     check_target(target, name)
@@ -31,8 +33,18 @@ def check_report(file: Path, target: Path, preset: str | None = None) -> None:
     for other, what in _not_reports(file, target, preset):
         if _is_at(other, found):
             raise BadInput(f"{name}: {what}, which the report would replace; name another file")
-    if Path(os.path.realpath(target)).suffix.lower() in SUFFIXES:
+    if Path(os.path.realpath(target)).suffix.lower() in (*SUFFIXES, ".mtl"):
         raise BadInput(f"{name}: is a model that is there already, which the report would replace; name another file")
+    if not _is_text(target):
+        raise BadInput(f"{name}: is there already and holds data, not text, which the report would replace; name another file")
+
+
+def _is_text(target: Path) -> bool:
+    """Whether a file may be a report; a texture, a buffer or a checkpoint of whatever model is none."""
+    try:
+        return "\0" not in read_text(target, _LONGEST_REPORT)
+    except BadInput:  # not text, too long, or not readable
+        return False
 
 
 def _not_reports(file: Path, target: Path, preset: str | None) -> Iterator[tuple[Path, str]]:

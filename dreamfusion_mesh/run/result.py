@@ -18,11 +18,10 @@ from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file, open_file, read_text, shown
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.out import RESULT_FILE
+from dreamfusion_mesh.run.out import AUDIT_FILE, RESULT_FILE
 from dreamfusion_mesh.run.schema import AUDIT, RESULT
 from dreamfusion_mesh.run.settings import SETTINGS
 
-AUDIT_FILE = "audit.json"
 _OWN_NAME = re.compile(r"(checkpoints/)?\w[\w.-]*")  # a plain name: no folder but that one, and nothing hidden
 
 

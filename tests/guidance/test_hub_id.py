@@ -25,6 +25,8 @@ def test_an_id_is_answered_with_how_to_get_its_folder(tmp_path: Path, monkeypatc
         "are read; get it by `hf download stabilityai/stable-diffusion-2-1-base --local-dir stable-diffusion-2-1-base` and set "
         "guidance.model=stable-diffusion-2-1-base, or use guidance.model=embedded"
     )
+    for spelt in ("https://huggingface.co/a/b", "https://huggingface.co/a/b/tree/main", "hf://a/b", "a/b@main"):
+        assert "get it by `hf download a/b --local-dir b` and set guidance.model=b" in refusal(spelt)
     (tmp_path / "models").mkdir()
     for path in ("models/nowhere", "./a/b", "a/b/c", "../nowhere", "/a/b", "~/a", "alone"):
         assert "does not exist; name a folder" in refusal(path), "a path, and no id"

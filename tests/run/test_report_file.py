@@ -69,7 +69,7 @@ def test_what_the_model_refers_to_is_refused(make, names: tuple[str, ...], tmp_p
         check_refused(model, tmp_path / name, f"is a file that {model} refers to")
     (tmp_path / "link").symlink_to(names[0])
     check_refused(model, tmp_path / "link", f"is a file that {model} refers to")
-    (tmp_path / "report.json").write_text("an older report")
+    (tmp_path / "report.json").write_text('{"rows": []}')
     for name in ("report.json", "new.json"):
         check_report(model, tmp_path / name)
 
@@ -93,13 +93,23 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     check_report(model, tmp_path / "new.glb")
 
 
+def test_data_of_whatever_model_is_refused(tmp_path: Path) -> None:
+    model = box(1).write(tmp_path)
+    for content in (b"\x00\x00\x80\x3f", b"\x89PNG\r\n", b"\xff\xd8\xff"):
+        (tmp_path / "data").write_bytes(content)
+        check_refused(model, tmp_path / "data", "is there already and holds data, not text")
+    for content in (b"", b"an older report"):
+        (tmp_path / "data").write_bytes(content)
+        check_report(model, tmp_path / "data")
+
+
 def test_files_of_a_run_are_refused_but_for_its_audit(tmp_path: Path) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     (run / "checkpoints").mkdir(parents=True)
     elsewhere.mkdir()
     listed = ["asset.glb", "preview.png", "audit.json", "provenance.json", "run.yaml", "checkpoints/fine.safetensors"]
     for name in [*listed, "metrics.jsonl", "checkpoints/coarse.part.safetensors", "notes.txt"]:
-        (run / name).write_text(name)
+        (run / name).write_text('{"rows": []}' if name == "audit.json" else name)
     (run / "result.json").write_text(json.dumps({"files": {name: {} for name in (*listed, "a\0b", "../notes")}}))
     for model in (run / "asset.glb", box(1).write(elsewhere)):
         for name in (*listed[1:], "result.json", "metrics.jsonl", "checkpoints/coarse.part.safetensors"):

@@ -72,8 +72,8 @@ def _fix_seconds(home: Path) -> None:
     from safetensors.torch import load_file
 
     from dreamfusion_mesh.run.folder import RunFolder
-    from dreamfusion_mesh.run.provenance import PROVENANCE_FILE
-    from dreamfusion_mesh.run.result import RESULT_FILE, file_record, read_record
+    from dreamfusion_mesh.run.out import PROVENANCE_FILE, RESULT_FILE
+    from dreamfusion_mesh.run.result import file_record, read_record
 
     for run in (RunFolder(home / "finished"), RunFolder(home / "stopped")):
         for file in (run.path / "checkpoints").iterdir():

@@ -23,7 +23,9 @@ EMBEDDED = "embedded"
 INDEX = "model_index.json"
 _LONGEST_JSON = 64 << 20  # bytes
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)  # owner/name
+_HUB_ID = re.compile(
+    r"(https?://huggingface\.co/|hf://)?(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@[\w.-]+|/.*)?", re.ASCII
+)  # owner/name
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,12 @@ def _no_folder(model: str, folder: Path, kind: str, layout: Layout) -> str:
     """Why `folder`, which is of `kind`, is none, and how to come by one."""
     if kind:
         return f"is a {kind}; name a folder in the diffusers layout, which has {_shown(layout)}"
-    if _HUB_ID.fullmatch(model) and not folder.parent.exists():
-        name = folder.name
+    found = _HUB_ID.fullmatch(model)
+    if found and (found[1] or not found[3] or found[3][0] == "@") and not folder.parent.exists():
+        name = found["id"].partition("/")[2]
         return (
             f"is no folder but looks like the id of a model on a hub, and only local folders are read; get it by "
-            f"`hf download {model} --local-dir {name}` and set guidance.model={name}"
+            f"`hf download {found['id']} --local-dir {name}` and set guidance.model={name}"
         )
     return f"does not exist; name a folder in the diffusers layout, which has {_shown(layout)}"
 
