@@ -16,6 +16,7 @@ _WORDS = re.compile(
             r"out of memory",  # CUDA, in torch and in Warp
             r"failed to allocate \d+ bytes",  # Warp
             r"std::bad_alloc",
+            r"could not (?:create|execute) a primitive(?! descriptor)",  # oneDNN's, in torch, which does not say more
             r"cannot allocate memory(?! in static TLS)|os error 12\b",  # the C library's, Rust's
             r"can't start new thread",
             r"failed to map segment from shared object",  # the loader's, for a package's library

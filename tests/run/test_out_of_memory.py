@@ -49,6 +49,7 @@ def test_what_each_library_raises_is_understood(work, asked: str) -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79 GiB"), "2.50 GiB"),
         (MemoryError("std::bad_alloc"), ""),
+        (RuntimeError("could not create a primitive"), ""),
         (RuntimeError("Failed to allocate 1048576 bytes on device 'cuda:0'"), "1.0 MiB"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), ""),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "libtorch_cpu.so"),
