@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.limits import address_space_limit
 
 _WORDS = re.compile(
     "|".join(
@@ -30,16 +31,6 @@ _SIZES = (
     r"allocate (?P<text>[\d.]+ [KMGTP]i?B)",
 )
 _LIBRARY = re.compile(r"([\w.+-]+\.(?:so|dll|dylib)[\w.]*)")
-
-
-def address_space_limit() -> int | None:
-    """The bytes that the operating system lets this process map (ulimit -v), None where it sets no limit."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def check_address_space(least: int) -> None:

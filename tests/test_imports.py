@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
-    ["errors"],
+    ["errors", "limits"],
     ["files", "terminal", "out_of_memory"],
     ["process"],
     ["records", "config"],

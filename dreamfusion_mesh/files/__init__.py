@@ -8,7 +8,7 @@ remedy; `name` is how that line begins, None: with the path.
 
 from dreamfusion_mesh.files.check import check_folder, check_target
 from dreamfusion_mesh.files.kinds import is_file, kind_of
-from dreamfusion_mesh.files.messages import MissingFile, cannot_read, cannot_write, check_path, check_working_folder, file_size_limit, shown
+from dreamfusion_mesh.files.messages import MissingFile, cannot_read, cannot_write, check_path, check_working_folder, shown
 from dreamfusion_mesh.files.read import NO_WAITING, open_file, read_bytes, read_text
 from dreamfusion_mesh.files.write import NEW_FILE, PARTS, append_file, move_file, remove_file, write_file
 
@@ -24,7 +24,6 @@ __all__ = [
     "check_path",
     "check_target",
     "check_working_folder",
-    "file_size_limit",
     "is_file",
     "kind_of",
     "move_file",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.limits import file_size_limit
 
 PathLike = str | os.PathLike[str]
 
@@ -61,16 +62,6 @@ def cannot_write(path: PathLike, error: OSError, name: str | None = None) -> Bad
     """The error of a file or folder that could not be written or made."""
     cause, remedy = _explain(Path(path), error, "write")
     return BadInput(f"{name or shown(path)}: cannot be written ({cause}); {remedy}")
-
-
-def file_size_limit() -> int | None:
-    """The bytes that the operating system lets a file of this process have (ulimit -f), None where it sets no limit."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _shown_letter(letter: str) -> str:

@@ -16,7 +16,8 @@ import torch
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.guidance.models.load import model_bytes
 from dreamfusion_mesh.kernels.hashgrid import hash_grid
-from dreamfusion_mesh.out_of_memory import address_space_limit, readable
+from dreamfusion_mesh.limits import address_space_limit
+from dreamfusion_mesh.out_of_memory import readable
 
 _LOG = logging.getLogger(__name__)
 

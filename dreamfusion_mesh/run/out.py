@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import cannot_write, check_folder, file_size_limit, is_file, shown
+from dreamfusion_mesh.files import cannot_write, check_folder, is_file, shown
+from dreamfusion_mesh.limits import file_size_limit
 
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
