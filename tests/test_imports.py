@@ -20,6 +20,7 @@ LEVELS = [
     ["run"],
     ["deliver"],
     ["pipeline"],
+    ["batch"],
     ["doctor", "progress"],
     ["cli"],
     ["__main__"],
