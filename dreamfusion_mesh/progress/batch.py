@@ -90,7 +90,7 @@ def _screen(tally: Tally) -> Any:
 
 
 def _stage(row: Row) -> str:
-    again = f" (attempt {row.attempt + 1})" if row.attempt else ""
+    again = f" (retry {row.attempt})" if row.attempt else ""
     count = f" {row.done}/{row.total}" if row.total else ""
     return f"{row.stage or 'begins'}{count}{again}"
 
@@ -99,7 +99,7 @@ def _print_line(event: Event, tally: Tally) -> None:
     """The events of a whole job; stages would be a line a step."""
     match event.kind:
         case "started":
-            again = f", attempt {event.attempt + 1}" if event.attempt else ""
+            again = f", retry {event.attempt}" if event.attempt else ""
             line = f"{event.name}: started{again}"
         case "fitted":
             line = f"{event.name}: fitted"

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.batch.records import Event, Outcome, Totals
 
 SCHEMA = 1
-_OF_STAGES = ("stage", "done", "total")
 
 
 def write_line(event: str, **values: Any) -> None:
@@ -21,16 +20,18 @@ def write_line(event: str, **values: Any) -> None:
     sys.stdout.flush()
 
 
-def log_begin(folder: str, jobs: int, before: int) -> None:
+def log_begin(folder: str, jobs: int) -> None:
     """The first line, which names the schema of all."""
-    write_line("begin", schema=SCHEMA, folder=folder, jobs=jobs, before=before)
+    write_line("begin", schema=SCHEMA, folder=folder, jobs=jobs)
 
 
 def log_event(event: Event) -> None:
     """A line for an event, with the values that its kind has."""
     values: dict[str, Any] = {"name": event.name, "attempt": event.attempt} if event.name else {}
     if event.kind == "stage":
-        values |= {key: getattr(event, key) for key in _OF_STAGES}
+        values["stage"] = event.stage
+    if event.kind in ("stage", "planned"):
+        values |= {"done": event.done, "total": event.total}
     if event.message:
         values["message"] = event.message
     if event.outcome is not None:

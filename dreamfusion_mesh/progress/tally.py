@@ -28,13 +28,13 @@ class Row:
 class Tally:
     """Jobs done, failed and left, those under way, and the time left.
 
-    before  jobs that were done when this call began; `done` are those of this call
+    jobs    of the batch; `before` of them were done when this call began, and `done` are those of this call
     now     the clock, in seconds
     """
 
-    def __init__(self, jobs: int, before: int, clock: Callable[[], float] = monotonic) -> None:
-        self.jobs, self.before = jobs, before
-        self.done = self.failed = 0
+    def __init__(self, jobs: int, clock: Callable[[], float] = monotonic) -> None:
+        self.jobs = jobs
+        self.before = self.done = self.failed = 0
         self.rows: dict[str, Row] = {}
         self.now = clock
         self._ends = deque([clock()], maxlen=_RECENT + 1)
@@ -47,6 +47,8 @@ class Tally:
     def take(self, event: Event) -> None:
         """Count an event in."""
         match event.kind:
+            case "planned":
+                self.jobs, self.before = event.total, event.done
             case "started":
                 self.rows[event.name] = Row(event.attempt, "", 0, 0, self.now())
             case "stage" | "fitted":

@@ -18,6 +18,7 @@ from dreamfusion_mesh.progress.tally import Tally
 from dreamfusion_mesh.terminal import logged_warnings
 
 EVENTS = [
+    Event("planned", done=1, total=3),
     Event("loaded"),
     Event("started", "mug"),
     Event("stage", "mug", stage="coarse", done=3, total=12),
@@ -42,7 +43,7 @@ def where(event: Event) -> str:
 
 def watched(capfd: pytest.CaptureFixture[str], quiet: bool) -> tuple[str, list[str]]:
     """Standard output, and the lines on standard error."""
-    with logged_warnings(), batch_progress(Tally(3, 1, clock=lambda: 0.0), where, quiet) as watch:
+    with logged_warnings(), batch_progress(Tally(3, lambda: 0.0), where, quiet) as watch:
         for event in EVENTS:
             watch(event)
     output, errors = capfd.readouterr()
@@ -58,7 +59,7 @@ def test_lines_tell_what_became_of_each_job(capfd: pytest.CaptureFixture[str]) -
         "mug: fitted",
         "jug: started",
         "mug: done in 1 min 15 s; 2 done, 0 failed, 1 left, about 0 s",
-        "jug: started, attempt 2",
+        "jug: started, retry 1",
         "jug: failed in 4 s; 2 done, 1 failed, 0 left",
     ]
 
@@ -68,8 +69,8 @@ def test_quiet_leaves_the_warnings(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_library_that_watches_quietly_prints_nothing_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    with batch_progress(Tally(1, 0), where, True) as watch:
-        watch(EVENTS[1])
+    with batch_progress(Tally(1), where, True) as watch:
+        watch(EVENTS[2])
     assert capfd.readouterr() == ("", "")
 
 
@@ -82,7 +83,8 @@ if pid == 0:
     from dreamfusion_mesh.progress.batch import batch_progress
     from dreamfusion_mesh.progress.tally import Tally
     from dreamfusion_mesh.terminal import logged_warnings
-    with logged_warnings(), batch_progress(Tally(40, 1), lambda event: "there") as watch:
+    with logged_warnings(), batch_progress(Tally(40), lambda event: "there") as watch:
+        watch(Event("planned", done=1, total=40))
         watch(Event("done", "jug", outcome=Outcome(seconds=2.0)))
         watch(Event("failed", "[red]keg", outcome=Outcome("error", "a [bold] fault")))
         for number in range(20):
@@ -114,7 +116,7 @@ def test_a_terminal_shows_counts_and_the_jobs_under_way() -> None:
 
 
 def test_each_event_is_a_json_object_on_a_line_and_the_first_has_the_schema(capfd: pytest.CaptureFixture[str]) -> None:
-    log_begin("out/läuft", 3, 1)
+    log_begin("out/läuft", 3)
     for event in EVENTS:
         log_event(event)
     log_end(1, Totals(1, 1, 1, 0))
@@ -123,10 +125,11 @@ def test_each_event_is_a_json_object_on_a_line_and_the_first_has_the_schema(capf
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["event"] for line in lines] == ["begin", *(event.kind for event in EVENTS), "end"]
     assert all(datetime.fromisoformat(line.pop("time")).utcoffset() is not None for line in lines)
-    assert lines[0] == {"event": "begin", "schema": SCHEMA, "folder": "out/läuft", "jobs": 3, "before": 1}
-    assert lines[1] == {"event": "loaded"}
-    assert lines[3] == {"event": "stage", "name": "mug", "attempt": 0, "stage": "coarse", "done": 3, "total": 12}
-    assert lines[6] == {
+    assert lines[0] == {"event": "begin", "schema": SCHEMA, "folder": "out/läuft", "jobs": 3}
+    assert lines[1] == {"event": "planned", "done": 1, "total": 3}
+    assert lines[2] == {"event": "loaded"}
+    assert lines[4] == {"event": "stage", "name": "mug", "attempt": 0, "stage": "coarse", "done": 3, "total": 12}
+    assert lines[7] == {
         "event": "done",
         "name": "mug",
         "attempt": 0,
@@ -137,7 +140,7 @@ def test_each_event_is_a_json_object_on_a_line_and_the_first_has_the_schema(capf
         "audit": ["pass", "fail"],
         "warnings": ["unwrap: slow"],
     }
-    assert lines[7] == {"event": "warning", "message": "the disk is slow"}
+    assert lines[8] == {"event": "warning", "message": "the disk is slow"}
     assert lines[-1] == {"event": "end", "exit": 1, "before": 1, "done": 1, "failed": 1, "left": 0}
 
 

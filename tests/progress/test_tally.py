@@ -16,7 +16,9 @@ class Clock:
 
 
 def test_counts_follow_the_events_and_a_retry_ends_no_job() -> None:
-    tally = Tally(5, before=1)
+    tally = Tally(5)
+    assert tally.left == 5
+    tally.take(Event("planned", done=1, total=5))
     assert (tally.done, tally.failed, tally.left) == (0, 0, 4)
     tally.take(Event("started", "a"))
     tally.take(Event("started", "b"))
@@ -31,7 +33,7 @@ def test_counts_follow_the_events_and_a_retry_ends_no_job() -> None:
 
 
 def test_a_row_shows_its_stage_and_then_its_delivery() -> None:
-    tally = Tally(1, 0)
+    tally = Tally(1)
     tally.take(Event("started", "a"))
     tally.take(Event("stage", "a", stage="coarse", done=3, total=12))
     assert (tally.rows["a"].stage, tally.rows["a"].done, tally.rows["a"].total) == ("coarse", 3, 12)
@@ -41,7 +43,8 @@ def test_a_row_shows_its_stage_and_then_its_delivery() -> None:
 
 def test_the_time_left_follows_the_pace_of_the_last_jobs() -> None:
     clock = Clock()
-    tally = Tally(1000, before=500, clock=clock)
+    tally = Tally(1000, clock)
+    tally.take(Event("planned", done=500, total=1000))
     assert tally.seconds_left() is None
     assert "about" not in tally.line()
     for number in range(100):  # slow ones, that are forgotten

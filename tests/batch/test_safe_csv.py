@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from dreamfusion_mesh.batch.cells import csv_head, csv_line, safe_text
+from dreamfusion_mesh.batch.safe_csv import csv_head, csv_line, safe_text
 
 HARMLESS = ["a red mug", "x=1", "a-b", "a, -b", "3 + 4", "me@here", "läuft 漢字 🍄", 'say "cheese"', "two\nlines", "a; b", "'=1", ""]
 
