@@ -31,7 +31,7 @@ def _run() -> int:
         check_working_folder()
         return int(app(standalone_mode=False, prog_name=NAME) or 0)
     except BadInput as error:
-        return _fail(str(error), 2)
+        return max(_fail(line, 2) for line in error.lines)
     except RunFailed as error:
         return _fail(str(error), 1)
     except Stopped as stop:

@@ -39,7 +39,7 @@ def generate(
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(LEAST_FOR_RUNS)
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
-    folder = out or Path("out") / _slug(config.prompt)
+    folder = out or _folder_for(config.prompt)
     check_out(folder)
     with advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
@@ -110,10 +110,10 @@ def _how_to_go_on(folder: Path, strict: bool) -> str:
     return f"go on, from {'the last checkpoint' if found else 'the beginning'}, with: {command}"
 
 
-def _slug(prompt: str) -> str:
-    words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    name = "-".join(words)[:60].rstrip("-") or "asset"
-    return os.fsdecode(name.encode())  # the same bytes on disk, whatever letters the locale has
+def _folder_for(prompt: str) -> Path:
+    from dreamfusion_mesh.batch.names import slug
+
+    return Path("out") / os.fsdecode(slug(prompt).encode())  # the same bytes on disk, whatever letters the locale has
 
 
 def _print_result(result: Result, strict: bool, anew: bool) -> None:
