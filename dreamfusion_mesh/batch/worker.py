@@ -1,0 +1,143 @@
+"""A process of a batch's worker: it takes one task after the other from its parent, and fits or delivers.
+
+Started by child.py with signals held back. What asks processes to end lets a fit finish its step and leave a checkpoint, however often it
+comes, and ends a delivery at once: that starts again from the fine checkpoint. All that is printed here goes to the worker's log.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from dreamfusion_mesh import process
+from dreamfusion_mesh.batch.failures import is_disk_full, leave_traces, outcome_of, remove_traces
+from dreamfusion_mesh.batch.messages import Note, Role, Task
+from dreamfusion_mesh.batch.rows import Group, Rows, group_of
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.terminal import one_line
+
+BETWEEN_STAGE_NOTES = 0.25  # seconds
+
+
+def main(role: Role, parent: int, descriptor: int) -> NoReturn:
+    """Serve the process `parent` through the connection `descriptor` until that closes it."""
+    worker = Worker(role, Connection(descriptor))
+    process.heed_signals(worker.stop_asked)
+    process.die_with_parent(parent)
+    faulthandler.enable()
+    logging.getLogger().addHandler(_Warnings(worker))
+    try:
+        worker.serve()
+    except (EOFError, ConnectionError):  # the parent has closed the pipe, or is gone
+        pass
+    sys.stderr.flush()
+    os._exit(0)  # what libraries do as Python ends takes a second
+
+
+class Worker:
+    """One process's side of the pipe, and what it has loaded."""
+
+    def __init__(self, role: Role, pipe: Connection) -> None:
+        self.role = role
+        self.pipe = pipe
+        self.stopped = False
+        self.group: Group | None = None
+        self.stage, self.told_at = "", 0.0
+
+    def stop_asked(self, number: int, frame: Any) -> None:
+        """The handler of signals that ask to end."""
+        if self.role == "deliver":
+            os._exit(128 + number)
+        self.stopped = True
+
+    def tell(self, note: Note) -> None:
+        """Send a note to the parent."""
+        self.pipe.send(note)
+
+    def serve(self) -> NoReturn:
+        """One task after the other. Raises EOFError or ConnectionError once the parent is gone."""
+        rows: Rows = self.pipe.recv()
+        rows.start(self.role)
+        self.tell(Note("ready"))
+        while True:
+            task: Task = self.pipe.recv()
+            if (note := self._outcome(rows, task)).kind == "halted":
+                self.stopped = False
+            self.tell(note)
+            if note.outcome is not None and note.outcome.failure == "error" and not rows.usable():
+                raise EOFError
+
+    def report(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        """A run's `Report`: the parent hears of each stage, and of its steps a few times a second."""
+        now = time.monotonic()
+        if stage != self.stage or now - self.told_at >= BETWEEN_STAGE_NOTES:
+            self.stage, self.told_at = stage, now
+            self.tell(Note("stage", stage, done, total))
+
+    def _outcome(self, rows: Rows, task: Task) -> Note:
+        self.stage = ""
+        try:
+            remove_traces(task.folder)
+            if self.role == "deliver":
+                self.tell(Note("begun"))
+                outcome = rows.deliver(task.attempt, task.folder, self.report)
+                return Note("delivered" if outcome.failure is None else "failed", outcome=outcome)
+            if (problem := self._prepare(rows, task)) is not None:
+                return problem
+            self.tell(Note("begun"))
+            done = rows.fit(task.attempt, task.folder, self.report, lambda: self.stopped)
+            return Note("fitted" if done else "halted")
+        except (EOFError, ConnectionError) as error:
+            if self.pipe.closed or isinstance(error, BrokenPipeError):
+                raise
+            return _failed(error, task)
+        except Exception as error:
+            return _failed(error, task)
+
+    def _prepare(self, rows: Rows, task: Task) -> Note | None:
+        """Load the task's model where another one is loaded, and encode the words to come; what went wrong, if anything did."""
+        group = group_of(task.attempt.job.settings)
+        try:
+            if group != self.group:
+                self.group = None
+                rows.load(task.attempt.job.settings)
+                self.group = group
+                self.tell(Note("loaded"))
+        except BadInput as error:
+            return _failed(error, task) if is_disk_full(error) else Note("refused", one_line(str(error)))
+        except Exception as error:
+            traceback.print_exc()
+            return _failed(error, task) if is_disk_full(error) else Note("unserved", outcome_of(error).message)
+        rows.encode(task.ahead)
+        return None
+
+
+class _Warnings(logging.Handler):
+    """Sends what is logged to the parent, and puts it into the log."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(logging.WARNING)
+        self.worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = one_line(record.getMessage())
+        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {record.levelname.lower()}: {text}\n")
+        self.worker.tell(Note("warning", text))
+
+
+def _failed(error: Exception, task: Task) -> Note:
+    text = traceback.format_exc()
+    traceback.clear_frames(error.__traceback__)  # or what they hold stays in memory until the next failure
+    gc.collect()
+    if is_disk_full(error):
+        return Note("disk full", one_line(str(error)))
+    leave_traces(task.folder, task.attempt, text)
+    return Note("failed", outcome=outcome_of(error))
