@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from dreamfusion_mesh import terminal
 
+_SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _caught: list[int] = []
 _received: list[Stopped] = []
@@ -68,6 +69,24 @@ def ignore_signals() -> None:
     """From now on, where `run` had them raise Stopped."""
     for number in _caught:
         signal.signal(number, signal.SIG_IGN)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends, however that happens (Linux); leave if it has already.
+
+    parent  the process that started this one, as it gave its own id
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if is_orphan(parent):  # it ended before the call took effect
+        os._exit(1)
+
+
+def is_orphan(parent: int) -> bool:
+    """Whether the process that started this one is gone; on Windows, which gives no orphan a new parent, never."""
+    return os.getppid() != parent
 
 
 def received() -> Stopped | None:
