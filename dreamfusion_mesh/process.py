@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from dreamfusion_mesh import terminal
 
+_SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _caught: list[signal.Signals] = []
 _received: list[Stopped] = []
@@ -117,8 +118,10 @@ def gentle_signals() -> Iterator[StopRequest]:
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield request
-        request.close()
+        try:
+            yield request
+        finally:
+            request.close()
         return
     woken = signal.set_wakeup_fd(request.writer, warn_on_full_buffer=False)
     found = {number: signal.signal(number, request.note) for number in _heeded()}
@@ -147,6 +150,24 @@ def heed_signals(handler: Callable[[int, Any], None]) -> None:
     for number in found:
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, found)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends, however that happens (Linux); leave if it has already.
+
+    parent  the process that started this one, as it gave its own id
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if is_orphan(parent):  # it ended before the call took effect
+        os._exit(1)
+
+
+def is_orphan(parent: int) -> bool:
+    """Whether the process that started this one is gone; on Windows, which gives no orphan a new parent, never."""
+    return os.getppid() != parent
 
 
 def received() -> Stopped | None:

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -36,10 +37,14 @@ def main(role: Role, parent: int, descriptor: int) -> NoReturn:
     logging.getLogger().addHandler(_Warnings(worker))
     try:
         worker.serve()
-    except (EOFError, ConnectionError):  # the parent has closed the pipe, or is gone
+    except Done:
         pass
     sys.stderr.flush()
     os._exit(0)  # what libraries do as Python ends takes a second
+
+
+class Done(BaseException):
+    """There is no more to do here. Not an Exception, which a row's own failures are."""
 
 
 class Worker:
@@ -51,6 +56,7 @@ class Worker:
         self.stopped = False
         self.group: Group | None = None
         self.stage, self.told_at = "", 0.0
+        self.telling = threading.Lock()  # checkpoints are written in a thread, which may log
 
     def stop_asked(self, number: int, frame: Any) -> None:
         """The handler of signals that ask to end."""
@@ -59,21 +65,25 @@ class Worker:
         self.stopped = True
 
     def tell(self, note: Note) -> None:
-        """Send a note to the parent."""
-        self.pipe.send(note)
+        """Send a note to the parent. Raises Done where that is gone."""
+        with self.telling:
+            try:
+                self.pipe.send(note)
+            except OSError:
+                raise Done from None
 
     def serve(self) -> NoReturn:
-        """One task after the other. Raises EOFError or ConnectionError once the parent is gone."""
-        rows: Rows = self.pipe.recv()
+        """One task after the other. Raises Done where there are no more, or where this process should be replaced by another."""
+        rows: Rows = self._receive()
         rows.start(self.role)
         self.tell(Note("ready"))
         while True:
-            task: Task = self.pipe.recv()
+            task: Task = self._receive()
             if (note := self._outcome(rows, task)).kind == "halted":
                 self.stopped = False
             self.tell(note)
             if note.outcome is not None and note.outcome.failure == "error" and not rows.usable():
-                raise EOFError
+                raise Done
 
     def report(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """A run's `Report`: the parent hears of each stage, and of its steps a few times a second."""
@@ -81,6 +91,12 @@ class Worker:
         if stage != self.stage or now - self.told_at >= BETWEEN_STAGE_NOTES:
             self.stage, self.told_at = stage, now
             self.tell(Note("stage", stage, done, total))
+
+    def _receive(self) -> Any:
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):  # the parent has closed the pipe, or is gone
+            raise Done from None
 
     def _outcome(self, rows: Rows, task: Task) -> Note:
         self.stage = ""
@@ -95,10 +111,6 @@ class Worker:
             self.tell(Note("begun"))
             done = rows.fit(task.attempt, task.folder, self.report, lambda: self.stopped)
             return Note("fitted" if done else "halted")
-        except (EOFError, ConnectionError) as error:
-            if self.pipe.closed or isinstance(error, BrokenPipeError):
-                raise
-            return _failed(error, task)
         except Exception as error:
             return _failed(error, task)
 
