@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 from dreamfusion_mesh import process
 from dreamfusion_mesh.batch.failures import is_disk_full, leave_traces, outcome_of, remove_traces
 from dreamfusion_mesh.batch.messages import Note, Role, Task
-from dreamfusion_mesh.batch.rows import Group, Rows, group_of
+from dreamfusion_mesh.batch.queue import Group, group_of
+from dreamfusion_mesh.batch.rows import Rows
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.terminal import one_line
 
