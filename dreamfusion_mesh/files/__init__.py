@@ -10,7 +10,7 @@ from dreamfusion_mesh.files.check import check_folder, check_target
 from dreamfusion_mesh.files.kinds import is_file, kind_of
 from dreamfusion_mesh.files.messages import MissingFile, cannot_read, cannot_write, check_path, check_working_folder, shown
 from dreamfusion_mesh.files.read import NO_WAITING, open_file, read_bytes, read_text
-from dreamfusion_mesh.files.write import NEW_FILE, PARTS, append_file, move_file, remove_file, write_file
+from dreamfusion_mesh.files.write import NEW_FILE, PARTS, append_file, move_file, remove_file, sync_folder, write_file
 
 __all__ = [
     "NEW_FILE",
@@ -32,5 +32,6 @@ __all__ = [
     "read_text",
     "remove_file",
     "shown",
+    "sync_folder",
     "write_file",
 ]

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,14 +20,18 @@ PARTS = ".*.????????.part"  # the names of files under way, which a process that
 _LONGEST_STEM = 200  # bytes of the name of a file under way: what is added to it has to fit, too
 
 
-def write_file(path: PathLike, content: bytes, name: str | None = None) -> None:
-    """Put `content` at `path`, making the folders above it. Raises BadInput where that fails; a regular file is then as it was."""
+def write_file(path: PathLike, content: bytes | Iterable[bytes], name: str | None = None) -> None:
+    """Put `content`, whole or in blocks that are written as they come, at `path`, making the folders above it.
+
+    Raises BadInput where that fails; a regular file is then as it was.
+    """
+    blocks = (content,) if isinstance(content, bytes) else content
     try:
         target = _replaceable(path, name)
         if target is None:
-            _write_through(path, content)
+            _write_through(path, b"".join(blocks))
         else:
-            _replace(target, content)
+            _replace(target, blocks)
     except OSError as error:
         raise cannot_write(path, error, name) from error
 
@@ -47,15 +51,20 @@ def move_file(source: Path, path: Path) -> None:
     remove_file(source)
 
 
-def append_file(path: PathLike, content: bytes) -> None:
-    """Add `content` to a file, which is made where it is missing. Raises BadInput where that fails; a regular file is then as it was."""
+def append_file(path: PathLike, content: bytes, *, durable: bool = False) -> None:
+    """Add `content` to a file, which is made where it is missing. Raises BadInput where that fails; a regular file is then as it was.
+
+    durable  wait until the disk holds it
+    """
     check_path(path)
     try:
         with _opened_to_write(path, os.O_CREAT) as descriptor:
             before = os.fstat(descriptor)
             try:
                 _write_all(descriptor, content)
-            except OSError:
+                if durable:
+                    os.fsync(descriptor)
+            except BaseException:
                 if stat.S_ISREG(before.st_mode):
                     os.ftruncate(descriptor, before.st_size)
                 raise
@@ -70,6 +79,21 @@ def remove_file(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def sync_folder(path: PathLike) -> None:
+    """Wait until the disk holds the names in a folder: which files were made, renamed and removed there. Raises BadInput where that fails."""
+    if sys.platform == "win32":  # which opens no folders
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | BINARY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot, such as some of network disks
+            raise cannot_write(path, error) from error
 
 
 def _replaceable(path: PathLike, name: str | None = None) -> Path | None:
@@ -121,7 +145,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest[:BLOCK]) :]
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, blocks: Iterable[bytes]) -> None:
     """Write beside `target`, flush, rename; folders made for it are removed again where that fails."""
     made = [folder for folder in target.parents if not os.path.lexists(folder)]
     stem = os.fsencode(target.name)[:_LONGEST_STEM].decode(errors="ignore")
@@ -130,7 +154,8 @@ def _replace(target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, NEW_FILE)
         try:
-            _write_all(descriptor, content)
+            for block in blocks:
+                _write_all(descriptor, block)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -12,7 +12,7 @@ from dreamfusion_mesh.config import RunConfig, change, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file, kind_of, shown
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.checkpoints import checkpoint_name, remedy
+from dreamfusion_mesh.run.checkpoints import remedy
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import RESULT_FILE
 from dreamfusion_mesh.run.result import files_of, is_as_written, read_record

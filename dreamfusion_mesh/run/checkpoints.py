@@ -15,7 +15,7 @@ from dreamfusion_mesh.config import DELIVERY_GROUPS
 from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import kind_of, open_file, shown
-from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER, generate_command
+from dreamfusion_mesh.run.out import generate_command
 from dreamfusion_mesh.run.schema import CHECKPOINT, check_checkpoint, check_notes
 from dreamfusion_mesh.run.settings import SETTINGS, describe, differences, group, parse_settings
 from dreamfusion_mesh.stages.checkpoint import State
@@ -24,11 +24,6 @@ from dreamfusion_mesh.stages.restore import REDO
 NAME = "checkpoint"  # the key of a file's own name
 _NO_NOTES = {KEY, NAME, SETTINGS}
 _WITHOUT = {"coarse": ("fine", *DELIVERY_GROUPS), "fine": DELIVERY_GROUPS}  # by stage, the settings that its outcome is free of
-
-
-def checkpoint_name(name: str) -> str:
-    """The file of a checkpoint, in the run's folder."""
-    return f"{CHECKPOINT_FOLDER}/{name}.safetensors"
 
 
 def checkpoint_bytes(name: str, state: State, notes: Mapping[str, Any], settings: str | None) -> bytes:

@@ -18,6 +18,11 @@ RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE = "result.json", "audit.json", "provena
 CHECKPOINT_FOLDER = "checkpoints"
 
 
+def checkpoint_name(name: str) -> str:
+    """The file of a checkpoint, in the run's folder."""
+    return f"{CHECKPOINT_FOLDER}/{name}.safetensors"
+
+
 def generate_command(folder: Path, *more: str) -> str:
     """The command that goes on with the run in `folder`, as a shell takes it."""
     return shlex.join(["dreamfusion-mesh", "generate", "--out", operand(folder), *more])

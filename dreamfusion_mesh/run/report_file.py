@@ -10,7 +10,6 @@ from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.audit.report import SUFFIXES
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, read_text, shown
-from dreamfusion_mesh.run.checkpoints import checkpoint_name
 from dreamfusion_mesh.run.folder import METRICS, RunFolder
 from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE
 from dreamfusion_mesh.run.result import read_record
