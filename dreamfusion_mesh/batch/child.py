@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-from dreamfusion_mesh.batch.messages import Note, Role
+from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
 from dreamfusion_mesh.files import cannot_write, shown
 from dreamfusion_mesh.process import signals_held_back
 
-# Not multiprocessing's own start, which imports the program's main module again in each process, a user's script too, and by then has printed
-# where that fails; its pipes alone.
+# Of multiprocessing the pipes alone: its own start imports the program's main module again in each process, a user's script too, and what
+# fails meanwhile is printed where the parent prints.
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -43,7 +42,7 @@ class Child:
         """A descriptor that can be read when there is a note, or the process has ended."""
         return self.pipe.fileno()
 
-    def tell(self, message: Any) -> None:
+    def tell(self, message: Setup | Task) -> None:
         """Send a message; one that the process has not lived to take is dropped."""
         with suppress(OSError):
             self.pipe.send(message)
@@ -85,8 +84,8 @@ class Child:
         return f"ended with exit code {code}; its log is {shown(self.log)}"
 
 
-def start_child(role: Role, log: Path, environment: Mapping[str, str], rows: Any) -> Child:
-    """A new process that takes tasks of `role`, of what `rows` (see rows.py) makes of them. Raises BadInput where its log cannot be written."""
+def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Setup) -> Child:
+    """A new process that takes tasks of `role`. Raises BadInput where it cannot be started, or its log not be written."""
     ours, theirs = Pipe()
     arguments = [json.dumps(sys.path), role, str(os.getpid()), str(theirs.fileno())]
     try:
@@ -105,5 +104,5 @@ def start_child(role: Role, log: Path, environment: Mapping[str, str], rows: Any
     finally:
         theirs.close()
     child = Child(process, ours, log)
-    child.tell(rows)
+    child.tell(setup)
     return child

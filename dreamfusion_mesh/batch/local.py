@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Protocol
 
 from dreamfusion_mesh.batch.child import Child
-from dreamfusion_mesh.batch.failures import leave_traces
 from dreamfusion_mesh.batch.messages import Note, Role
 from dreamfusion_mesh.batch.queue import Queue, group_of
 from dreamfusion_mesh.batch.records import Attempt, Event, Failure, Outcome, Watch
 from dreamfusion_mesh.batch.seat import Running, Seat
-from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.process import StopRequest
 
 WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
@@ -27,11 +25,7 @@ _ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a deliv
 
 
 class Book(Protocol):
-    """Where the scheduler looks an attempt's folder up and what became of it is recorded (see ledger.py)."""
-
-    def folder(self, attempt: Attempt) -> Path:
-        """Where the attempt's files are."""
-        ...
+    """Where the scheduler records what became of attempts (see ledger.py)."""
 
     def is_fitted(self, attempt: Attempt) -> bool:
         """Whether all that is left of it is the delivery."""
@@ -41,8 +35,8 @@ class Book(Protocol):
         """Its work begins."""
         ...
 
-    def ended(self, attempt: Attempt, outcome: Outcome) -> Attempt | None:
-        """It is done or has failed; gives the attempt that is to follow it."""
+    def ended(self, attempt: Attempt, outcome: Outcome, trace: str | None = None) -> Attempt | None:
+        """It is done or has failed, and `trace` says how where its process did not; gives the attempt that is to follow it."""
         ...
 
     def flush(self) -> None:
@@ -104,7 +98,7 @@ class Scheduler:
             return
         for fit, delivery in zip(self._fits, self._deliveries, strict=True):
             while fit.running is None and len(self._waiting) < WAITING * len(self._fits) and (attempt := self.queue.take(fit.share)):
-                running = Running(attempt, self.book.folder(attempt), fit.share)
+                running = Running(attempt, fit.share)
                 if self.book.is_fitted(attempt):
                     self.book.started(attempt)
                     self._fitted(running)
@@ -163,7 +157,8 @@ class Scheduler:
             case "disk full":
                 self.full = note.text
                 self._put_back(seat)
-                self._stop()
+                if not self._stopping:
+                    self._stop()
 
     def _begun(self, seat: Seat) -> None:
         if seat.running is not None:
@@ -176,8 +171,9 @@ class Scheduler:
         self._waiting.append(running)
         self.watch(Event("fitted", running.attempt.job.name, running.attempt.number))
 
-    def _end(self, running: Running, outcome: Outcome) -> None:
-        if (following := self.book.ended(running.attempt, outcome)) is not None:
+    def _end(self, running: Running, outcome: Outcome, trace: str | None = None) -> None:
+        outcome = outcome if outcome.seconds else replace(outcome, seconds=running.used)
+        if (following := self.book.ended(running.attempt, outcome, trace)) is not None:
             self.queue.put_back(running.share, following)
 
     def _put_back(self, seat: Seat) -> None:
@@ -196,8 +192,7 @@ class Scheduler:
     def _record_refused(self) -> None:
         for _ in range(min(_AT_ONCE, len(self._refused))):
             attempt, outcome = self._refused.popleft()
-            leave_traces(self.book.folder(attempt), attempt, outcome.message + "\n")
-            self.book.ended(attempt, outcome)
+            self.book.ended(attempt, outcome, outcome.message)
 
     def _lost(self, seat: Seat) -> None:
         """A process has ended by itself, or was killed by another."""
@@ -215,8 +210,7 @@ class Scheduler:
             self._fail(seat.take(), "crashed", f"its process {how}")
 
     def _fail(self, running: Running, failure: Failure, message: str) -> None:
-        leave_traces(running.folder, running.attempt, message + "\n")
-        self._end(running, Outcome(failure, message, running.used))
+        self._end(running, Outcome(failure, message, running.used), message)
 
     def _check_time(self) -> None:
         """Kill what works on an attempt for longer than it may."""
@@ -238,7 +232,7 @@ class Scheduler:
         return max(0.0, min(left)) if left else None
 
     def _stop(self) -> None:
-        """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which start again from the fine checkpoint."""
+        """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which go on from the fine checkpoint."""
         self._stopping = True
         for seat in self._seats:
             begun = seat.running is not None and seat.running.begun is not None

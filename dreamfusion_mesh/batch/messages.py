@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.records import Attempt, Outcome
 from dreamfusion_mesh.config import GuidanceSettings
+
+if TYPE_CHECKING:
+    from dreamfusion_mesh.batch.rows import Rows
 
 Role = Literal["fit", "deliver"]
 
@@ -21,11 +24,18 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """What a process is told first: the batch's folder, and what is done with rows (see rows.py)."""
+
+    folder: BatchFolder
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """An attempt to fit or to deliver in `folder`; `ahead` are the words of those that come after it, told once."""
+    """An attempt to fit or to deliver; `ahead` are the words of those that come after it, told once."""
 
     attempt: Attempt
-    folder: Path
     ahead: tuple[Words, ...] = ()
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dreamfusion_mesh.batch.finished import read_outcome
 from dreamfusion_mesh.batch.messages import Role, Words
 from dreamfusion_mesh.batch.records import Attempt, Outcome
 from dreamfusion_mesh.config import RunConfig
 
 if TYPE_CHECKING:
-    from dreamfusion_mesh.run.result import Result
     from dreamfusion_mesh.stages.fit import Report
 
 _PATIENCE = 30.0  # seconds, for the process of a batch that was killed to let its folder go
-_BUDGET = 3  # row of the audit that counts triangles
 
 
 class Rows(Protocol):
@@ -102,7 +100,10 @@ class PipelineRows:
         """See Rows."""
         from dreamfusion_mesh.pipeline import generate
 
-        return outcome_of_result(generate(attempt.config, folder, report=report, patience=_PATIENCE), self.strict)
+        result = generate(attempt.config, folder, report=report, patience=_PATIENCE)
+        outcome = read_outcome(result.folder, self.strict)
+        assert outcome is not None, f"{result.folder}: generate left no result"
+        return outcome
 
     def usable(self) -> bool:
         """See Rows: a card on which a kernel has failed refuses all that follows in the same process."""
@@ -114,33 +115,3 @@ class PipelineRows:
         except RuntimeError:
             return False
         return True
-
-
-def outcome_of_result(result: Result, strict: bool) -> Outcome:
-    """What a finished run is to a batch."""
-    wrong = [row for row in result.audit.rows if row.status != "pass"]
-    triangles = next((row.measured.get("triangles") for row in result.audit.rows if row.number == _BUDGET), None)
-    message = ""
-    if strict and wrong:
-        first = f"audit row {wrong[0].number}, {wrong[0].property}: {wrong[0].detail or wrong[0].status}"
-        message = first if len(wrong) == 1 else f"{first}; and {len(wrong) - 1} more rows"
-    return Outcome(
-        "audit" if strict and wrong else None,
-        message,
-        seconds_of(result.folder),
-        None if triangles is None else int(triangles),
-        tuple(row.status for row in result.audit.rows),
-        result.warnings,
-    )
-
-
-def seconds_of(folder: Path) -> float:
-    """Seconds of all stages of a finished run, in whatever processes; 0 where its provenance does not say."""
-    from dreamfusion_mesh.files import read_text
-    from dreamfusion_mesh.run.out import PROVENANCE_FILE
-
-    try:
-        seconds = json.loads(read_text(folder / PROVENANCE_FILE))["seconds"]
-        return float(sum(seconds.values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dreamfusion_mesh.batch.child import Child
 from dreamfusion_mesh.batch.messages import Note, Role, Task
@@ -26,7 +25,6 @@ class Running:
     """
 
     attempt: Attempt
-    folder: Path
     share: Share
     used: float = 0.0
     begun: float | None = None
@@ -75,7 +73,7 @@ class Seat:
         """Have the process work on an attempt."""
         child = self.warm()
         self.running = running
-        child.tell(Task(running.attempt, running.folder, self.share.ahead() if self.role == "fit" else ()))
+        child.tell(Task(running.attempt, self.share.ahead() if self.role == "fit" else ()))
 
     def take(self) -> Running:
         """The attempt that the process is done with."""

@@ -15,12 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from dreamfusion_mesh import process
-from dreamfusion_mesh.batch.failures import is_disk_full, leave_traces, outcome_of, remove_traces
-from dreamfusion_mesh.batch.messages import Note, Role, Task
+from dreamfusion_mesh.batch.failures import is_disk_full, outcome_of
+from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
 from dreamfusion_mesh.batch.queue import Group, group_of
 from dreamfusion_mesh.batch.rows import Rows
 from dreamfusion_mesh.errors import BadInput
@@ -36,10 +37,8 @@ def main(role: Role, parent: int, descriptor: int) -> NoReturn:
     process.die_with_parent(parent)
     faulthandler.enable()
     logging.getLogger().addHandler(_Warnings(worker))
-    try:
+    with suppress(Done):
         worker.serve()
-    except Done:
-        pass
     sys.stderr.flush()
     os._exit(0)  # what libraries do as Python ends takes a second
 
@@ -75,7 +74,8 @@ class Worker:
 
     def serve(self) -> NoReturn:
         """One task after the other. Raises Done where there are no more, or where this process should be replaced by another."""
-        rows: Rows = self._receive()
+        setup: Setup = self._receive()
+        self.folder, rows = setup.folder, setup.rows
         rows.start(self.role)
         self.tell(Note("ready"))
         while True:
@@ -100,20 +100,19 @@ class Worker:
             raise Done from None
 
     def _outcome(self, rows: Rows, task: Task) -> Note:
-        self.stage = ""
+        folder, self.stage = self.folder.attempt(task.attempt.job.name, task.attempt.number), ""
         try:
-            remove_traces(task.folder)
             if self.role == "deliver":
                 self.tell(Note("begun"))
-                outcome = rows.deliver(task.attempt, task.folder, self.report)
+                outcome = rows.deliver(task.attempt, folder, self.report)
                 return Note("delivered" if outcome.failure is None else "failed", outcome=outcome)
             if (problem := self._prepare(rows, task)) is not None:
                 return problem
             self.tell(Note("begun"))
-            done = rows.fit(task.attempt, task.folder, self.report, lambda: self.stopped)
+            done = rows.fit(task.attempt, folder, self.report, lambda: self.stopped)
             return Note("fitted" if done else "halted")
         except Exception as error:
-            return _failed(error, task)
+            return self._failed(error, task)
 
     def _prepare(self, rows: Rows, task: Task) -> Note | None:
         """Load the task's model where another one is loaded, and encode the words to come; what went wrong, if anything did."""
@@ -125,12 +124,25 @@ class Worker:
                 self.group = group
                 self.tell(Note("loaded"))
         except BadInput as error:
-            return _failed(error, task) if is_disk_full(error) else Note("refused", one_line(str(error)))
+            return self.self._failed(error, task) if is_disk_full(error) else Note("refused", one_line(str(error)))
         except Exception as error:
             traceback.print_exc()
-            return _failed(error, task) if is_disk_full(error) else Note("unserved", outcome_of(error).message)
+            return self.self._failed(error, task) if is_disk_full(error) else Note("unserved", outcome_of(error).message)
         rows.encode(task.ahead)
         return None
+
+    def _failed(self, error: Exception, task: Task) -> Note:
+        text = traceback.format_exc()
+        traceback.clear_frames(error.__traceback__)  # or what they hold stays in memory until the next failure
+        gc.collect()
+        try:
+            if not is_disk_full(error):
+                self.folder.leave_failed(task.attempt, text)
+        except BadInput as problem:
+            error = problem if is_disk_full(problem) else error
+        if is_disk_full(error):
+            return Note("disk full", one_line(str(error)))
+        return Note("failed", outcome=outcome_of(error))
 
 
 class _Warnings(logging.Handler):
@@ -146,11 +158,3 @@ class _Warnings(logging.Handler):
         self.worker.tell(Note("warning", text))
 
 
-def _failed(error: Exception, task: Task) -> Note:
-    text = traceback.format_exc()
-    traceback.clear_frames(error.__traceback__)  # or what they hold stays in memory until the next failure
-    gc.collect()
-    if is_disk_full(error):
-        return Note("disk full", one_line(str(error)))
-    leave_traces(task.folder, task.attempt, text)
-    return Note("failed", outcome=outcome_of(error))
