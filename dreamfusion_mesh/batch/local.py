@@ -39,6 +39,10 @@ class Book(Protocol):
         """It is done or has failed, and `trace` says how where its process did not; gives the attempt that is to follow it."""
         ...
 
+    def patience(self) -> float | None:
+        """Seconds until `flush` should be called; None where nothing was recorded."""
+        ...
+
     def flush(self) -> None:
         """Have the disk hold all that was recorded."""
         ...
@@ -79,7 +83,8 @@ class Scheduler:
                 self._listen()
                 self._check_time()
                 self._record_refused()
-                self.book.flush()
+                if self.book.patience() == 0.0:
+                    self.book.flush()
         finally:
             for seat in self._seats:
                 seat.kill()
@@ -223,13 +228,13 @@ class Scheduler:
                 self._fail(seat.take(), "time limit", f"was not done after {self.time_limit:g} s, in its {what}; raise --time-limit")
 
     def _patience(self) -> float | None:
-        """Seconds until the first attempt's time is up; None where none has a limit."""
+        """Seconds until something is due: a record, or the end of an attempt's time; None where nothing is."""
         if self._refused:
             return 0.0
-        if self.time_limit is None or self._stopping:
-            return None
-        left = [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
-        return max(0.0, min(left)) if left else None
+        due = [] if (flush := self.book.patience()) is None else [flush]
+        if self.time_limit is not None and not self._stopping:
+            due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
+        return max(0.0, min(due)) if due else None
 
     def _stop(self) -> None:
         """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which go on from the fine checkpoint."""
