@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +20,8 @@ MOST_ATTEMPTS = 1000  # at one job
 _LONGEST_MESSAGE = 10_000  # characters
 _LONGEST_KEY = 200
 _LARGEST = 2**63 - 1
-_STATUSES, _FAILURES = frozenset(get_args(Status)), frozenset(get_args(Failure))
+_STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}  # read ones become these, which all entries share
+_FAILURES: dict[str, Failure] = {failure: failure for failure in get_args(Failure)}
 _UNSAFE = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"<>|+]|^[.-]|[. ]$""")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _LONGEST_NAME = 100  # bytes
@@ -102,7 +102,8 @@ def line_reader() -> Callable[[bytes], Entry]:
         text = line.decode()
         try:
             values, end = decode(text)
-            name, key, status, attempt, seed, prompt, tags, steps, failure, message, seconds, triangles, audit, warnings, at = _values(values)
+            name, key, status, attempt, seed, prompt, tags, steps, *outcome, at = _values(values)
+            failure, message, seconds, triangles, audit, warnings = outcome
             if not type(tags) is type(audit) is list:
                 raise TypeError
             tags, audit = known_tags[tuple(tags)], known_audits[tuple(audit)]
@@ -129,7 +130,7 @@ def line_reader() -> Callable[[bytes], Entry]:
             raise ValueError("is no entry")
         if "\\u" in text:  # an escape may stand for half a surrogate pair
             "".join((key, prompt, message, *tags)).encode()
-        status, failure = sys.intern(status), failure and sys.intern(failure)
+        status, failure = _STATUSES[status], None if failure is None else _FAILURES[failure]
         return Entry(name, key, status, attempt, seed, prompt, tags, steps, failure, message, seconds, triangles, audit, warnings, at)
 
     return read

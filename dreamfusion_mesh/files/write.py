@@ -82,7 +82,7 @@ def remove_file(path: Path) -> None:
 
 
 def sync_folder(path: PathLike) -> None:
-    """Wait until the disk holds the names in a folder: which files were made, renamed and removed there. Raises BadInput where that fails."""
+    """Wait until the disk knows which files were made, renamed and removed in a folder. Raises BadInput where that fails."""
     if sys.platform == "win32":  # which opens no folders
         return
     try:

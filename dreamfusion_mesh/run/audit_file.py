@@ -14,7 +14,7 @@ from dreamfusion_mesh.files import is_file, kind_of, shown
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.checkpoints import remedy
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.out import RESULT_FILE
+from dreamfusion_mesh.run.out import RESULT_FILE, checkpoint_name
 from dreamfusion_mesh.run.result import files_of, is_as_written, read_record
 from dreamfusion_mesh.run.settings import SETTINGS, ForeignSettings
 from dreamfusion_mesh.stages.restore import load_mesh

@@ -11,8 +11,8 @@ from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig, dump
 from dreamfusion_mesh.config.yaml_text import write_value
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
-from dreamfusion_mesh.run.folder import LOCK, RunFolder
-from dreamfusion_mesh.run.out import check_out, generate_command, operand
+from dreamfusion_mesh.run.folder import RunFolder
+from dreamfusion_mesh.run.out import LOCK, check_out, generate_command, operand
 from dreamfusion_mesh.run.settings import SETTINGS, Differences, describe, differences, group
 
 

@@ -33,7 +33,6 @@ from dreamfusion_mesh.stages.fit import Hooks, Report, Stop, never
 from dreamfusion_mesh.stages.restore import fits, step_counts
 
 METRICS = "metrics.jsonl"
-LOCK = ".lock"
 STAGED = ".staged"
 STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")

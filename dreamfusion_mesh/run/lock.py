@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import NEW_FILE, NO_WAITING, cannot_write, check_folder, kind_of, shown
-from dreamfusion_mesh.run.folder import LOCK
+from dreamfusion_mesh.run.out import LOCK
 
 _ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
 _PAUSE = 0.02  # seconds between two tries at a folder that is in use

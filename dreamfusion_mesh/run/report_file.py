@@ -11,7 +11,7 @@ from dreamfusion_mesh.audit.report import SUFFIXES
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, read_text, shown
 from dreamfusion_mesh.run.folder import METRICS, RunFolder
-from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE
+from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, checkpoint_name
 from dreamfusion_mesh.run.result import read_record
 from dreamfusion_mesh.run.settings import SETTINGS
 

@@ -12,7 +12,7 @@ from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run import lock
-from dreamfusion_mesh.run.folder import LOCK
+from dreamfusion_mesh.run.out import LOCK
 from dreamfusion_mesh.run.lock import Ended, locked
 
 

@@ -1,0 +1,171 @@
+"""A batch's folder: the manifest, a run folder for each finished job, and in .work the attempts under way.
+
+manifest.jsonl            what became of each job (manifest.py)
+NAME/                     a finished job: the run folder of the attempt that made it
+.work/NAME, NAME+1, ...   run folders of its attempts; one that failed stays, with run.yaml and traceback.txt
+.work/NAME+replaced       the finished folder of a job whose settings changed, while the new one takes its place
+.work/worker-N.log, .work/encodings/   of the processes that do the work; no job has such a name, or one with a "+"
+
+A job is done when its attempt's folder is renamed to NAME/: whenever a process is killed, the old folder or the new one is there, whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamfusion_mesh.batch.manifest import BROKEN, MANIFEST
+from dreamfusion_mesh.batch.records import Attempt
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import PARTS, cannot_read, cannot_write, kind_of, remove_file, shown, sync_folder
+from dreamfusion_mesh.run.out import LOCK, RESULT_FILE, check_out
+
+WORK = ".work"
+TRACEBACK = "traceback.txt"
+_REPLACED = "+replaced"
+_OWN = {MANIFEST, WORK}  # of which one is in every batch's folder
+_LEFT_ALONE = {LOCK, BROKEN}  # what may be there without them
+_SHOWN = 3  # names in a message
+
+
+@dataclass(frozen=True)
+class BatchFolder:
+    """The folder at `path`, which need not exist before the first write. All that writes needs its lock (run/lock.py)."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The file of the manifest."""
+        return self.path / MANIFEST
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is under way."""
+        return self.path / WORK
+
+    @property
+    def encodings(self) -> Path:
+        """The folder of text encodings."""
+        return self.work / "encodings"
+
+    def log(self, worker: int) -> Path:
+        """The file for what a worker's processes print."""
+        return self.work / f"worker-{worker}.log"
+
+    def asset(self, name: str) -> Path:
+        """The run folder of a finished job."""
+        return self.path / name
+
+    def attempt(self, name: str, number: int) -> Path:
+        """The run folder of an attempt under way, or of one that failed."""
+        return self.work / attempt_name(name, number)
+
+    def check(self) -> None:
+        """Raises BadInput where no batch can be written: it is neither new nor empty nor a batch's, or bars writing. Writes nothing."""
+        check_out(self.path)
+        if os.path.islink(self.work) or kind_of(self.work) not in ("", "folder"):
+            raise BadInput(f"{shown(self.work)}: is not the folder that a batch leaves there; delete it")
+        there = {entry.name for entry in entries(self.path)}
+        foreign = sorted(name for name in there - _LEFT_ALONE if not Path(name).match(PARTS))
+        if foreign and not there & _OWN:
+            names = ", ".join(shown(name) for name in foreign[:_SHOWN]) + (" and more" if len(foreign) > _SHOWN else "")
+            raise BadInput(f"--out {shown(self.path)}: holds something else ({names}), and no batch; name a new or empty folder")
+
+    def recover(self) -> None:
+        """Bring to an end what a killed process was at: the exchange of a finished folder, and files under way. Raises BadInput."""
+        for part in self.path.glob(PARTS):
+            remove_file(part)
+        for entry in entries(self.work):
+            if entry.name.endswith(_REPLACED):
+                self._end_exchange(entry.name.removesuffix(_REPLACED))
+
+    def commit(self, attempt: Attempt) -> None:
+        """Make an attempt that has its result.json the job's finished folder, in the place of one from before, and drop its other attempts.
+
+        Raises BadInput, whose cause is an OSError, where the disk does not take that; the finished folder is then the old or the new one.
+        """
+        name = attempt.job.name
+        source, target, aside = self.attempt(name, attempt.number), self.asset(name), self._aside(name)
+        if not os.path.isfile(source / RESULT_FILE):
+            raise BadInput(f"{shown(source)}: is not finished ({RESULT_FILE} is missing)")
+        remove_file(source / TRACEBACK)
+        sync_folder(source)
+        with _writing(target):
+            replaces = os.path.lexists(target)
+            if replaces:
+                os.rename(target, aside)
+            os.rename(source, target)
+        sync_folder(self.path)
+        if replaces:
+            _remove_tree(aside)
+        self._remove_attempts(name, attempt.number)
+
+    def discard(self, name: str) -> None:
+        """Remove the folders of a job's attempts, of which none is wanted; its finished folder stays. Raises as `commit` does."""
+        self._remove_attempts(name, 0)
+
+    def attempts(self) -> dict[str, list[int]]:
+        """The numbers of the attempts that have a folder, rising, by the job's name. Raises BadInput where that cannot be read."""
+        found: dict[str, list[int]] = {}
+        for entry in entries(self.work):
+            name, _, number = entry.name.partition("+")
+            if entry.name == attempt_name(name, int(number) if number.isdecimal() else 0):
+                found.setdefault(name, []).append(int(number or 0))
+        return {name: sorted(numbers) for name, numbers in found.items()}
+
+    def _aside(self, name: str) -> Path:
+        return self.work / f"{name}{_REPLACED}"
+
+    def _end_exchange(self, name: str) -> None:
+        """Put a finished folder that was moved aside back where no new one has its place, else remove it."""
+        with _writing(self.asset(name)):
+            if not os.path.lexists(self.asset(name)):
+                os.rename(self._aside(name), self.asset(name))
+        sync_folder(self.path)
+        if os.path.lexists(self._aside(name)):
+            _remove_tree(self._aside(name))
+
+    def _remove_attempts(self, name: str, number: int) -> None:
+        """Remove the attempts up to `number` and all after it, the last one first: whatever is left has no gap."""
+        last = number
+        while os.path.lexists(self.attempt(name, last + 1)):
+            last += 1
+        for left in range(last, -1, -1):
+            if os.path.lexists(self.attempt(name, left)):
+                _remove_tree(self.attempt(name, left))
+
+
+def attempt_name(name: str, number: int) -> str:
+    """The name of an attempt's folder."""
+    return f"{name}+{number}" if number else name
+
+
+def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            yield from found
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_read(folder, error) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _remove_tree(folder: Path) -> None:
+    with _writing(folder):
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
