@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.records import FieldSample, Fragments, Views
-from dreamfusion_mesh.records.diffusion import Answers, Schedule
+from dreamfusion_mesh.records.diffusion import Answers, PromptEncoding, Schedule
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,19 @@ class ScoreModel(Protocol):
 class GuidanceModel(Protocol):
     """A loaded diffusion model: weights alone, shared by any number of prompts and of settings."""
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> ScoreModel:
-        """The model bound to `prompt` and `settings`. Raises BadInput where the settings name another model or precision."""
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> ScoreModel:
+        """The model bound to `prompt` and `settings`; `encoding` is what `encode_prompt` gave for them, or None to have it made here.
+
+        Raises BadInput where the settings name another model or precision, ValueError where the encoding is of another prompt or model.
+        """
+        ...
+
+    def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
+        """The prompt's texts as the model reads them, on its device. Raises BadInput where they or the settings cannot be used."""
+        ...
+
+    def text_fingerprint(self) -> str:
+        """What an encoding depends on beside the texts (see guidance/encodings.py's `encoding_key`): the encoder's files and device."""
         ...
 
     def provenance(self) -> dict[str, Any]:

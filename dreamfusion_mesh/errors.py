@@ -1,5 +1,9 @@
 """The two ways to fail. Whoever raises says what was given, what is allowed and the remedy, in one line; of several faults, in one each."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 _LONGEST_REASON = 200  # characters of a library's error
 
 
@@ -16,6 +20,20 @@ class BadInput(ValueError):
 
 class RunFailed(RuntimeError):
     """The input was fine, the work was not done (an empty field, NaN from guidance, a full disk). The command line exits with 1."""
+
+
+class PoorOutcome(RunFailed):
+    """The work was done and gave nothing to deliver, where another seed may do better.
+
+    kind  empty: no surface, or one without extent; diverged: values that are not finite
+    """
+
+    def __init__(self, kind: Literal["empty", "diverged"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[PoorOutcome], tuple[str, str]]:  # an error's own leaves out `kind`
+        return PoorOutcome, (self.kind, str(self))
 
 
 def reason(error: BaseException) -> str:

@@ -7,41 +7,60 @@ from pathlib import Path
 import torch
 
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
-from dreamfusion_mesh.contracts import GuidanceModel, ScoreModel
+from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
 from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
-from dreamfusion_mesh.run.find import check_changes, find_run
+from dreamfusion_mesh.run.find import check_changes
+from dreamfusion_mesh.run.fitting import coarse_stage, fine_stage
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
 from dreamfusion_mesh.run.result import Result, read_result
-from dreamfusion_mesh.run.work import Work, prepare
-from dreamfusion_mesh.stages.checkpoint import State
-from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
-from dreamfusion_mesh.stages.fine import fit_surface, load_surface
-from dreamfusion_mesh.stages.fit import Report, no_progress
-from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
+from dreamfusion_mesh.run.work import Work, opened, prepare
+from dreamfusion_mesh.stages.fine import load_surface
+from dreamfusion_mesh.stages.fit import Report, Stop, never, no_progress
 
 
-def generate(config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = no_progress) -> Result:
+def generate(
+    config: RunConfig, out: Path, *, guidance: GuidanceModel | None = None, report: Report = no_progress, patience: float = 0.0
+) -> Result:
     """Text to a textured, audited asset in `out`. Goes on where a run with the same settings in the same folder was stopped.
 
-    guidance  one loaded model for many prompts; None loads `config.guidance.model`, which a finished run does not need
+    guidance  one loaded model for many prompts; None loads `config.guidance.model`, which a fitted run does not need
+    patience  seconds to wait for another process that holds the folder
     Raises BadInput before anything is written, or where the folder is in use or cannot take the files; RunFailed where the work failed.
     """
     config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
-    with locked(out) as lock:
-        run = find_run(out, config)
-        run.remove_leftovers()
+    with opened(out, config, patience) as (run, lock):
         if (finished := read_result(run)) is not None:
             return finished
         work = prepare(run, lock, config, report)
         if not run.has_state("fine"):
             _fit(work, guidance)
         return _deliver(work)
+
+
+def fit(
+    config: RunConfig,
+    out: Path,
+    *,
+    guidance: GuidanceModel | None = None,
+    report: Report = no_progress,
+    stop: Stop = never,
+    patience: float = 0.0,
+) -> None:
+    """The first half of `generate`, up to the fine checkpoint, from which it delivers; does nothing where that is there.
+
+    stop  asked before each stage and after each step
+    Raises as `generate` does, and Halted where `stop` says so: the same call goes on from there.
+    """
+    config = config.model_copy(update={"prompt": check_prompt(config.prompt)})
+    with opened(out, config, patience) as (run, lock):
+        if read_result(run) is None and not run.has_state("fine"):
+            _fit(prepare(run, lock, config, report, stop), guidance)
 
 
 def export(folder: Path, config: RunConfig | None = None, *, report: Report = no_progress) -> Result:
@@ -71,32 +90,11 @@ def _fit(work: Work, guidance: GuidanceModel | None) -> None:
     run.keep_config(config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device
     with work.stage("coarse"):
-        coarse = _coarse(work, model, draws)
+        coarse = coarse_stage(work, model, draws)
     with work.stage("fine"):
-        state, seconds = _fine(work, coarse, model, draws)
+        state, seconds = fine_stage(work, coarse, model, draws)
         seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
         run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], "seconds": seconds})
-
-
-def _coarse(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
-    run, config = work.run, work.config
-    if run.has_state("coarse"):
-        return run.restore("coarse", lambda state: load_coarse(state, config.coarse, draws, work.device))
-    hooks, seconds = run.hooks("coarse", work.report)
-    coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, work.device, hooks)
-    run.finish_stage("coarse", state, {"seconds": seconds()})
-    return coarse
-
-
-def _fine(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator) -> tuple[State, dict[str, float]]:
-    """The refined surface's state, and the seconds that it took."""
-    config, (hooks, seconds) = work.config, work.run.hooks("fine", work.report)
-    with work.stage("conversion"):
-        if (start := resumed_surface(hooks, work.device)) is None:
-            judged = torch.Generator().manual_seed(config.seed)
-            start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, judged)
-    _, state = fit_surface(start, coarse.field, model, work.rasterizer, config.fine, config.views, config.guidance, draws, hooks)
-    return state, seconds()
 
 
 def _deliver(work: Work) -> Result:

@@ -107,7 +107,7 @@ def test_a_new_process_says_nothing_else(arguments: list[str], message: str, tmp
 def test_a_locked_folder_is_refused_before_the_model_is_loaded(command: Callable[..., Ended], no_model: None, tmp_path: Path) -> None:
     with locked(tmp_path / "run"):
         check_refused(
-            command("generate", "a red mug", "--out", "run"), f"run: is in use by process {os.getpid()}, another generate or export"
+            command("generate", "a red mug", "--out", "run"), f"run: is in use by process {os.getpid()}, another generate, export or batch"
         )
     assert not list(tmp_path.iterdir())
 

@@ -42,6 +42,23 @@ class Schedule:
 
 
 @dataclass(frozen=True, eq=False)
+class PromptEncoding:
+    """A prompt's texts as a model's text encoder gives them, of which one encoder serves any number of runs.
+
+    texts     what was encoded, in the order of guidance/encodings.py's `prompt_texts`
+    states    [len(texts), L, D] float32
+    warnings  lines for the user, such as words of the prompt that the model does not know
+    """
+
+    texts: tuple[str, ...]
+    states: Tensor
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_tensor("states", self.states, (len(self.texts), None, None))
+
+
+@dataclass(frozen=True, eq=False)
 class Answers:
     """A diffusion model's own predictions at one x_t [B, ...], before any guidance.
 

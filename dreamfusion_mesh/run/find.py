@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
+from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig, dump
 from dreamfusion_mesh.config.yaml_text import write_value
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
@@ -39,6 +39,16 @@ def check_changes(found: RunConfig, wanted: RunConfig, groups: Sequence[str]) ->
     fixed = {name: values for name, values in differences(found, wanted).items() if group(name) not in groups}
     if fixed:
         raise BadInput(f"export: {describe(fixed)}; only settings of {', '.join(groups)} may change here")
+
+
+def move_to_device(path: Path, config: RunConfig) -> None:
+    """Where run.yaml has the settings of `config` but for the device, give it that of `config`: its checkpoints go on there.
+
+    Only where nobody else works in the folder. Raises BadInput where run.yaml cannot be read, or written.
+    """
+    run = RunFolder(path)
+    if os.path.lexists(path / SETTINGS) and set(differences(run.config(), config)) == {"device"}:
+        run.write(SETTINGS, dump(config).encode())
 
 
 def _two_ways_on(run: RunFolder, differing: Differences) -> str:

@@ -29,7 +29,7 @@ from dreamfusion_mesh.run.metrics import MetricsLog
 from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, PROVENANCE_FILE, RESULT_FILE, checkpoint_name
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
-from dreamfusion_mesh.stages.fit import Hooks, Report
+from dreamfusion_mesh.stages.fit import Hooks, Report, Stop, never
 from dreamfusion_mesh.stages.restore import fits, step_counts
 
 METRICS = "metrics.jsonl"
@@ -115,7 +115,7 @@ class RunFolder:
         """Remove a checkpoint where there is one."""
         remove_file(self.path / checkpoint_name(name))
 
-    def hooks(self, stage: str, report: Report) -> tuple[Hooks, Callable[[], dict[str, float]]]:
+    def hooks(self, stage: str, report: Report, stop: Stop = never) -> tuple[Hooks, Callable[[], dict[str, float]]]:
         """How a stage resumes from this folder and leaves its checkpoints and metrics there; and its stopwatch.
 
         That gives the seconds by the stage's name: those since this call, and those up to the checkpoint that the stage goes on from.
@@ -136,7 +136,10 @@ class RunFolder:
         def seconds() -> dict[str, float]:
             return {stage: round(earlier + perf_counter() - started, 3)}
 
-        return Hooks(record, lambda state: self.save_state(part, state, {"seconds": seconds()}), resume, source), seconds
+        def save(state: State) -> None:
+            self.save_state(part, state, {"seconds": seconds()})
+
+        return Hooks(record, save, resume, source, stop=stop), seconds
 
     @cached_property
     def metrics(self) -> MetricsLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ from dreamfusion_mesh.files import NEW_FILE, NO_WAITING, cannot_write, check_fol
 from dreamfusion_mesh.run.out import LOCK
 
 _ATTEMPTS = 100  # to meet the folder and the file between two processes that remove them
+_PAUSE = 0.02  # seconds between two tries at a folder that is in use
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read by others: one far behind the process id
 _LONGEST = 64  # bytes of a lock's file
+
+
+class InUse(BadInput):
+    """Another process holds the folder."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,16 @@ class Lock:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Lock]:
+def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
     """Hold `folder` for this process, making it where it is missing; folders that stay empty are removed again.
 
-    Raises BadInput naming the process that holds it, or where the folder cannot be written.
+    patience  seconds to wait for its holder: one that is killed with its parent is gone some milliseconds after that
+    Raises InUse naming the process that holds it, BadInput where the folder cannot be written.
     """
     check_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        descriptor, before = _acquire(folder)
+        descriptor, before = _wait_for(folder, patience)
     except OSError as error:
         _remove_empty(made)
         raise cannot_write(folder / LOCK, error) from error
@@ -66,6 +73,18 @@ def locked(folder: Path) -> Iterator[Lock]:
     finally:
         _release(folder / LOCK, descriptor)
         _remove_empty(made)
+
+
+def _wait_for(folder: Path, patience: float) -> tuple[int, Ended | None]:
+    """`_acquire`, again and again for `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _acquire(folder)
+        except InUse:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _acquire(folder: Path) -> tuple[int, Ended | None]:
@@ -123,10 +142,11 @@ def _ended(left: bytes) -> Ended | None:
     return Ended(process, stage.strip()) if process.isdecimal() else None
 
 
-def _in_use(folder: Path, holder: bytes) -> BadInput:
+def _in_use(folder: Path, holder: bytes) -> InUse:
     holding = _ended(holder)
     process = f"process {holding.process}" if holding else "a process that has just started"
-    return BadInput(f"{shown(folder)}: is in use by {process}, another generate or export; wait until it is done, or name another folder")
+    by = f"is in use by {process}, another generate, export or batch"
+    return InUse(f"{shown(folder)}: {by}; wait until it is done, or name another folder")
 
 
 def _is_file_at(path: Path, descriptor: int) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import PoorOutcome, RunFailed
 from dreamfusion_mesh.geometry.areas import shell_volumes
 from dreamfusion_mesh.geometry.soundness import degenerate, soundness
 from dreamfusion_mesh.geometry.topology import shells, weld
@@ -23,7 +23,7 @@ _SEPARATION = 1e-5  # of the diagonal: how far coinciding vertices are moved apa
 def to_manifold(mesh: Mesh) -> Any:
     """The mesh as a manifold3d.Manifold, as it is indexed or else sewn by position. Raises RunFailed where it is not a closed surface."""
     if len(mesh.faces) == 0:
-        raise RunFailed("tidy: the surface has no faces; lower fine.threshold or take more coarse.steps")
+        raise PoorOutcome("empty", "tidy: the surface has no faces; lower fine.threshold or take more coarse.steps")
     solid = try_manifold(mesh) or try_manifold(without_duplicate_faces(weld(mesh)))
     if solid is None:
         raise RunFailed(f"tidy: the surface is not closed and manifold ({soundness(weld(mesh))}); raise fine.sdf_sign or fine.tet_size")
@@ -47,13 +47,13 @@ def from_manifold(solid: Any) -> Mesh:
 
 
 def outer_shells(mesh: Mesh, smallest_part: float) -> Mesh:
-    """Only shells that look outwards, have their share of the faces and are not inside another one. Raises RunFailed where none does."""
+    """Only shells that look outwards, have their share of the faces and are not inside another one. Raises PoorOutcome where none does."""
     shell = shells(mesh.faces)
     volumes, sizes = shell_volumes(mesh.vertices, mesh.faces, shell), shell.bincount()
     outward = volumes > 0
     if not bool(outward.any()):
         found = f"none of {len(sizes)} shells encloses a volume (largest {float(volumes.max()):.3g})"
-        raise RunFailed(f"tidy: {found}: the surface is inside out; lower fine.threshold or fine.sdf_learning_rate")
+        raise PoorOutcome("empty", f"tidy: {found}: the surface is inside out; lower fine.threshold or fine.sdf_learning_rate")
     keep = outward & (sizes >= smallest_part * len(mesh.faces))
     keep[torch.where(outward, sizes, 0).argmax()] = True
     corners = mesh.vertices[mesh.faces]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dreamfusion_mesh.config import MeshSettings
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import PoorOutcome, RunFailed
 from dreamfusion_mesh.geometry.soundness import degenerate, soundness
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
@@ -23,11 +23,12 @@ def tidy(mesh: Mesh, settings: MeshSettings) -> Mesh:
 
     Shells with under `settings.smallest_part` of the faces go, so do inverted ones (cavities) and those inside another one.
     The result is on the CPU, without uvs, closed, manifold, outwards; a surface that was cut open along seams is sewn.
-    Raises RunFailed, saying why, where nothing remains or the surface cannot be made sound.
+    Raises RunFailed, saying why, where the surface cannot be made sound, PoorOutcome where nothing remains of it.
     """
     raw = to_cpu_double(mesh)
     if not bool(raw.vertices.isfinite().all()):
-        raise RunFailed("tidy: the surface has vertices that are not finite; lower fine.sdf_learning_rate or fine.deform_learning_rate")
+        remedy = "lower fine.sdf_learning_rate or fine.deform_learning_rate"
+        raise PoorOutcome("diverged", f"tidy: the surface has vertices that are not finite; {remedy}")
     solid = outer_shells(from_manifold(to_manifold(raw)), settings.smallest_part)
     solid = Mesh(_taubin_smooth(solid.vertices, solid.faces, settings.smooth), solid.faces)
     simple = from_manifold(to_manifold(solid).simplify(_SLIVER * diagonal(solid.vertices)))

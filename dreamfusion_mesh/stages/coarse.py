@@ -39,7 +39,7 @@ def fit_field(
 ) -> tuple[Coarse, State]:
     """Fit a new field to `model`; gives it with the state that its checkpoint holds.
 
-    Raises RunFailed after ten steps in a row without a finite gradient.
+    Raises PoorOutcome after ten steps in a row without a finite gradient.
     """
     hooks = hooks or Hooks()
     coarse = new_coarse(settings, draws, device)

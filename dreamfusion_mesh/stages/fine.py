@@ -11,7 +11,7 @@ import torch
 
 from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import Rasterizer, ScoreModel
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.records import Mesh, Render, Views
@@ -50,7 +50,7 @@ def fit_surface(
     """Refine the surface `start` and the colour of `field`, which is changed in place; gives both with the stage's last state.
 
     Where `hooks.resume` is given the surface is that of the checkpoint, whatever `start` is. The device is the start's.
-    Raises BadInput where the checkpoint does not fit, RunFailed where the surface vanishes or where guidance stays NaN.
+    Raises BadInput where the checkpoint does not fit, PoorOutcome where the surface vanishes or where guidance stays NaN.
     """
     hooks = hooks or Hooks()
     device = start.sdf.device
@@ -121,5 +121,5 @@ def _render(
 
 def _not_empty(mesh: Mesh) -> Mesh:
     if len(mesh.faces) == 0:
-        raise RunFailed("fine: the surface vanished while it was refined; lower fine.sdf_learning_rate or raise fine.sdf_sign")
+        raise PoorOutcome("empty", "fine: the surface vanished while it was refined; lower fine.sdf_learning_rate or raise fine.sdf_sign")
     return mesh

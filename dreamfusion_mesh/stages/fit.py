@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import FitSettings
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.stages.checkpoint import CheckpointWriter, State, snapshot
 from dreamfusion_mesh.stages.restore import (
     COUNTS,
@@ -35,22 +35,34 @@ from dreamfusion_mesh.stages.restore import (
 
 Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
 
+Stop = Callable[[], bool]  # whether the work is to end where it can go on later
+
 MAX_BAD_STEPS = 10  # in a row
+
+
+class Halted(Exception):
+    """The work ended because it was asked to, where another process can go on with it."""
 
 
 def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
     """A `Report` that does nothing."""
 
 
+def never() -> bool:
+    """A `Stop` that never asks for the end."""
+    return False
+
+
 @dataclass(frozen=True)
 class Hooks:
     """How a stage talks to whoever runs it.
 
-    save    called with the state after the first good step that ends `checkpoint_seconds` or more after the last checkpoint, but not
-            after the last step; from a thread where the state is large
+    save    called with the state after the first good step that ends `checkpoint_seconds` or more after the last checkpoint, or where
+            `stop` asks for it, but not after the last step; from a thread where the state is large
     resume  state of an earlier run of this stage, or None
     source  where `resume` was read, for messages
     clock   seconds, from any origin
+    stop    asked after each step but the last
     """
 
     report: Report = no_progress
@@ -58,6 +70,7 @@ class Hooks:
     resume: State | None = None
     source: str = "the checkpoint"
     clock: Callable[[], float] = time.monotonic
+    stop: Stop = never
 
 
 @dataclass
@@ -121,29 +134,34 @@ class Fit:
     def run(self, loss: StepFunction, hooks: Hooks) -> None:
         """Run `loss(step, progress in [0, 1], stopwatch)` and the optimisers' step until `settings.steps` are done.
 
-        Raises BadInput where `hooks.resume` does not fit, RunFailed after ten steps in a row without a finite gradient, and what
-        `hooks.save` raises. No checkpoint is taken while steps are bad, and none is left half written.
+        Raises BadInput where `hooks.resume` does not fit, PoorOutcome after ten steps in a row without a finite gradient, what
+        `hooks.save` raises, and Halted, once the checkpoint is saved, where `hooks.stop` says so. No checkpoint is taken while steps are
+        bad, and none is left half written.
         """
         if hooks.resume is not None:
             with fits(hooks.source):
                 self.load(hooks.resume)
-        steps, bad, saved_at = self.settings.steps, 0, hooks.clock()
+        steps, bad, saved_at, halt = self.settings.steps, 0, hooks.clock(), False
         with CheckpointWriter(hooks.save) if hooks.save else nullcontext() as writer:
-            while self.done < steps:
+            while self.done < steps and not halt:
                 watch = Stopwatch(self.device)
                 with watch.lap("step_ms"):
                     result, good = self._step(loss, watch)
                 bad = 0 if good else bad + 1
                 if bad >= MAX_BAD_STEPS:
-                    raise RunFailed(
+                    raise PoorOutcome(
+                        "diverged",
                         f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
-                        f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
+                        f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false",
                     )
-                due = self.done < steps and good and hooks.clock() - saved_at >= self.settings.checkpoint_seconds
-                if writer is not None and due:
+                halt = self.done < steps and hooks.stop()
+                due = halt or hooks.clock() - saved_at >= self.settings.checkpoint_seconds
+                if writer is not None and due and good and self.done < steps:
                     writer.put(self.state())
                     saved_at = hooks.clock()
                 hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
+        if halt:  # out here, where the writer is done and has raised what went wrong
+            raise Halted(f"{self.stage}: stopped as asked, after step {self.done} of {steps}")
 
     def replace(self, name: str, module: torch.nn.Module) -> None:
         """Put `module` where modules[name] is, and each of its parameters where its namesake is; they start without moments.

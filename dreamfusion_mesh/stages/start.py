@@ -35,7 +35,7 @@ def start_from_field(
     samples        along a ray where silhouettes judge the threshold, as the coarse stage takes
     smallest_part  parts under this share of the largest one's volume are dropped
     draws          one number a ray, where the threshold is "auto"
-    Raises RunFailed, naming the density's range, where nothing lies above the threshold.
+    Raises PoorOutcome, naming the density's range, where nothing lies above the threshold.
     """
     automatic = settings.threshold == "auto"
     threshold = silhouette_threshold(coarse.field, coarse.occupancy, samples, views, draws) if automatic else float(settings.threshold)

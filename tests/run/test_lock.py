@@ -20,7 +20,9 @@ def test_a_locked_folder_refuses_a_second_holder_and_names_the_first(tmp_path: P
     with locked(tmp_path / "run"):
         assert (tmp_path / "run" / LOCK).read_text() == f"{os.getpid()}\n"
         with (
-            pytest.raises(BadInput, match=f"run: is in use by process {os.getpid()}, another generate or export; wait until it is done"),
+            pytest.raises(
+                BadInput, match=f"run: is in use by process {os.getpid()}, another generate, export or batch; wait until it is done"
+            ),
             locked(tmp_path / "run"),
         ):
             pass

@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from outcomes import poor_outcome
 
 from dreamfusion_mesh.config import FitSettings
-from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.stages.fit import MAX_BAD_STEPS, Fit, Hooks, State, StepLoss, rate_share
 
 CPU = torch.device("cpu")
@@ -121,7 +122,7 @@ def test_nine_bad_steps_in_a_row_are_skipped_and_ten_stop_the_run_with_the_good_
             return StepLoss(result.loss, not 6 <= step < 6 + bad_steps, {})
 
         if stops:
-            with pytest.raises(RunFailed, match=r"coarse: the last 10 steps up to 16 gave no finite gradient"):
+            with poor_outcome("diverged", r"coarse: the last 10 steps up to 16 gave no finite gradient"):
                 fit.run(loss, Hooks(save=states.append))
             assert steps_of(states) == [1, 2, 3, 4, 5, 6]  # from before the bad steps
         else:

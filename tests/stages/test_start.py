@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from outcomes import poor_outcome
 from torch import Tensor
 
 from dreamfusion_mesh.config import FineSettings, ViewSettings
-from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.records import FieldSample
 from dreamfusion_mesh.render.volume import OccupancyGrid
 from dreamfusion_mesh.stages.coarse import Coarse
@@ -67,5 +67,5 @@ def test_the_cells_start_twice_as_large_for_each_halving() -> None:
 
 
 def test_an_empty_field_is_named() -> None:
-    with pytest.raises(RunFailed, match="density threshold: the density's peaks lie in"):
+    with poor_outcome("empty", "density threshold: the density's peaks lie in"):
         start(BallField(peak=1e-6), FineSettings(tet_size=16))

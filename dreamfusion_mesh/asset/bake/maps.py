@@ -8,7 +8,7 @@ from torch import Tensor
 from dreamfusion_mesh.asset.bake.gutter import fill
 from dreamfusion_mesh.asset.bake.texels import Texels
 from dreamfusion_mesh.contracts import Probe
-from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.records import ColorSpace, TextureMap, linear_to_srgb, srgb_to_linear
 
 _POINTS = 1 << 20  # evaluated at once
@@ -20,7 +20,7 @@ def bake_map(texels: Texels, probe: Probe, channels: int, color_space: ColorSpac
 
     The samples of a texel are averaged over those that the mesh covers, sRGB in linear light. The gutter's texels have one sample each;
     farther ones repeat the nearest. Values outside [0, 1] are clamped.
-    Raises ValueError where the probe gives another shape, RunFailed where it gives NaN or infinity.
+    Raises ValueError where the probe gives another shape, PoorOutcome where it gives NaN or infinity.
     """
     size, side = texels.size, texels.supersample
     values = torch.zeros(size, size, channels, device=texels.covered.device)
@@ -46,7 +46,7 @@ def _evaluate(probe: Probe, points: Tensor, channels: int, color_space: ColorSpa
         raise ValueError(f"bake: the probe gave shape {list(values.shape)} for {len(points)} points, expected {[len(points), channels]}")
     bad = int((~torch.isfinite(values)).any(dim=1).sum())
     if bad:
-        raise RunFailed(f"bake: the field is not finite at {bad} of {len(points)} points of the surface")
+        raise PoorOutcome("diverged", f"bake: the field is not finite at {bad} of {len(points)} points of the surface")
     values = values.clamp(0, 1)
     return srgb_to_linear(values) if color_space == "srgb" else values
 

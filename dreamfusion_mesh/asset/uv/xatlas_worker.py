@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from typing import Any
 
 import numpy as np
+
+from dreamfusion_mesh.process import die_with_parent
 
 _PACK_SIZE = 512  # texels; xatlas always packs, and what it packs is packed again
 
@@ -51,20 +52,9 @@ def decode(data: bytes, count: int) -> list[np.ndarray]:
     return [np.load(buffer, allow_pickle=False) for _ in range(count)]
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, however that happens (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the call took effect
-            os._exit(1)
-
-
 def main(parent: int) -> None:
     """Read from stdin, chart, write to stdout; nothing else may write there."""
-    _die_with(parent)
+    die_with_parent(parent)
     response: Any = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     vertices, faces = decode(sys.stdin.buffer.read(), 2)

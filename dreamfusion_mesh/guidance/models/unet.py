@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.encodings import prompt_texts
 from dreamfusion_mesh.guidance.models.multiview import (
     CAMERA_NUMBERS,
     camera_numbers,
@@ -22,18 +24,12 @@ from dreamfusion_mesh.guidance.models.multiview import (
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt, view_words
+from dreamfusion_mesh.guidance.models.vocabulary import cut, unknown_words
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, view_words
 from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, parts_of, weight_files
 from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
 from dreamfusion_mesh.records import Shading, Views
-from dreamfusion_mesh.records.diffusion import Answers, Prediction, Schedule
-
-_STOP_WORDS = frozenset(
-    re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
-)
-_MAX_WORDS_SHOWN = 200  # of those that a model knows
-_MAX_UNKNOWN_SHOWN = 10
-_LONGEST_SHOWN = 100  # characters of a text
+from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +41,7 @@ class UNetModel:
     size              pixels a side of the images that it was made for
     limit             tokens a prompt may have, the start and end marks included
     takes_cameras     whether it is a multi-view model, which can be given cameras and can see four views together
+    digests           SHA-256 of the files that it was asked for
     """
 
     model: str
@@ -60,20 +57,38 @@ class UNetModel:
     size: int
     limit: int
     takes_cameras: bool
+    digests: dict[Path, str] = field(default_factory=dict, repr=False)
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptedUNet:
-        """The model bound to `prompt` and `settings`, its texts encoded once for all views, coloured and textureless.
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedUNet:
+        """The model bound to `prompt` and `settings`, with the texts that `encode_prompt` gives, or gave, for all views.
+
+        Raises BadInput as `encode_prompt` does, ValueError where `encoding` is of other texts or of another model.
+        """
+        self._check_settings(settings)
+        found = self.encode_prompt(prompt, settings) if encoding is None else encoding
+        wanted = (len(found.texts), self.limit, self.text_encoder.config.hidden_size)
+        if found.texts != prompt_texts(prompt, settings) or found.states.shape != wanted:
+            raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
+        states = found.states.to(self.schedule.signal.device)
+        return PromptedUNet(self, settings, states[:-1], states[-1:], [*found.warnings])
+
+    def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
+        """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
 
         Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
         no word that it knows.
         """
         self._check_settings(settings)
-        clean = check_prompt(prompt)
-        textureless = textureless_prompt(settings.textureless_words, clean)
-        warnings = self._unknown_words(clean)
-        texts = [words + suffix for words in (clean, textureless) for suffix in VIEW_SUFFIXES]
-        rows = self.encode_text([*texts, settings.negative_prompt])
-        return PromptedUNet(self, settings, rows[:-1], rows[-1:], warnings)
+        texts, warnings = prompt_texts(prompt, settings), unknown_words(self.model, self.tokenizer, check_prompt(prompt))
+        return PromptEncoding(texts, self.encode_text([*texts]), tuple(warnings))
+
+    def text_fingerprint(self) -> str:
+        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizer and text encoder, and the device."""
+        device = self.schedule.signal.device
+        card = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+        files = sorted(file for part in ("tokenizer", "text_encoder") for file in (self.folder / part).rglob("*") if file.is_file())
+        digests = [(file.relative_to(self.folder).as_posix(), self._fingerprint(file)) for file in files]
+        return hashlib.sha256(json.dumps([device.type, card, self.limit, digests]).encode()).hexdigest()
 
     def provenance(self) -> dict[str, Any]:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
@@ -84,7 +99,7 @@ class UNetModel:
             "licence": "Apache-2.0" if self.model == EMBEDDED else licence_name(licences[0]),
             "prediction": self.prediction,
             "licences": licences,
-            "files": {file.relative_to(self.folder).as_posix(): fingerprint(file) for file in files},
+            "files": {file.relative_to(self.folder).as_posix(): self._fingerprint(file) for file in files},
         }
 
     def encode(self, images: Tensor) -> Tensor:
@@ -122,12 +137,18 @@ class UNetModel:
             ids = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
             if len(ids) > self.limit:
                 raise BadInput(
-                    f"prompt: {_cut(text)!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
+                    f"prompt: {cut(text)!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
                     f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
                 )
             rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
         # No attention mask: these models are trained with every token attended to, padding too, and samples fade with one.
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
+
+    def _fingerprint(self, file: Path) -> str:
+        """SHA-256 of a file as it was when this was first asked: of gigabytes it takes seconds, and a batch asks for every asset."""
+        if file not in self.digests:
+            self.digests[file] = fingerprint(file)
+        return self.digests[file]
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
         if not _same_model(settings.model, self.model):
@@ -139,19 +160,6 @@ class UNetModel:
             )
         if settings.multiview and not self.takes_cameras:
             raise BadInput(f"guidance {self.model!r}: is not a multi-view model; set guidance.multiview=false, or name one that is")
-
-    def _unknown_words(self, prompt: str) -> list[str]:
-        words = dict.fromkeys(word for word in re.findall(r"[^\W_]+", prompt.lower()) if word not in _STOP_WORDS)
-        unknown = [word for word in words if self.tokenizer.unk_token_id in self.tokenizer(word, add_special_tokens=False).input_ids]
-        if not unknown:
-            return []
-        if len(unknown) == len(words):
-            known = [word for word in sorted(self.tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
-            raise BadInput(
-                f"prompt: guidance {self.model!r} knows none of: {_listed(unknown, _MAX_UNKNOWN_SHOWN)}; "
-                f"it knows: {_listed(known, _MAX_WORDS_SHOWN)}"
-            )
-        return [f"guidance {self.model!r} does not know: {_listed(unknown, _MAX_UNKNOWN_SHOWN)}"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,15 +222,6 @@ def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int)
         return contrast_view(rows, t, len(VIEW_SUFFIXES)), camera
     order = contrast_view_in_group(t, together)
     return rows[order], camera[order]
-
-
-def _listed(words: list[str], most: int) -> str:
-    """The first `most` words, each cut to a readable length."""
-    return ", ".join([*map(_cut, words[:most]), *(["..."] if len(words) > most else [])])
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _same_model(one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.errors import BadInput, PoorOutcome
 from dreamfusion_mesh.shape.tets.grid import Lattice, tet_lattice
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 
@@ -27,7 +27,7 @@ def start_from_density(
     cells          of the lattice along the box's longest side
     samples        along each side of the scene, where parts and box are looked for
     smallest_part  parts under this share of the largest one's volume are dropped
-    Raises RunFailed, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
+    Raises PoorOutcome, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
     """
     box = occupied_box(density, threshold, samples, smallest_part, device)
     lattice = tet_lattice(box.low, box.high, cells)
@@ -39,7 +39,7 @@ def density_threshold(peaks: Tensor, opacity: Tensor) -> float:
 
     peaks    [P]  largest density along each pixel's ray
     opacity  [P]  of that pixel, [0, 1]
-    The level is the middle of the widest gap between peaks that is among the best. Raises RunFailed, naming the density's range,
+    The level is the middle of the widest gap between peaks that is among the best. Raises PoorOutcome, naming the density's range,
     where no pixel is opaque or the density is not finite.
     """
     if peaks.shape != opacity.shape or peaks.dim() != 1 or len(peaks) == 0:
@@ -47,10 +47,10 @@ def density_threshold(peaks: Tensor, opacity: Tensor) -> float:
     found = f"the density's peaks lie in [{float(peaks.min()):.4g}, {float(peaks.max()):.4g}], opacity reaches {float(opacity.max()):.3g}"
     remedy = "take more coarse.steps, lower coarse.opacity, or set fine.threshold=VALUE within that range"
     if not (peaks.isfinite().all() and opacity.isfinite().all()):
-        raise RunFailed(f"density threshold: {found}; expected finite values; lower coarse.learning_rate")
+        raise PoorOutcome("diverged", f"density threshold: {found}; expected finite values; lower coarse.learning_rate")
     opaque = opacity > 0.5
     if not opaque.any() or float(peaks.max()) < 1e-3:
-        raise RunFailed(f"density threshold: {found}; expected some opaque pixels (opacity > 0.5); {remedy}")
+        raise PoorOutcome("empty", f"density threshold: {found}; expected some opaque pixels (opacity > 0.5); {remedy}")
     levels, order = peaks.double().sort(descending=True)
     hits = opaque[order].double().cumsum(0)
     taken = torch.arange(1, len(levels) + 1, device=levels.device, dtype=torch.float64)
@@ -84,7 +84,7 @@ def occupied_box(
     size           samples along each side of the scene
     smallest_part  parts under this share of the largest one's volume are dropped
     margin         of the object's longest side, added on each side; the box stays inside [-1.05, 1.05]^3
-    Raises RunFailed, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
+    Raises PoorOutcome, naming the density's range, where nothing lies above the threshold, and BadInput for one that is not positive.
     """
     from scipy import ndimage
 
@@ -95,9 +95,10 @@ def occupied_box(
     values = _evaluate(density, points)
     occupied = (values > threshold).reshape(size, size, size).cpu().numpy()
     if not occupied.any():
-        raise RunFailed(
+        raise PoorOutcome(
+            "empty" if bool(values.isfinite().all()) else "diverged",
             f"density: lies in [{float(values.min()):.4g}, {float(values.max()):.4g}] and nothing is above the threshold {threshold:.4g}; "
-            "take more coarse.steps, lower coarse.opacity, or set fine.threshold=VALUE within that range"
+            "take more coarse.steps, lower coarse.opacity, or set fine.threshold=VALUE within that range",
         )
     labels, count = ndimage.label(occupied, structure=ndimage.generate_binary_structure(3, 3))
     volumes = ndimage.sum_labels(occupied, labels, range(1, count + 1))

@@ -1,0 +1,249 @@
+"""The scheduler of a batch on this machine: which process works on what, how long it may, and what follows when it ends, well or not.
+
+Each worker has a process that fits and one that delivers, so that the next attempt is fitted while the last one is unwrapped, baked and
+written. One loop in the parent waits for all of them, and for signals.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Protocol
+
+from dreamfusion_mesh.batch.child import Child
+from dreamfusion_mesh.batch.messages import Note, Role
+from dreamfusion_mesh.batch.queue import Queue, group_of
+from dreamfusion_mesh.batch.records import Attempt, Event, Failure, Outcome, Watch
+from dreamfusion_mesh.batch.seat import Running, Seat
+from dreamfusion_mesh.process import StopRequest
+
+WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
+_AT_ONCE = 1000  # failures that are recorded between two looks at the processes
+_ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a delivery that a signal has ended
+
+
+class Book(Protocol):
+    """Where the scheduler records what became of attempts (see ledger.py)."""
+
+    def is_fitted(self, attempt: Attempt) -> bool:
+        """Whether all that is left of it is the delivery."""
+        ...
+
+    def started(self, attempt: Attempt) -> None:
+        """Its work begins."""
+        ...
+
+    def ended(self, attempt: Attempt, outcome: Outcome, trace: str | None = None) -> Attempt | None:
+        """It is done or has failed, and `trace` says how where its process did not; gives the attempt that is to follow it."""
+        ...
+
+    def patience(self) -> float | None:
+        """Seconds until `flush` should be called; None where nothing was recorded."""
+        ...
+
+    def flush(self) -> None:
+        """Have the disk hold all that was recorded."""
+        ...
+
+
+class Scheduler:
+    """Works through a queue; `run` returns once all is done or a stop was asked for.
+
+    start  makes a process of a role for a worker, by its number from 0
+    full   what a process said of the disk that is full, None where none is
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        book: Book,
+        start: Callable[[Role, int], Child],
+        time_limit: float | None,
+        watch: Watch,
+        request: StopRequest,
+    ) -> None:
+        self.queue, self.book, self.watch, self.request = queue, book, watch, request
+        self.time_limit = time_limit
+        self.full: str | None = None
+        self._stopping = False
+        self._waiting: deque[Running] = deque()
+        self._refused: deque[tuple[Attempt, Outcome]] = deque()
+        workers = range(len(queue.shares))
+        self._fits = [Seat("fit", queue.shares[number], lambda number=number: start("fit", number)) for number in workers]
+        self._deliveries = [Seat("deliver", queue.shares[number], lambda number=number: start("deliver", number)) for number in workers]
+        self._seats = [*self._fits, *self._deliveries]
+
+    def run(self) -> None:
+        """Raises RunFailed where no process can work on anything, and BadInput where the book cannot be written."""
+        try:
+            while not self._is_over():
+                self._hand_out()
+                self._listen()
+                self._check_time()
+                self._record_refused()
+                if self.book.patience() == 0.0:
+                    self.book.flush()
+        finally:
+            for seat in self._seats:
+                seat.kill()
+            self.book.flush()
+
+    def _is_over(self) -> bool:
+        if self.request.again:
+            return True
+        if self._stopping:
+            return not any(seat.running for seat in self._seats)
+        return not (len(self.queue) or self._waiting or self._refused or any(seat.running for seat in self._seats))
+
+    def _hand_out(self) -> None:
+        """Give each idle process its next attempt, but no fits while many wait for their delivery."""
+        if self._stopping:
+            return
+        for fit, delivery in zip(self._fits, self._deliveries, strict=True):
+            while fit.running is None and len(self._waiting) < WAITING * len(self._fits) and (attempt := self.queue.take(fit.share)):
+                running = Running(attempt, fit.share)
+                if self.book.is_fitted(attempt):
+                    self.book.started(attempt)
+                    self._fitted(running)
+                else:
+                    fit.give(running)
+                    delivery.warm()  # while the first attempt is fitted
+        for delivery in self._deliveries:
+            if delivery.running is None and self._waiting:
+                delivery.give(self._waiting.popleft())
+
+    def _listen(self) -> None:
+        """Wait for the next notes, processes that end, signals, or an attempt's time to be up, and act on them."""
+        talking = {seat.child.fileno(): seat for seat in self._seats if seat.child is not None}
+        for found in wait([*talking, self.request], self._patience()):
+            if isinstance(found, StopRequest):
+                self.request.clear()
+            else:
+                self._hear(talking[found])
+        if self.request.stop is not None and not self._stopping:
+            self._stop()
+
+    def _hear(self, seat: Seat) -> None:
+        while seat.child is not None:
+            note = seat.hear()
+            if note is None:
+                self._lost(seat)
+            else:
+                self._act(seat, note)
+                if seat.child is not None and not seat.child.pipe.poll():
+                    return
+
+    def _act(self, seat: Seat, note: Note) -> None:
+        name, number = (seat.running.attempt.job.name, seat.running.attempt.number) if seat.running else ("", 0)
+        match note.kind:
+            case "ready":
+                seat.ready = True
+            case "loaded":
+                self.watch(Event("loaded"))
+            case "warning":
+                self.watch(Event("warning", name, number, message=note.text))
+            case "stage":
+                self.watch(Event("stage", name, number, note.text, note.done, note.total))
+            case "begun":
+                self._begun(seat)
+            case "fitted":
+                self._fitted(seat.take())
+            case "delivered" | "failed" if note.outcome is not None:
+                self._end(seat.take(), note.outcome)
+            case "halted":
+                self._put_back(seat)
+            case "unserved":
+                self._put_back(seat)
+                seat.count_start(note.text)
+            case "refused":
+                self._refuse(seat.take(), note.text)
+            case "disk full":
+                self.full = note.text
+                self._put_back(seat)
+                if not self._stopping:
+                    self._stop()
+
+    def _begun(self, seat: Seat) -> None:
+        if seat.running is not None:
+            seat.running.begin()
+            seat.starts = 0
+            if seat.role == "fit":
+                self.book.started(seat.running.attempt)
+
+    def _fitted(self, running: Running) -> None:
+        self._waiting.append(running)
+        self.watch(Event("fitted", running.attempt.job.name, running.attempt.number))
+
+    def _end(self, running: Running, outcome: Outcome, trace: str | None = None) -> None:
+        outcome = outcome if outcome.seconds else replace(outcome, seconds=running.used)
+        if (following := self.book.ended(running.attempt, outcome, trace)) is not None:
+            self.queue.put_back(running.share, following)
+
+    def _put_back(self, seat: Seat) -> None:
+        """Have the attempt that a process is at made again, from its checkpoint where it has left one."""
+        running = seat.take()
+        if seat.role == "fit":
+            self.queue.put_back(running.share, running.attempt)
+        else:
+            self._waiting.appendleft(running)
+
+    def _refuse(self, running: Running, why: str) -> None:
+        """Fail all attempts of a group whose model cannot be used, without a look at it for each."""
+        outcome, group = Outcome("bad input", why), group_of(running.attempt.job.settings)
+        self._refused.extend((attempt, outcome) for attempt in (running.attempt, *self.queue.take_group(group)))
+
+    def _record_refused(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._refused))):
+            attempt, outcome = self._refused.popleft()
+            self.book.ended(attempt, outcome, outcome.message)
+
+    def _lost(self, seat: Seat) -> None:
+        """A process has ended by itself, or was killed by another."""
+        was_ready = seat.ready
+        code, how = seat.bury()
+        if seat.running is None:
+            if not was_ready and not self._stopping:
+                seat.count_start(f"it {how}")
+        elif self._stopping or (seat.role == "deliver" and code in _ASKED_TO_END):
+            self._put_back(seat)
+        elif seat.running.begun is None:
+            self._put_back(seat)
+            seat.count_start(f"it {how}")
+        else:
+            self._fail(seat.take(), "crashed", f"its process {how}")
+
+    def _fail(self, running: Running, failure: Failure, message: str) -> None:
+        self._end(running, Outcome(failure, message, running.used), message)
+
+    def _check_time(self) -> None:
+        """Kill what works on an attempt for longer than it may."""
+        if self.time_limit is None or self._stopping:
+            return
+        for seat in self._seats:
+            if seat.running is not None and seat.running.begun is not None and seat.running.left(self.time_limit) <= 0:
+                seat.kill()
+                what = "fit" if seat.role == "fit" else "delivery"
+                self._fail(seat.take(), "time limit", f"was not done after {self.time_limit:g} s, in its {what}; raise --time-limit")
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due: a record, or the end of an attempt's time; None where nothing is."""
+        if self._refused:
+            return 0.0
+        due = [] if (flush := self.book.patience()) is None else [flush]
+        if self.time_limit is not None and not self._stopping:
+            due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
+        return max(0.0, min(due)) if due else None
+
+    def _stop(self) -> None:
+        """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which go on from the fine checkpoint."""
+        self._stopping = True
+        for seat in self._seats:
+            begun = seat.running is not None and seat.running.begun is not None
+            if seat.role == "fit" and begun and seat.child is not None:
+                seat.child.halt()
+            elif seat.child is not None:
+                seat.kill()
+                if seat.running is not None:
+                    self._put_back(seat)

@@ -1,0 +1,94 @@
+"""A batch, from its jobs to its folder: the lock, what is left to do, the processes that do it, and how it ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dreamfusion_mesh.batch.child import Child, start_child
+from dreamfusion_mesh.batch.folder import BatchFolder
+from dreamfusion_mesh.batch.ledger import Ledger
+from dreamfusion_mesh.batch.local import Scheduler
+from dreamfusion_mesh.batch.manifest import Manifest
+from dreamfusion_mesh.batch.messages import Role, Setup
+from dreamfusion_mesh.batch.plan import Plan, make_plan
+from dreamfusion_mesh.batch.queue import Queue
+from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
+from dreamfusion_mesh.batch.rows import PipelineRows, Rows
+from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.process import gentle_signals
+from dreamfusion_mesh.run.lock import locked
+
+_PATIENCE = 1.0  # seconds, for a batch here that was killed to end
+
+
+def watch_nothing(event: Event) -> None:
+    """A `Watch` that does nothing."""
+
+
+def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = watch_nothing, rows: Rows | None = None) -> Totals:
+    """Make the assets of `jobs` in `out`, going on where an earlier call with them was stopped.
+
+    rows  what is done with an attempt; None: the pipeline
+    Raises BadInput before anything is written, where the folder is in use, holds something else or cannot be written; RunFailed where the
+    disk is full or no process can be started; Stopped where a signal asked for the end. The same call then goes on.
+    """
+    if os.name == "nt":
+        raise BadInput("batch: needs a system with POSIX signals; on Windows, run it in WSL")
+    folder = BatchFolder(out)
+    folder.check()
+    gpus = _gpus(jobs)
+    with locked(out, patience=_PATIENCE):
+        folder.recover()
+        manifest = Manifest(folder.manifest)
+        plan = make_plan(jobs, folder, manifest.recover(), options)
+        manifest.append(plan.unrecorded)
+        for name in plan.obsolete:
+            folder.discard(name)
+        return _work(plan, folder, manifest, options, watch, rows, gpus)
+
+
+def _work(
+    plan: Plan, folder: BatchFolder, manifest: Manifest, options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]
+) -> Totals:
+    ledger = Ledger(folder, manifest, options, watch)
+    workers = min(options.workers or max(1, len(gpus)), max(1, len(plan.todo)))
+    queue = Queue((todo.attempt for todo in plan.todo), workers)
+    if plan.todo:
+        folder.work.mkdir(parents=True, exist_ok=True)
+    setup = Setup(folder, PipelineRows(options.strict, folder.encodings) if rows is None else rows)
+    with gentle_signals() as request:
+        scheduler = Scheduler(queue, ledger, _starter(folder, setup, gpus), options.time_limit, watch, request)
+        scheduler.run()
+    if request.stop is not None:
+        raise request.stop
+    if scheduler.full is not None:
+        raise RunFailed(f"the disk is full ({scheduler.full}); free some space, and the same command goes on")
+    failed = len(plan.failed) + ledger.failed
+    return Totals(len(plan.skipped), ledger.done, failed, len(plan.todo) - ledger.done - ledger.failed)
+
+
+def _starter(folder: BatchFolder, setup: Setup, gpus: Sequence[str]) -> Callable[[Role, int], Child]:
+    """Starts a process of a role for a worker, each with one of the GPUs where there are any."""
+
+    def start(role: Role, number: int) -> Child:
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+        return start_child(role, folder.log(number), environment, setup)
+
+    return start
+
+
+def _gpus(jobs: Sequence[Job]) -> list[str]:
+    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; none where no job asks for one, as `auto` does where there is one.
+
+    Raises BadInput where a job names a device that is missing.
+    """
+    devices = {job.settings.device for job in jobs}
+    if devices <= {"cpu"}:
+        return []
+    from dreamfusion_mesh.run.device import cards
+
+    count = cards(required="cuda" in devices)
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (given or [str(index) for index in range(count)])[:count]

@@ -1,0 +1,75 @@
+"""Texts of a prompt as a model's text encoder gives them, made ahead or kept on disk, and whether those read back can be used.
+
+The file is safetensors, which hold no code: the texts and warnings are JSON in bytes, the states float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.errors import reason
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt
+from dreamfusion_mesh.records.diffusion import PromptEncoding
+
+_TENSORS = {"texts", "warnings", "states"}
+
+
+def prompt_texts(prompt: str, settings: GuidanceSettings) -> tuple[str, ...]:
+    """What a model is given to read: the prompt for each of VIEW_SUFFIXES, the textureless prompt likewise, the negative prompt.
+
+    Raises BadInput where the prompt or `settings.textureless_words` cannot be used.
+    """
+    clean = check_prompt(prompt)
+    textureless = textureless_prompt(settings.textureless_words, clean)
+    return (*(words + suffix for words in (clean, textureless) for suffix in VIEW_SUFFIXES), settings.negative_prompt)
+
+
+def encoding_key(reader: str, texts: tuple[str, ...]) -> str:
+    """A name for the encoding of `texts` by the model whose `text_fingerprint` is `reader`: 64 hexadecimal digits, always the same."""
+    return hashlib.sha256(json.dumps([reader, *texts]).encode()).hexdigest()
+
+
+def encoding_bytes(encoding: PromptEncoding) -> bytes:
+    """A file's content, from which `read_encoding` makes the encoding again, on the CPU."""
+    from safetensors.torch import save
+
+    words = {name: _as_bytes(texts) for name, texts in (("texts", encoding.texts), ("warnings", encoding.warnings))}
+    return save({**words, "states": encoding.states.cpu().contiguous()})
+
+
+def read_encoding(content: bytes) -> PromptEncoding:
+    """The encoding that `encoding_bytes` gave. Raises ValueError where `content` is anything else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        found = load(content)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"encoding: is not a safetensors file ({reason(error)})") from None
+    if found.keys() != _TENSORS:
+        raise ValueError(f"encoding: holds {sorted(found)}, expected {sorted(_TENSORS)}")
+    states = found["states"]
+    if states.dtype != torch.float32 or not bool(states.isfinite().all()):
+        raise ValueError(f"encoding: states: {states.dtype}, expected torch.float32, all finite")
+    return PromptEncoding(_as_texts("texts", found["texts"]), states, _as_texts("warnings", found["warnings"]))
+
+
+def _as_bytes(texts: tuple[str, ...]) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(texts).encode()), dtype=torch.uint8)
+
+
+def _as_texts(name: str, values: Tensor) -> tuple[str, ...]:
+    if values.dtype != torch.uint8 or values.dim() != 1:
+        raise ValueError(f"encoding: {name}: {values.dtype} {list(values.shape)}, expected bytes")
+    try:
+        texts = json.loads(values.numpy().tobytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"encoding: {name}: is not JSON ({reason(error)})") from None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"encoding: {name}: expected a list of texts")
+    return tuple(texts)

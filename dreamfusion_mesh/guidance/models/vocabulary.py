@@ -1,0 +1,41 @@
+"""Which words of a prompt a model's tokenizer knows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dreamfusion_mesh.errors import BadInput
+
+_STOP_WORDS = frozenset(
+    re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
+)
+_MAX_WORDS_SHOWN = 200  # of those that a model knows
+_MAX_UNKNOWN_SHOWN = 10
+_LONGEST_SHOWN = 100  # characters of a text
+
+
+def unknown_words(model: str, tokenizer: Any, prompt: str) -> list[str]:
+    """A line for the user where `model` does not know some words of the prompt.
+
+    Raises BadInput, with words that it knows, where it knows none of them.
+    """
+    words = dict.fromkeys(word for word in re.findall(r"[^\W_]+", prompt.lower()) if word not in _STOP_WORDS)
+    unknown = [word for word in words if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids]
+    if not unknown:
+        return []
+    named = _listed(unknown, _MAX_UNKNOWN_SHOWN)
+    if len(unknown) == len(words):
+        known = [word for word in sorted(tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
+        raise BadInput(f"prompt: guidance {model!r} knows none of: {named}; it knows: {_listed(known, _MAX_WORDS_SHOWN)}")
+    return [f"guidance {model!r} does not know: {named}"]
+
+
+def cut(text: str) -> str:
+    """A text of a readable length."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _listed(words: list[str], most: int) -> str:
+    """The first `most` words, each cut to a readable length."""
+    return ", ".join([*map(cut, words[:most]), *(["..."] if len(words) > most else [])])
