@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.batch.folder import BatchFolder
     from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
 
-_MOST_RETRIES = 100
+_MOST_RETRIES, _MOST_WORKERS = 100, 256
 
 
 class Log(str, Enum):
@@ -35,7 +35,7 @@ class Log(str, Enum):
 
 def batch(
     file: Annotated[Path, typer.Argument(metavar="CSV", readable=False, help="A row an asset, with at least the column `prompt`.")],
-    out: Annotated[Path, typer.Option("--out", readable=False, help="Folder of the batch: an asset is in a folder of its own there.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", readable=False, help="Folder of the batch, in which each asset has a folder.")],
     preset: Preset = None,
     set_: Set = None,
     seed: Seed = None,
@@ -44,10 +44,12 @@ def batch(
     strict: Annotated[bool, typer.Option("--strict", help="A row of the audit that failed or was not measured fails the asset.")] = False,
     retries: Annotated[
         int,
-        typer.Option("--retries", min=0, max=_MOST_RETRIES, help="Further tries, with other seeds, at an asset that is no good."),
+        typer.Option("--retries", metavar="N", min=0, max=_MOST_RETRIES, help="Further tries at an asset that is no good, with other seeds."),
     ] = 0,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of one asset, in all stages.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Default: one for each GPU, one on a CPU.")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of work on one asset; past it the row has failed.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, max=_MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what each row asks for, and what all will cost; write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings, errors and the last line alone.")] = False,
     log: Annotated[Log, typer.Option("--log", help="json: an object for each event, a line each, on standard output.")] = Log.text,
