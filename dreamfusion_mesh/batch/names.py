@@ -16,6 +16,7 @@ LONGEST_NAME = 100  # bytes in UTF-8
 RESERVED = ("manifest.jsonl", "manifest.broken.jsonl", "summary.csv", "contact.png", "gallery.html", "encodings")  # the batch's own
 _WORKER_LOG = re.compile(r"worker-\d+\.log")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|clock|com\d|lpt\d)(?: *\..*)?")  # of Windows, with any suffix
+_WORD = re.compile(r"[^\W_]+")
 _LONGEST_SLUG = 60  # characters
 _LONGEST_SLUG_BYTES = 71  # in a job's name: what a seed of 19 digits and the letters of a hash leave
 _HASH_LETTERS = 8
@@ -23,8 +24,7 @@ _HASH_LETTERS = 8
 
 def slug(prompt: str) -> str:
     """The prompt's words in lower case with dashes between them, cut; "asset" where it has none: "A red mug!" -> "a-red-mug"."""
-    words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    return "-".join(words)[:_LONGEST_SLUG].rstrip("-") or "asset"
+    return "-".join(_WORD.findall(prompt.lower()))[:_LONGEST_SLUG].rstrip("-") or "asset"
 
 
 def made_name(prompt: str, seed: int) -> str:
