@@ -87,6 +87,8 @@ class BatchFolder:
     def commit(self, attempt: Attempt) -> None:
         """Make an attempt that has its result.json the job's finished folder, in the place of one from before, and drop its other attempts.
 
+        Before one from before is removed, the disk holds the new one. Else it need not: the manifest is flushed next, and should the
+        power fail with the rename lost, the plan finds the finished attempt where it was.
         Raises BadInput, whose cause is an OSError, where the disk does not take that; the finished folder is then the old or the new one.
         """
         name = attempt.job.name
@@ -94,14 +96,15 @@ class BatchFolder:
         if not os.path.isfile(source / RESULT_FILE):
             raise BadInput(f"{shown(source)}: is not finished ({RESULT_FILE} is missing)")
         remove_file(source / TRACEBACK)
-        sync_folder(source)
+        replaces = os.path.lexists(target)
+        if replaces:
+            sync_folder(source)
         with _writing(target):
-            replaces = os.path.lexists(target)
             if replaces:
                 os.rename(target, aside)
             os.rename(source, target)
-        sync_folder(self.path)
         if replaces:
+            sync_folder(self.path)
             _remove_tree(aside)
         self._remove_attempts(name, attempt.number)
 

@@ -21,6 +21,7 @@ from dreamfusion_mesh.run.settings import SETTINGS
 _LOG = logging.getLogger(__name__)
 _SHOWN = 3  # names in a message
 
+_Made = tuple[Attempt, Outcome]  # of a finished folder
 Why = Literal["new", "goes on", "changed", "failed before", "another seed", "was removed"]
 
 
@@ -95,9 +96,13 @@ class _Scan:
         """Find out what is to be done for a job."""
         entry = self._latest.get(job.name)
         same = entry if entry is not None and entry.key == job.key else None  # the entry where it is of these settings
-        if not self._is_free(job, same):
+        if same is not None and same.status == "done" and job.name in self._there and is_finished(self._folder.asset(job.name)):
+            poor = self._options.strict and any(status != "pass" for status in same.audit)
+            made: _Made | None = (Attempt(job, same.attempt), Outcome("audit" if poor else None))
+        elif self._is_free(job):
+            made = self._read(job, entry)
+        else:
             return
-        made = self._made(job, entry)
         if made is not None and made[1].failure is None:
             self._skip(made, entry)
         elif made is not None and same is None:
@@ -105,19 +110,19 @@ class _Scan:
         elif same is not None:
             self._go_on(job, same, made is not None)
         elif entry is not None:
-            self._begin(Attempt(job), "changed")
+            self._begin(job, "changed")
         else:
             self._go_on_unrecorded(job)
 
-    def _is_free(self, job: Job, same: Entry | None) -> bool:
-        """Whether a finished folder may be put in the job's place, or is there; else a fault is added."""
+    def _is_free(self, job: Job) -> bool:
+        """Whether the job's place holds nothing, or a run's folder; else a fault is added."""
         path = self._folder.asset(job.name)
         spelled = job.name if job.name in self._there else self._spelled.get(_folded(job.name), job.name)
         if unicodedata.normalize("NFC", spelled) != unicodedata.normalize("NFC", job.name):
             fault = f"differs from {shown(job.name)}, the name of a row, in the case of its letters alone"
             return self._bars(path.with_name(spelled), fault, "give the row that name, or move it away")
-        if spelled not in self._there or (same is not None and same.status == "done" and is_finished(path)):
-            return True  # a link to it does as well
+        if spelled not in self._there:
+            return True
         if not self._there[spelled]:
             return self._bars(path, "is not a folder")
         if not os.path.isfile(path / SETTINGS):
@@ -128,27 +133,20 @@ class _Scan:
         self.faults.append(f"{shown(path)}: {fault}; {remedy}")
         return False
 
-    def _made(self, job: Job, entry: Entry | None) -> tuple[Attempt, Outcome] | None:
-        """Which attempt at the job its finished folder is, and what came of it; None where it has other settings, or is not there.
-
-        The folder of a job that the manifest says is done is not read.
-        """
-        path, strict = self._folder.asset(job.name), self._options.strict
-        same = entry is not None and entry.key == job.key
-        if job.name not in self._there:
+    def _read(self, job: Job, entry: Entry | None) -> _Made | None:
+        """Which attempt at the job its finished folder is, and what came of it; None where it has other settings, or is not there."""
+        path = self._folder.asset(job.name)
+        if job.name not in self._there or (entry is not None and entry.status == "done"):
             return None
-        if entry is not None and entry.status == "done":
-            poor = strict and any(status != "pass" for status in entry.audit)
-            return (Attempt(job, entry.attempt), Outcome("audit" if poor else None)) if same and is_finished(path) else None
-        last = max(self._options.retries, entry.attempt if entry is not None and same else 0)
+        last = max(self._options.retries, entry.attempt if entry is not None and entry.key == job.key else 0)
         if (found := find_attempt(path, job, last)) is None:
             if entry is None:
                 self._bars(path, "holds a run that this batch did not make")
             return None
-        outcome = read_outcome(path, strict)
+        outcome = read_outcome(path, self._options.strict)
         return None if outcome is None else (found, outcome)
 
-    def _skip(self, made: tuple[Attempt, Outcome], entry: Entry | None) -> None:
+    def _skip(self, made: _Made, entry: Entry | None) -> None:
         job = made[0].job
         self.plan.skipped.append(job)
         if entry is None or entry.status != "done":
@@ -161,8 +159,8 @@ class _Scan:
         poor = entry.failure in QUALITY and (entry.failure != "audit" or self._options.strict)
         if poor or (made and not (entry.status == "started" and begun)):
             self._try_again(job, entry.attempt, entry)
-        elif entry.status == "done":
-            self._begin(Attempt(job, entry.attempt), "was removed")
+        elif entry.status == "done" and not begun:
+            self._begin(job, "was removed", entry.attempt)
         else:
             why: Why = "failed before" if entry.status == "failed" else "goes on" if begun else "new"
             self.plan.todo.append(Todo(Attempt(job, entry.attempt), why, begun and is_fitted(folder)))
@@ -185,11 +183,11 @@ class _Scan:
         if found is not None and found.number == last:
             self.plan.todo.append(Todo(found, "goes on", is_fitted(folder)))
         else:
-            self._begin(Attempt(job), "new")
+            self._begin(job, "new")
 
-    def _begin(self, attempt: Attempt, why: Why) -> None:
-        self._discard(attempt.job)
-        self.plan.todo.append(Todo(attempt, why))
+    def _begin(self, job: Job, why: Why, number: int = 0) -> None:
+        self._discard(job)
+        self.plan.todo.append(Todo(Attempt(job, number), why))
 
     def _discard(self, job: Job) -> None:
         if job.name in self._attempts:
@@ -198,7 +196,7 @@ class _Scan:
 
 def _folded(name: str) -> str:
     """What names have in common that some file systems take for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _listed(names: Sequence[str]) -> str:
