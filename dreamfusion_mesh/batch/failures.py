@@ -1,12 +1,18 @@
-"""What an exception makes of an attempt."""
+"""What an exception makes of an attempt, and what is left in its folder for whoever looks into it."""
 
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 
-from dreamfusion_mesh.batch.records import Outcome
+from dreamfusion_mesh.batch.folder import TRACEBACK
+from dreamfusion_mesh.batch.records import Attempt, Outcome
+from dreamfusion_mesh.config import dump
 from dreamfusion_mesh.errors import BadInput, PoorOutcome, RunFailed, reason
+from dreamfusion_mesh.files import write_file
 from dreamfusion_mesh.out_of_memory import describe
+from dreamfusion_mesh.run.settings import SETTINGS
 from dreamfusion_mesh.terminal import one_line
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -35,3 +41,9 @@ def outcome_of(error: Exception) -> Outcome:
         return Outcome("error", f"out of memory (asked for {asked})" if asked else "out of memory")
     return Outcome("error", f"{type(error).__name__}: {reason(error)}")
 
+
+def leave_traces(folder: Path, attempt: Attempt, text: str) -> None:
+    """Put the settings of an attempt that failed, where it left none, and `text` in its folder. Raises BadInput where that fails."""
+    if not os.path.lexists(folder / SETTINGS):  # first: a run takes a folder that holds other files alone for someone else's
+        write_file(folder / SETTINGS, dump(attempt.config).encode())
+    write_file(folder / TRACEBACK, text.encode("utf-8", "replace"))

@@ -6,11 +6,11 @@ import time
 from typing import Literal
 
 from dreamfusion_mesh.batch.entry import Entry, make_entry
+from dreamfusion_mesh.batch.failures import leave_traces
 from dreamfusion_mesh.batch.finished import best_attempt, is_fitted, read_outcome
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.records import QUALITY, Attempt, Event, Options, Outcome, Watch
-
 
 _PAUSE = 0.1  # seconds that records wait for others, since each time that the disk is waited for takes some milliseconds
 
@@ -24,7 +24,6 @@ class Ledger:
     def __init__(self, folder: BatchFolder, manifest: Manifest, options: Options, watch: Watch) -> None:
         self._folder, self._manifest, self._options, self._watch = folder, manifest, options, watch
         self._entries: list[Entry] = []
-        self._finished: list[tuple[Attempt, Outcome]] = []
         self._waits_since = 0.0
         self.done = self.failed = 0
 
@@ -34,8 +33,7 @@ class Ledger:
 
     def started(self, attempt: Attempt) -> None:
         """The work on an attempt begins."""
-        self._note_wait()
-        self._entries.append(make_entry(attempt, "started"))
+        self._append(make_entry(attempt, "started"))
         self._watch(Event("started", attempt.job.name, attempt.number))
 
     def ended(self, attempt: Attempt, outcome: Outcome, trace: str | None = None) -> Attempt | None:
@@ -45,11 +43,11 @@ class Ledger:
         Raises BadInput, whose cause is an OSError, where the disk does not take that.
         """
         if trace is not None:
-            self._folder.leave_failed(attempt, f"{trace}\n")
+            leave_traces(self._folder.attempt(attempt.job.name, attempt.number), attempt, f"{trace}\n")
         if outcome.failure is None:
-            self._note_wait()
-            self._finished.append((attempt, outcome))
-            return None
+            self._folder.commit(attempt)
+            self.done += 1
+            return self._record("done", attempt, outcome)
         if outcome.failure in QUALITY and attempt.number < self._options.retries:
             self._record("retry", attempt, outcome)
             return Attempt(attempt.job, attempt.number + 1)
@@ -60,27 +58,22 @@ class Ledger:
 
     def patience(self) -> float | None:
         """Seconds until `flush` should be called; None where nothing was recorded."""
-        if not (self._entries or self._finished):
+        if not self._entries:
             return None
         return max(0.0, self._waits_since + _PAUSE - time.monotonic())
 
     def flush(self) -> None:
-        """Have the disk hold what was recorded: first the finished folders, then the entries. Raises as `ended` does."""
-        finished, self._finished = self._finished, []
-        self._folder.commit([attempt for attempt, _ in finished])
-        self.done += len(finished)
-        for attempt, outcome in finished:
-            self._record("done", attempt, outcome)
+        """Have the disk hold what was recorded. Raises as `ended` does."""
         entries, self._entries = self._entries, []
         self._manifest.append(entries)
 
-    def _note_wait(self) -> None:
-        if not (self._entries or self._finished):
+    def _append(self, entry: Entry) -> None:
+        if not self._entries:
             self._waits_since = time.monotonic()
+        self._entries.append(entry)
 
     def _record(self, kind: Literal["done", "failed", "retry"], attempt: Attempt, outcome: Outcome) -> None:
-        self._note_wait()
-        self._entries.append(make_entry(attempt, "done" if kind == "done" else "failed", outcome))
+        self._append(make_entry(attempt, "done" if kind == "done" else "failed", outcome))
         self._watch(Event(kind, attempt.job.name, attempt.number, message=outcome.message, outcome=outcome))
 
     def _commit_best(self, last: Attempt) -> Outcome | None:
@@ -88,5 +81,5 @@ class Ledger:
         best = best_attempt(self._folder, last.job, last.number)
         if best is None:
             return None
-        self._folder.commit([best])
+        self._folder.commit(best)
         return read_outcome(self._folder.asset(last.job.name), self._options.strict)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dreamfusion_mesh.batch.child import Child, start_child
+from dreamfusion_mesh.batch.failures import is_disk_full
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.ledger import Ledger
 from dreamfusion_mesh.batch.local import Scheduler
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.messages import Role, Setup
-from dreamfusion_mesh.batch.plan import Plan, make_plan
+from dreamfusion_mesh.batch.plan import make_plan
 from dreamfusion_mesh.batch.queue import Queue
 from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
 from dreamfusion_mesh.batch.rows import PipelineRows, Rows
@@ -40,18 +41,21 @@ def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = w
     folder.check()
     gpus = _gpus(jobs)
     with locked(out, patience=_PATIENCE):
-        folder.recover()
-        manifest = Manifest(folder.manifest)
-        plan = make_plan(jobs, folder, manifest.recover(), options)
-        manifest.append(plan.unrecorded)
-        for name in plan.obsolete:
-            folder.discard(name)
-        return _work(plan, folder, manifest, options, watch, rows, gpus)
+        try:
+            return _work(folder, jobs, options, watch, rows, gpus)
+        except BadInput as error:
+            if is_disk_full(error):
+                raise _disk_full(str(error)) from error
+            raise
 
 
-def _work(
-    plan: Plan, folder: BatchFolder, manifest: Manifest, options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]
-) -> Totals:
+def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]) -> Totals:
+    folder.recover()
+    manifest = Manifest(folder.manifest)
+    plan = make_plan(jobs, folder, manifest.recover(), options)
+    manifest.append(plan.unrecorded)
+    for name in plan.obsolete:
+        folder.discard(name)
     ledger = Ledger(folder, manifest, options, watch)
     workers = min(options.workers or max(1, len(gpus)), max(1, len(plan.todo)))
     queue = Queue((todo.attempt for todo in plan.todo), workers)
@@ -64,9 +68,13 @@ def _work(
     if request.stop is not None:
         raise request.stop
     if scheduler.full is not None:
-        raise RunFailed(f"the disk is full ({scheduler.full}); free some space, and the same command goes on")
+        raise _disk_full(scheduler.full)
     failed = len(plan.failed) + ledger.failed
     return Totals(len(plan.skipped), ledger.done, failed, len(plan.todo) - ledger.done - ledger.failed)
+
+
+def _disk_full(what: str) -> RunFailed:
+    return RunFailed(f"the disk is full: {what}; the same command goes on from here")
 
 
 def _starter(folder: BatchFolder, setup: Setup, gpus: Sequence[str]) -> Callable[[Role, int], Child]:

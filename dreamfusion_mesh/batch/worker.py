@@ -17,10 +17,11 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dreamfusion_mesh import process
-from dreamfusion_mesh.batch.failures import is_disk_full, outcome_of
+from dreamfusion_mesh.batch.failures import is_disk_full, leave_traces, outcome_of
 from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
 from dreamfusion_mesh.batch.queue import Group, group_of
 from dreamfusion_mesh.batch.rows import Rows
@@ -100,7 +101,7 @@ class Worker:
             raise Done from None
 
     def _outcome(self, rows: Rows, task: Task) -> Note:
-        folder, self.stage = self.folder.attempt(task.attempt.job.name, task.attempt.number), ""
+        folder, self.stage = self._folder_of(task), ""
         try:
             if self.role == "deliver":
                 self.tell(Note("begun"))
@@ -113,6 +114,9 @@ class Worker:
             return Note("fitted" if done else "halted")
         except Exception as error:
             return self._failed(error, task)
+
+    def _folder_of(self, task: Task) -> Path:
+        return self.folder.attempt(task.attempt.job.name, task.attempt.number)
 
     def _prepare(self, rows: Rows, task: Task) -> Note | None:
         """Load the task's model where another one is loaded, and encode the words to come; what went wrong, if anything did."""
@@ -137,7 +141,7 @@ class Worker:
         gc.collect()
         try:
             if not is_disk_full(error):
-                self.folder.leave_failed(task.attempt, text)
+                leave_traces(self._folder_of(task), task.attempt, text)
         except BadInput as problem:
             error = problem if is_disk_full(problem) else error
         if is_disk_full(error):
@@ -156,5 +160,3 @@ class _Warnings(logging.Handler):
         text = one_line(record.getMessage())
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {record.levelname.lower()}: {text}\n")
         self.worker.tell(Note("warning", text))
-
-

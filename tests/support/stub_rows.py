@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from dreamfusion_mesh.batch.finished import read_outcome
@@ -42,6 +43,18 @@ def asset_bytes(attempt: Attempt, size: int = 64) -> bytes:
     """What a stub row delivers as asset.glb: a function of prompt and seed."""
     block = hashlib.sha256(f"{attempt.job.prompt} {attempt.seed}".encode()).digest()
     return block * (size // len(block))
+
+
+@cache
+def _dumped(settings: str) -> str:
+    return dump(RunConfig.model_validate_json(settings))
+
+
+def run_yaml(attempt: Attempt) -> bytes:
+    """The settings of an attempt as a run leaves them, but without the milliseconds that YAML takes."""
+    shared = attempt.job.settings.model_copy(update={"prompt": "PROMPT", "seed": 987654321})
+    text = _dumped(shared.model_dump_json())
+    return text.replace("PROMPT", json.dumps(attempt.job.prompt)).replace("987654321", str(attempt.seed)).encode()
 
 
 @dataclass
@@ -75,7 +88,7 @@ class StubRows:
     def fit(self, attempt: Attempt, folder: Path, report: Report, stop: Callable[[], bool]) -> bool:
         if (folder / FINE).exists():
             return True
-        write_plainly(folder / "run.yaml", dump(attempt.config).encode())
+        write_plainly(folder / "run.yaml", run_yaml(attempt))
         words = attempt.job.prompt.split()
         if "empty" in words and attempt.number < int(words[words.index("empty") + 1]):
             raise PoorOutcome("empty", "the field is empty")
