@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
-from statistics import median
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -51,7 +51,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Jobs to be made and the steps of their fits; seconds from the first to the last with this many workers, None where no pace is known."""
+    """Jobs to be made, the steps of their fits, and seconds from the first to the last, None where no pace is known."""
 
     jobs: int
     steps: int

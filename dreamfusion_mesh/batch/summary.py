@@ -6,24 +6,25 @@ there too; of a job whose asset was done and whose folder was deleted, the statu
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from dreamfusion_mesh.audit.row import PROPERTIES
-from dreamfusion_mesh.batch.safe_csv import csv_head, csv_line
 from dreamfusion_mesh.batch.contact import MOST_TILES, Tile, contact_sheet
 from dreamfusion_mesh.batch.entry import Entry
+from dreamfusion_mesh.batch.finished import is_finished, read_outcome
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import read_manifest
+from dreamfusion_mesh.batch.records import Outcome
+from dreamfusion_mesh.batch.safe_csv import csv_head, csv_line
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import cannot_read, is_file, read_text, shown, write_file
-from dreamfusion_mesh.run.out import AUDIT_FILE, RESULT_FILE
+from dreamfusion_mesh.files import cannot_read, is_file, shown, write_file
+from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 
 SUMMARY, CONTACT, PREVIEW = "summary.csv", "contact.png", "preview.png"
 AUDIT_COLUMNS = tuple("audit_" + re.sub("[^a-z0-9]+", "_", name.lower()) for name in PROPERTIES.values())
@@ -33,8 +34,6 @@ COLUMNS = (
     *("seed", "attempt", "failure", "message", "tags", "folder"),
 )
 _FIRST = 5  # failures that are shown
-_LARGEST_RECORD = 1 << 24  # bytes of a run's JSON
-_BUDGET = 3  # the row of the audit that counts triangles
 _DIGITS = 20  # of numbers in names
 
 Status = Literal["done", "failed", "unfinished", "missing"]
@@ -120,51 +119,41 @@ class _Job:
 
 
 def _look_up(batch: BatchFolder, name: str, entry: Entry | None) -> _Job:
-    record = _read_json(batch.asset(name) / RESULT_FILE)
+    asset = batch.asset(name)
     if entry is None:
-        return _from_folder(batch.asset(name), record)
-    attempt = batch.attempt(name, entry.attempt)
+        return _from_folder(asset)
+    attempt, finished = batch.attempt(name, entry.attempt), is_finished(asset)
     status: Status
     match entry.status:
         case "done":
-            status = "done" if record else "missing"
+            status = "done" if finished else "missing"
         case "failed":
             status = "failed"
         case "started":  # or committed by a process that was killed before it could say so
-            status = "done" if record and not os.path.lexists(attempt) else "unfinished"
-    committed = bool(record) and (status == "done" or entry.failure == "audit")
-    folder = batch.asset(name) if committed else attempt if os.path.lexists(attempt) else None
-    audit, triangles = _audited(batch.asset(name)) if committed else (entry.audit, entry.triangles)
-    known = (entry.seed, entry.attempt, entry.failure or "", entry.message, entry.tags)
-    return _Job(name, entry.prompt, status, entry.seconds or None, triangles, audit, *known, folder)
+            status = "done" if finished and not os.path.lexists(attempt) else "unfinished"
+    committed = finished and (status == "done" or entry.failure == "audit")
+    made = read_outcome(asset, False) if committed else None
+    seed = _origin(asset)[1] if committed and status == "failed" else entry.seed  # that of the best attempt, which may not be the last
+    folder = asset if committed else attempt if os.path.lexists(attempt) else None
+    audit, triangles = (made.audit, made.triangles) if made else (entry.audit, entry.triangles)
+    known = (entry.attempt, entry.failure or "", entry.message, entry.tags, folder)
+    return _Job(name, entry.prompt, status, entry.seconds or None, triangles, audit, seed, *known)
 
 
-def _from_folder(folder: Path, record: Mapping[str, Any]) -> _Job:
+def _from_folder(folder: Path) -> _Job:
     """A finished run that the manifest does not name."""
-    prompt, seed = record.get("prompt"), record.get("seed")
-    audit, triangles = _audited(folder)
-    known = (prompt if isinstance(prompt, str) else "", "done", None, triangles, audit, seed if type(seed) is int else None)
-    return _Job(folder.name, *known, None, "", "", (), folder)
+    prompt, seed = _origin(folder)
+    made = read_outcome(folder, False) or Outcome()
+    return _Job(folder.name, prompt, "done", made.seconds or None, made.triangles, made.audit, seed, None, "", "", (), folder)
 
 
-def _audited(folder: Path) -> tuple[tuple[str, ...], int | None]:
-    """Each row's status in the order of PROPERTIES, and the triangles that the audit of a run counted; nothing where it is broken."""
-    rows = _read_json(folder / AUDIT_FILE).get("rows")
-    listed = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    found = {row["number"]: row for row in listed if isinstance(row.get("number"), int)}
-    status = tuple(str(found.get(number, {}).get("status", "")) for number in PROPERTIES)
-    measured = found.get(_BUDGET, {}).get("measured")
-    triangles = measured.get("triangles") if isinstance(measured, dict) else None
-    return status, triangles if type(triangles) is int else None
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """The object in a run's file; nothing where that is missing or broken. Needs no torch, as run/result.py does."""
+def _origin(folder: Path) -> tuple[str, int | None]:
+    """Prompt and seed of a run; none where its settings cannot be read."""
     try:
-        values = json.loads(read_text(file, _LARGEST_RECORD))
-    except (BadInput, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
+        config = read_settings(folder / SETTINGS)
+    except BadInput:
+        return "", None
+    return config.prompt, config.seed
 
 
 def _finished(batch: BatchFolder) -> Iterator[str]:
@@ -172,7 +161,7 @@ def _finished(batch: BatchFolder) -> Iterator[str]:
     try:
         with os.scandir(batch.path) as found:
             for entry in found:
-                if not entry.name.startswith(".") and os.path.isfile(os.path.join(entry.path, RESULT_FILE)):
+                if not entry.name.startswith(".") and is_finished(Path(entry.path)):
                     yield entry.name
     except OSError as error:
         raise cannot_read(batch.path, error) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +26,27 @@ if TYPE_CHECKING:
 _MOST_RETRIES, _MOST_WORKERS = 100, 256
 
 
-class Log(str, Enum):
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", readable=False, help="Folder of the batch, in which each asset has a folder.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A row of the audit that failed or was not measured fails the asset.")]
+Retries = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        max=_MOST_RETRIES,
+        help="Further tries, with other seeds, at an asset that is empty, diverged or, with --strict, failed its audit.",
+    ),
+]
+TimeLimit = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of work on one asset; past it, the row fails.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", min=1, max=_MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what each row asks for and what all will cost, and write nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings, errors and the last line alone.")]
+
+
+class Log(StrEnum):
     """What standard output has while a batch runs."""
 
     text = "text"
@@ -35,24 +55,19 @@ class Log(str, Enum):
 
 def batch(
     file: Annotated[Path, typer.Argument(metavar="CSV", readable=False, help="A row an asset, with at least the column `prompt`.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", readable=False, help="Folder of the batch, in which each asset has a folder.")],
+    out: Out,
     preset: Preset = None,
     set_: Set = None,
     seed: Seed = None,
     device: Device = None,
     commercial: Commercial = False,
-    strict: Annotated[bool, typer.Option("--strict", help="A row of the audit that failed or was not measured fails the asset.")] = False,
-    retries: Annotated[
-        int,
-        typer.Option("--retries", metavar="N", min=0, max=_MOST_RETRIES, help="Further tries at an asset that is no good, with other seeds."),
-    ] = 0,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of work on one asset; past it the row has failed.")] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, max=_MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what each row asks for, and what all will cost; write nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings, errors and the last line alone.")] = False,
-    log: Annotated[Log, typer.Option("--log", help="json: an object for each event, a line each, on standard output.")] = Log.text,
+    strict: Strict = False,
+    retries: Retries = 0,
+    time_limit: TimeLimit = None,
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    log: Annotated[Log, typer.Option("--log", help="json: an object a line for each event, on standard output.")] = Log.text,
 ) -> None:
     """Make an asset for every row of a CSV. The same command goes on where it was stopped; rows that are done are skipped.
 

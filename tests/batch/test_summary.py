@@ -15,7 +15,7 @@ from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.records import Attempt, Job, Outcome
 from dreamfusion_mesh.batch.summary import AUDIT_COLUMNS, COLUMNS, write_summary
-from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.errors import BadInput
 
 SETTINGS = load_config("smoke")
@@ -37,8 +37,10 @@ def failed(name: str, kind: str, number: int = 0) -> Entry:
 def asset(folder: Path, name: str, status: str = "pass", triangles: int = 1000) -> None:
     """A finished run, as far as the summary looks into it."""
     (folder / name).mkdir(parents=True)
-    (folder / name / "result.json").write_text(json.dumps({"prompt": "from the folder", "seed": 5}))
-    rows = [{"number": number, "status": status, "measured": {}} for number in (1, 2, 3, 4, 5, 6, 7, 13)]
+    (folder / name / "result.json").write_text(json.dumps({"warnings": []}))
+    (folder / name / "run.yaml").write_text(dump(SETTINGS.model_copy(update={"prompt": "from the folder", "seed": 5})))
+    (folder / name / "provenance.json").write_text(json.dumps({"seconds": {"coarse": 8, "write": 1.5}}))
+    rows = [{"number": number, "property": "p", "status": status, "measured": {}} for number in (1, 2, 3, 4, 5, 6, 7, 13)]
     rows[2]["measured"] = {"triangles": triangles}
     (folder / name / "audit.json").write_text(json.dumps({"rows": rows}))
     Image.new("RGB", (64, 64)).save(folder / name / "preview.png")
@@ -95,7 +97,7 @@ def test_each_status_has_its_folder_and_its_picture(tmp_path: Path) -> None:
         ("strict", "failed", "audit", "strict"),
     ]
     assert lines["old"]["audit_budget"] == lines["old"]["triangles"] == ""  # of the run that is to be replaced
-    assert lines["strict"]["audit_budget"] == "fail"
+    assert (lines["strict"]["audit_budget"], lines["strict"]["seed"]) == ("fail", "5")  # of the best attempt
     assert lines["bad"]["message"] == "diverged, it said"
 
 
@@ -107,6 +109,7 @@ def test_folders_that_the_manifest_does_not_name_are_there(tmp_path: Path) -> No
         ("keg", "done", "from the folder", "5", "1000"),
         ("mug", "done", "a red mug", "7", "1000"),
     ]
+    assert (lines["keg"]["seconds"], lines["keg"]["attempt"]) == ("9.5", "")
 
 
 def test_the_latest_entry_counts_and_numbers_in_names_sort_by_value(tmp_path: Path) -> None:
@@ -129,11 +132,11 @@ def test_it_is_the_same_again_and_follows_what_is_deleted(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{", b"\xff", b'{"rows": 3}', b'{"rows": [3, {"number": [1]}, {"number": 3, "measured": 4}]}', b"[" * 9000]
 )
-def test_a_broken_audit_leaves_cells_empty(content: bytes, tmp_path: Path) -> None:
-    asset(tmp_path, "mug")
+def test_where_a_record_is_broken_the_manifest_tells(content: bytes, tmp_path: Path) -> None:
+    asset(tmp_path, "mug", status="fail")
     (tmp_path / "mug" / "audit.json").write_bytes(content)
     line = summed_up(tmp_path, done("mug"))["mug"]
-    assert (line["status"], line["audit_uvs"], line["triangles"]) == ("done", "", "")
+    assert (line["status"], line["audit_uvs"], line["triangles"]) == ("done", "pass", "990")
 
 
 def test_counts_and_first_failures_are_told(tmp_path: Path) -> None:
