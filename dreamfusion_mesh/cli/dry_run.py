@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME, _LONGEST_PROMPT = 48, 60  # characters
 _WHAT = {"failed before": "tried again", "was removed": "made again"}  # others are named as the plan names them
-_DONE, _FAILED = "done", "failed, no retry left"
+_DONE, _FAILED = "done", "no retry left"
 
 
 def print_plan(jobs: Sequence[Job], folder: BatchFolder, options: Options, flags: Flags) -> None:
