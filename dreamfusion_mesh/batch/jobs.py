@@ -140,9 +140,9 @@ class _Names:
         found = ""
         for name in names:
             folded = folded_name(name)
+            if folded != name and folded not in self._lines:
+                self._spelled[folded] = name
             first = self._lines.setdefault(folded, line)
-            if folded != name:
-                self._spelled.setdefault(folded, name)
             if first != line and not found:
                 found = self._taken(name, self._spelled.get(folded, folded), first, given)
                 self._faults.add(line, found)

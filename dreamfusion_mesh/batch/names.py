@@ -30,7 +30,8 @@ def slug(prompt: str) -> str:
 def made_name(prompt: str, seed: int) -> str:
     """The name of the asset that a prompt and a seed make, alike in any batch: "a red mug", 7 -> "a-red-mug-7".
 
-    Prompts of which the slug drops something get letters of a hash after that, so that "a red mug!" has a name of its own.
+    Prompts of which the slug drops something get eight letters after that, so that "a red mug!" has a name of its own: the lowest digits,
+    in base 26, of the first 64 bits of the prompt's SHA-256.
     """
     words = slug(prompt)
     if prompt.isascii() and words.replace("-", " ") == prompt:

@@ -26,6 +26,7 @@ LONGEST_LINE = 1 << 22  # characters
 MOST_COLUMNS = 1000
 
 _DELIMITERS = (",", ";", "\t")
+_EMPTY = " ,;\t\r\n"
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's, in the first line
 _SAVE = "save the table as CSV UTF-8"
 _FOREIGN = {
@@ -153,6 +154,9 @@ class _Records:
         """The delimiter by which one of the first record's cells is the key, and the cells."""
         text, quotes = "", 0
         for line in feed:
+            if not text and not line.strip(_EMPTY):  # as spreadsheets write an empty row
+                self._begun = 0
+                continue
             text, quotes = text + line, quotes + line.count('"')
             if quotes % 2 == 0 or len(text) > LONGEST_LINE:
                 break

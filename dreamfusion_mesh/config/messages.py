@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -140,6 +141,8 @@ def _remedy(name: str, schema: Mapping[str, Any], given: Any) -> str:
     match schema.get("type"), given:
         case "boolean", str():
             return "; in YAML 1.2 yes, no, on and off are words"
+        case "number", str() if re.fullmatch(r"-?\d+,\d+", given):
+            return "; numbers have a point, not a comma"
         case "string", None | bool() | int() | float() if "enum" not in schema:
             text = "" if given is None else shown(given)
             return f"; quote such words for YAML: --set \"{name}='{text}'\""
