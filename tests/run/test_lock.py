@@ -12,8 +12,8 @@ from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run import lock
-from dreamfusion_mesh.run.out import LOCK
 from dreamfusion_mesh.run.lock import Ended, locked
+from dreamfusion_mesh.run.out import LOCK
 
 
 def test_a_locked_folder_refuses_a_second_holder_and_names_the_first(tmp_path: Path) -> None:
