@@ -91,6 +91,7 @@ def test_a_batch_that_is_killed_at_any_call_makes_each_asset_once(tmp_path: Path
     changed = [make_job("mug", steps=40), *jobs[1:], make_job("jar", seed=10)]
     batch(tmp_path / "old", jobs, [])
     batch(tmp_path / "new", changed, [])
+    begin(BatchFolder(tmp_path / "old").attempt("mug", 0), Attempt(jobs[0]))  # of the old settings, to be discarded
     old, new = ({job.name: contents(tmp_path / which / job.name) for job in changed} for which in ("old", "new"))
     for number in itertools.count():
         path, made = tmp_path / str(number), list[str]()
