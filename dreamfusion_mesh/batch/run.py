@@ -82,7 +82,7 @@ def _tell(plan: Plan, latest: Mapping[str, Entry], watch: Watch) -> None:
     for job in plan.failed:
         entry = latest[job.name]
         outcome = Outcome(entry.failure, f"{entry.message} (before; no retry is left)", entry.seconds, entry.triangles, entry.audit)
-        watch(Event("failed", job.name, entry.attempt, outcome=outcome))
+        watch(Event("failed", job.name, entry.attempt, message=outcome.message, outcome=outcome))
 
 
 def _disk_full(what: str) -> RunFailed:
