@@ -5,6 +5,7 @@ The stub rows are those of the tests, made to do even less.
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -146,10 +147,8 @@ def _overlap(folder: Path, rounds: int) -> None:
         loaded = next(at for at, event in watched.times if event.kind == "loaded")
         together.append(watched.times[-1][0] - loaded)
         gaps += _gaps(watched.times)
-        ended = subprocess.run(
-            [sys.executable, "-c", _ALONE, *_texts(jobs, folder / f"alone-{turn}")], capture_output=True, text=True, check=True
-        )
-        alone.append(float(ended.stdout))
+        command = [sys.executable, "-c", _ALONE, *_texts(jobs, folder / f"alone-{turn}")]
+        alone.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
         different = _different(folder / f"batch-{turn}", folder / f"alone-{turn}")
         assert not different, different
     shown = f"median {statistics.median(gaps):.2f} s, at most {max(gaps):.2f} s; at most {GAP:g} s wanted"
@@ -186,7 +185,7 @@ def _gaps(times: Sequence[tuple[float, Event]]) -> list[float]:
         if event.kind == "stage" and event.stage in ("coarse", "fine"):
             steps.setdefault(event.name, []).append(at)
     spans = sorted((found[0], found[-1]) for found in steps.values())
-    return [first - last for (_, last), (first, _) in zip(spans, spans[1:], strict=False)]
+    return [first - last for (_, last), (first, _) in itertools.pairwise(spans)]
 
 
 def _different(one: Path, other: Path) -> list[str]:
