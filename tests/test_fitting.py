@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,11 @@ from smoke_runs import CONFIG, glb
 from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.pipeline import fit, generate
+from dreamfusion_mesh.run import work
+from dreamfusion_mesh.run.find import move_to_device
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.stages.fit import Halted
@@ -91,6 +95,28 @@ def test_a_fitted_run_is_delivered_without_the_model(
     monkeypatch.setattr(pipeline, "prepare", refuse)
     fit(CONFIG, folder, report=refuse, stop=refuse)
     assert generate(CONFIG, folder) == result
+
+
+def test_a_run_that_is_half_done_goes_on_where_another_device_is_asked_for(
+    finished: Result, guidance: GuidanceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` stands for the other device: both are the CPU here, and the settings differ."""
+    monkeypatch.setattr(work, "resolve_device", lambda name: torch.device("cpu"))
+    folder, moves = tmp_path / "run", []
+    devices = itertools.cycle([CONFIG, CONFIG.model_copy(update={"device": "auto"})])
+    while True:
+        config, there = next(devices), (folder / "run.yaml").exists()
+        if there:
+            with pytest.raises(BadInput, match="other settings of its delivery"):
+                fit(config, folder, guidance=guidance)
+        move_to_device(folder, config)
+        if not (reason := fit_until_halted(config, folder, guidance)):
+            break
+        moves.append(reason)
+        assert load_config(str(folder / "run.yaml")) == config
+    assert sum(move.startswith("coarse") for move in moves) == 5
+    assert sum(move.startswith("fine: stopped as asked, after step") for move in moves) == 1
+    assert_same(fitted_state(folder), fitted_state(finished.folder))
 
 
 OTHER = with_changes(

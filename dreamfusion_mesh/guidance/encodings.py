@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,10 +37,10 @@ def encoding_key(reader: str, texts: tuple[str, ...]) -> str:
 
 def encoding_bytes(encoding: PromptEncoding) -> bytes:
     """A file's content, from which `read_encoding` makes the encoding again, on the CPU."""
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
     words = {name: _as_bytes(texts) for name, texts in (("texts", encoding.texts), ("warnings", encoding.warnings))}
-    return save({**words, "states": encoding.states.cpu().contiguous()})
+    return save({**words, "states": encoding.states.cpu().contiguous().numpy()})
 
 
 def read_encoding(content: bytes) -> PromptEncoding:
@@ -59,8 +60,8 @@ def read_encoding(content: bytes) -> PromptEncoding:
     return PromptEncoding(_as_texts("texts", found["texts"]), states, _as_texts("warnings", found["warnings"]))
 
 
-def _as_bytes(texts: tuple[str, ...]) -> Tensor:
-    return torch.frombuffer(bytearray(json.dumps(texts).encode()), dtype=torch.uint8)
+def _as_bytes(texts: tuple[str, ...]) -> np.ndarray:
+    return np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8)
 
 
 def _as_texts(name: str, values: Tensor) -> tuple[str, ...]:

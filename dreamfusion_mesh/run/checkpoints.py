@@ -28,12 +28,12 @@ _WITHOUT = {"coarse": ("fine", *DELIVERY_GROUPS), "fine": DELIVERY_GROUPS}  # by
 
 def checkpoint_bytes(name: str, state: State, notes: Mapping[str, Any], settings: str | None) -> bytes:
     """The file's content, of tensors on any device; `settings` is the text of run.yaml where there is one."""
-    from safetensors.torch import save
+    from safetensors.numpy import save  # that for torch leaves a type behind for every length of a tensor
 
     texts = {KEY: str(CHECKPOINT), NAME: name, **{key: json.dumps(value) for key, value in notes.items()}}
     if settings is not None:
         texts[SETTINGS] = settings
-    return save({key: value.cpu().contiguous() for key, value in state.items()}, texts)
+    return save({key: value.detach().cpu().contiguous().numpy() for key, value in state.items()}, texts)
 
 
 def is_checkpoint(file: Path) -> bool:

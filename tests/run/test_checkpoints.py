@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -193,3 +194,27 @@ def test_the_reference_of_another_run_is_named(finished: Result, tmp_path: Path)
     file.unlink()
     rows = {row.number: row for row in audit_file(folder / "asset.glb").rows}
     assert rows[3].measured["hausdorff"] == "not measured"
+
+
+def test_writing_tensors_of_ever_other_lengths_leaves_nothing_in_memory(run: RunFolder) -> None:
+    """A batch writes surfaces of a new size for every asset."""
+
+    def objects_after(lengths: range) -> int:
+        for length in lengths:
+            run.save_state("fine", {"mesh.vertices": torch.zeros(length, 3)})
+        gc.collect()
+        return len(gc.get_objects())
+
+    before = objects_after(range(1, 10))
+    assert objects_after(range(1000, 1050)) - before < 50
+
+
+def test_a_state_is_written_bit_for_bit(run: RunFolder) -> None:
+    values = torch.tensor([0.1, -0.0, torch.nan, torch.inf, 2.0**-149])
+    kinds = {"a": values.requires_grad_(), "b": torch.tensor(3.5), "c": torch.arange(6).reshape(2, 3).T, "d": torch.zeros(0, 3).double()}
+    run.save_state("fine", {**kinds, "e": torch.arange(5).byte()})
+    found = run.load_state("fine")
+    assert found is not None
+    for name, value in {**kinds, "e": torch.arange(5).byte()}.items():
+        assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+        assert found[name].numpy().tobytes() == value.detach().contiguous().numpy().tobytes()

@@ -13,7 +13,7 @@ from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig, change, dump, lo
 from dreamfusion_mesh.config.yaml_text import read_yaml, write_value
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import export, generate
-from dreamfusion_mesh.run.find import check_changes, find_run
+from dreamfusion_mesh.run.find import check_changes, find_run, move_to_device
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.settings import ForeignSettings
 
@@ -166,3 +166,13 @@ def test_a_wrong_setting_of_a_run_is_still_named(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(dump(CONFIG).replace("steps: 12", "stpes: 12"))
     with pytest.raises(BadInput, match=r"coarse\.stpes: unknown setting; did you mean 'steps'"):
         RunFolder(tmp_path).config()
+
+
+@pytest.mark.parametrize("change", ["seed=4", "mesh.triangles=3000", "coarse.steps=3"])
+def test_settings_other_than_the_device_are_not_moved(change: str, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(dump(changed(change)))
+    for wanted in (CONFIG, load_config("smoke", ["device=auto"], {"prompt": "a red mug"})):
+        move_to_device(tmp_path, wanted)
+        assert (tmp_path / "run.yaml").read_text() == dump(changed(change))
+    move_to_device(tmp_path / "missing", CONFIG)
+    assert not (tmp_path / "missing").exists()

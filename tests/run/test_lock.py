@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +13,8 @@ from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.run import lock
+from dreamfusion_mesh.run.lock import Ended, InUse, locked
 from dreamfusion_mesh.run.out import LOCK
-from dreamfusion_mesh.run.lock import Ended, locked
 
 
 def test_a_locked_folder_refuses_a_second_holder_and_names_the_first(tmp_path: Path) -> None:
@@ -103,6 +104,54 @@ def test_a_file_removed_between_opening_and_locking_is_made_anew(tmp_path: Path,
     with locked(tmp_path):
         assert len(tried) == 2
         assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+
+from dreamfusion_mesh.run.lock import locked
+
+with locked(Path(sys.argv[1])) as held:
+    held.note_stage("fine")
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_holder_that_is_about_to_die_is_waited_for_as_long_as_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that the pauses move on; the holder is killed in the third of them."""
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"there\n"
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == kill_at:
+                holder.kill()
+                holder.wait()
+
+        monkeypatch.setattr(lock.time, "monotonic", lambda: sum(pauses))
+        monkeypatch.setattr(lock.time, "sleep", pause)
+        kill_at = 0
+        for patience, tries in ((0.0, 0), (1.0, 50)):
+            pauses.clear()
+            with pytest.raises(InUse, match=f"in use by process {holder.pid}, another"), locked(tmp_path, patience):
+                pass
+            assert len(pauses) == pytest.approx(tries, abs=1)
+        pauses.clear()
+        kill_at = 3
+        with locked(tmp_path, 1.0) as held:
+            assert held.before == Ended(str(holder.pid), "fine")
+        assert len(pauses) == 3
+
+
+def test_other_faults_of_a_folder_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: pytest.fail("waits"))
+    (tmp_path / LOCK).write_text("locked by the editor\n")
+    with pytest.raises(BadInput, match="is another program's"), locked(tmp_path, 60.0):
+        pass
 
 
 def test_a_holder_that_has_not_yet_written_its_id_is_refused_too(tmp_path: Path) -> None:
