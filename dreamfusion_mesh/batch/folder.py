@@ -117,8 +117,9 @@ class BatchFolder:
         found: dict[str, list[int]] = {}
         for entry in entries(self.work):
             name, _, number = entry.name.partition("+")
-            if entry.name == attempt_name(name, int(number) if number.isdecimal() else 0):
-                found.setdefault(name, []).append(int(number or 0))
+            attempt = int(number) if number.isdecimal() else 0
+            if name and entry.name == attempt_name(name, attempt):
+                found.setdefault(name, []).append(attempt)
         return {name: sorted(numbers) for name, numbers in found.items()}
 
     def _aside(self, name: str) -> Path:
