@@ -48,4 +48,5 @@ def check_out(path: Path) -> None:
     free = shutil.disk_usage(existing).free
     if free < SMALLEST_FREE_SPACE:
         have, need = f"{free / 2**20:.0f}", f"{SMALLEST_FREE_SPACE / 2**20:.0f}"
-        raise BadInput(f"{name}: its disk has {have} MiB left, a run needs {need}; free some or name another folder")
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise BadInput(f"{name}: its disk has {have} MiB left, a run needs {need}; free some or name another folder") from full
