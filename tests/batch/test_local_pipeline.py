@@ -23,7 +23,7 @@ def assert_same_files(folder: Path, alone: Path) -> None:
 
 
 def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(guidance: GuidanceModel, tmp_path: Path) -> None:
-    """With different guidance through one loaded model; between them words that the model does not know, and then a model that is missing."""
+    """With different guidance through one loaded model; between them words that it does not know, after them a model that is missing."""
     jobs = [
         job("mug", "a red mug", 3, CONFIG),
         job("unknown", "xyzzy", 4, CONFIG),
