@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from dreamfusion_mesh import __version__, process
-from dreamfusion_mesh.batch.names import slug
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.files import check_working_folder, kind_of
 from dreamfusion_mesh.out_of_memory import check_address_space, describe
@@ -121,6 +120,8 @@ def generate(
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(_LEAST_FOR_RUNS)
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
+    from dreamfusion_mesh.batch.names import slug
+
     folder = out or Path("out") / os.fsdecode(slug(config.prompt).encode())  # the same bytes on disk, whatever letters the locale has
     check_out(folder)
     with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
