@@ -65,7 +65,7 @@ def _run() -> int:
         check_working_folder()
         return int(app(standalone_mode=False, prog_name=_NAME) or 0)
     except BadInput as error:
-        return _fail(str(error), 2)
+        return max(_fail(line, 2) for line in error.lines)
     except RunFailed as error:
         return _fail(str(error), 1)
     except Stopped as stop:
@@ -120,7 +120,9 @@ def generate(
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(_LEAST_FOR_RUNS)
     config = _run_config(prompt, preset, set_, seed, device, commercial, out)
-    folder = out or Path("out") / _slug(config.prompt)
+    from dreamfusion_mesh.batch.names import slug
+
+    folder = out or Path("out") / os.fsdecode(slug(config.prompt).encode())  # the same bytes on disk, whatever letters the locale has
     check_out(folder)
     with _advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
@@ -240,12 +242,6 @@ def _how_to_go_on(folder: Path, strict: bool) -> str:
     command = generate_command(folder, *(["--strict"] if strict else []))
     found = [file.name for file in folder.glob("checkpoints/*.safetensors") if file.name.startswith(("coarse", "fine"))]
     return f"go on, from {'the last checkpoint' if found else 'the beginning'}, with: {command}"
-
-
-def _slug(prompt: str) -> str:
-    words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    name = "-".join(words)[:60].rstrip("-") or "asset"
-    return os.fsdecode(name.encode())  # the same bytes on disk, whatever letters the locale has
 
 
 def _print_result(result: Result, strict: bool, anew: bool) -> None:

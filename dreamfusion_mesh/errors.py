@@ -1,10 +1,17 @@
-"""The two ways to fail. Whoever raises says what was given, what is allowed and the remedy, in one line."""
+"""The two ways to fail. Whoever raises says what was given, what is allowed and the remedy, in one line; of several faults, in one each."""
 
 _LONGEST_REASON = 200  # characters of a library's error
 
 
 class BadInput(ValueError):
-    """The caller's input cannot be used; nothing was written. The command line exits with 2."""
+    """The caller's input cannot be used; nothing was written. The command line exits with 2, and prints each of `lines`."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+        self.lines = lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class RunFailed(RuntimeError):

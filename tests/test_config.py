@@ -95,6 +95,16 @@ def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], mes
     assert "\n" not in str(caught.value)
 
 
+PLACEHOLDERS = ["{colour}", "{}", "{0}", "{subject.__class__}", "{subject!r}", "{subject:>9}", "{subject", "subject}", "{a\nb}"]
+
+
+@pytest.mark.parametrize("words", PLACEHOLDERS)
+def test_placeholders_but_subject_and_prompt_are_refused(words: str) -> None:
+    with pytest.raises(BadInput, match=r"^guidance\.textureless_words: .*allowed are \{subject\} and \{prompt\}") as caught:
+        resolve({"guidance": {"textureless_words": words}})
+    assert str(caught.value).isprintable()
+
+
 def test_a_multi_view_step_has_four_views() -> None:
     assert load_config("demo", ["guidance.multiview=true", "coarse.views=4", "fine.views=4"]).guidance.multiview
 

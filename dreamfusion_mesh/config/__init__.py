@@ -10,7 +10,8 @@ from dreamfusion_mesh.config.delivery import AssetSettings, MeshSettings, Textur
 from dreamfusion_mesh.config.fine import FineSettings, RasterSettings
 from dreamfusion_mesh.config.fit import FitSettings
 from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
-from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, resolve
+from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, read_cell, read_values, resolve, validate
+from dreamfusion_mesh.config.messages import Problem, setting_schemas
 from dreamfusion_mesh.config.run import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.config.views import ViewSettings
 
@@ -25,6 +26,7 @@ __all__ = [
     "FitSettings",
     "GuidanceSettings",
     "MeshSettings",
+    "Problem",
     "RasterSettings",
     "RunConfig",
     "Span",
@@ -35,5 +37,9 @@ __all__ = [
     "load_config",
     "merge",
     "preset_names",
+    "read_cell",
+    "read_values",
     "resolve",
+    "setting_schemas",
+    "validate",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dreamfusion_mesh.config.base import Fraction, Settings, Words, times_apart
 
 MULTIVIEW = 4  # views that a multi-view model sees together
+_LONGEST_SHOWN = 60  # characters of words that are refused
 
 
 class GuidanceSettings(Settings):
@@ -28,6 +30,19 @@ class GuidanceSettings(Settings):
     overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0  # "overhead view" above this elevation; 90 leaves none
     half_precision: bool = True  # on CUDA, inside the model alone
     multiview: bool = False  # predict a step's four views together, given their cameras; needs a multi-view model, such as the embedded one
+
+    @field_validator("textureless_words")
+    @classmethod
+    def _placeholders(cls, words: str) -> str:
+        allowed = f"allowed are {{subject}} and {{prompt}} (given {words[:_LONGEST_SHOWN]!r})"
+        try:
+            fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"{error}; {allowed}") from None
+        for name, spec, conversion in fields:
+            if name not in ("subject", "prompt") or spec or conversion:
+                raise ValueError(f"unknown placeholder {'{' + name[:_LONGEST_SHOWN] + '}'!r}; {allowed}")
+        return words
 
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dreamfusion_mesh.config.messages import explain, nearest, plain, shown
+from dreamfusion_mesh.config.messages import Problem, nearest, plain, problems, setting_schemas, shown
 from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.schema import KEY, SCHEMA, migrate
-from dreamfusion_mesh.config.yaml_text import MAX_DEPTH, read_yaml, write_yaml
+from dreamfusion_mesh.config.yaml_text import MAX_DEPTH, control_character, read_yaml, write_yaml
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
 
@@ -28,11 +28,30 @@ def load_config(preset: str = "default", changes: Sequence[str] = (), overrides:
 
     Raises BadInput with one line that names the setting, what is allowed and the nearest name.
     """
+    return resolve(merge(read_values(preset, changes), overrides or {}))
+
+
+def read_values(preset: str = "default", changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The nested values of a preset's name or file, then `changes` ("a.b=value"). Raises BadInput where the preset alone is no settings."""
     merged = _read_preset(preset)
     resolve(merged, origin=f"preset {preset!r}: ")  # so that a bad preset is not blamed on a flag
     for text in changes:
         merged = merge(merged, _read_change(text))
-    return resolve(merge(merged, overrides or {}))
+    return merged
+
+
+def read_cell(name: str, text: str) -> dict[str, Any]:
+    """The nested value of a setting that is given alone, as in a table's cell: words as they are, anything else as YAML.
+
+    name  dotted, of `setting_schemas`
+    Raises BadInput in a line that begins with the name, for a text that is neither; `resolve` checks the value.
+    """
+    schema = setting_schemas()[name]
+    if schema.get("type") != "string" or "enum" in schema:
+        return _nest(name.split("."), read_yaml(text, name))
+    if (letter := control_character(text)) is not None:
+        raise BadInput(f"{name}: has the control character U+{ord(letter):04X}; plain text is allowed: take it out")
+    return _nest(name.split("."), text)
 
 
 def change(config: RunConfig, changes: Sequence[str], device: str | None, groups: Sequence[str]) -> RunConfig:
@@ -47,10 +66,18 @@ def change(config: RunConfig, changes: Sequence[str], device: str | None, groups
 
 def resolve(values: Mapping[str, Any], origin: str = "") -> RunConfig:
     """Validate nested values. Raises BadInput naming the first bad setting; `origin` is put before it where a file is to blame."""
+    found = validate(values)
+    if isinstance(found, RunConfig):
+        return found
+    raise BadInput(f"{origin}{found[0]}")
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig | list[Problem]:
+    """Nested values as settings, or every setting that is wrong."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise BadInput(f"{origin}{explain(error)}") from None
+        return problems(error)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""A settings error in one line that names the setting, what is allowed and the nearest name."""
+"""Settings errors, each in one line that names the setting, what is allowed and the nearest name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,25 +16,47 @@ _LONGEST = 60  # characters of a value that are shown
 _OWN_RULE = "value_error"  # a validator of ours says what is allowed
 
 
-def explain(error: ValidationError) -> str:
-    """The first problem of `error` in one line: the setting's dotted name, what is allowed, and what was given or the nearest name."""
-    problem = error.errors(include_url=False)[0]
-    path, group = _setting([str(part) for part in problem["loc"]])
+class Problem(NamedTuple):
+    """What is wrong with one setting.
+
+    name  dotted; of a group, or empty, where settings do not go together
+    text  what is allowed, and what was given or the nearest name
+    """
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}" if self.name else self.text
+
+
+def problems(error: ValidationError) -> list[Problem]:
+    """Each setting that `error` refuses, once."""
+    found: dict[str, Problem] = {}
+    for details in error.errors(include_url=False):
+        problem = _problem(details)
+        found.setdefault(problem.name, problem)
+    return list(found.values())
+
+
+def _problem(details: Any) -> Problem:
+    path, group = _setting([str(part) for part in details["loc"]])
     name = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        return f"{plain(name)}: unknown setting{nearest(path[-1], list(group))}"
-    if problem["type"] == _OWN_RULE:
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{name}: {message}" if name else message
-    schema, given, last = group[path[-1]], problem["input"], problem["loc"][-1]
-    which = f" as the {('first', 'second')[last]}" if isinstance(last, int) and problem["type"] != "missing" else ""
-    return f"{name}: expected {_allowed(schema)} (given {shown(given)}{which}){_remedy(name, schema, given)}"
+    if details["type"] == "extra_forbidden":
+        return Problem(plain(name), f"unknown setting{nearest(path[-1], list(group))}")
+    if details["type"] == _OWN_RULE:
+        return Problem(name, details["msg"].removeprefix("Value error, "))
+    schema, given, last = group[path[-1]], details["input"], details["loc"][-1]
+    which = f" as the {('first', 'second')[last]}" if isinstance(last, int) and details["type"] != "missing" else ""
+    return Problem(name, f"expected {_allowed(schema)} (given {shown(given)}{which}){_remedy(name, schema, given)}")
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """What to put after a message about an unknown `name`: the one of `names` that is most like it, or all of them where none is."""
+def nearest(name: str, names: Sequence[str], others: str | None = None) -> str:
+    """What to put after a message about an unknown `name`: the one of `names` that is most like it, or where none is `others` or all."""
     close = difflib.get_close_matches(name[:_LONGEST], names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}" if names else ""
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return others if others is not None else f"; allowed: {', '.join(names)}" if names else ""
 
 
 def shown(value: Any) -> str:
@@ -61,6 +84,20 @@ def plain(name: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+@cache
+def setting_schemas() -> Mapping[str, Mapping[str, Any]]:
+    """The JSON schema of every setting, by its dotted name."""
+    return dict(_flat(_schema()["properties"], ""))
+
+
+def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, schema in group.items():
+        if "$ref" in schema:
+            yield from _flat(_schema()["$defs"][schema["$ref"].rpartition("/")[2]]["properties"], f"{prefix}{name}.")
+        else:
+            yield prefix + name, schema
 
 
 @cache
@@ -104,6 +141,8 @@ def _remedy(name: str, schema: Mapping[str, Any], given: Any) -> str:
     match schema.get("type"), given:
         case "boolean", str():
             return "; in YAML 1.2 yes, no, on and off are words"
+        case "number", str() if re.fullmatch(r"-?\d+,\d+", given):
+            return "; numbers have a point, not a comma"
         case "string", None | bool() | int() | float() if "enum" not in schema:
             text = "" if given is None else shown(given)
             return f"; quote such words for YAML: --set \"{name}='{text}'\""

@@ -64,6 +64,13 @@ def write_value(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
+def control_character(text: str) -> str | None:
+    """The first control character of a text that is no white space, or half of a surrogate pair; None where it has none."""
+    if text.isprintable():
+        return None
+    return next((letter for letter in text if unicodedata.category(letter) in ("Cc", "Cs") and letter not in _SPACES), None)
+
+
 class _Refused(Exception):
     """YAML that is valid, and not read here."""
 
@@ -177,9 +184,8 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
 
 
 def _checked(event: yaml.ScalarEvent) -> str:
-    for letter in event.value:
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in _SPACES:
-            raise _Refused(f"the control character U+{ord(letter):04X}; plain text is allowed: take it out", event)
+    if (letter := control_character(event.value)) is not None:
+        raise _Refused(f"the control character U+{ord(letter):04X}; plain text is allowed: take it out", event)
     return str(event.value)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import string
-import unicodedata
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from dreamfusion_mesh.config.yaml_text import control_character
 from dreamfusion_mesh.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VIEW_SUFFIXES = (", front view", ", side view", ", back view", ", overhead view")
 _FRONT, _SIDE, _BACK, _OVERHEAD = range(4)
@@ -29,11 +29,9 @@ _COLORED_PARTS = re.compile(rf" with {_COLORS} (?:parts?|details?|accents?|trim|
 
 def check_prompt(text: str) -> str:
     """The prompt with its white space collapsed. Raises BadInput where it is empty, too long, or has control characters."""
-    plain = re.sub(r"[\t\n\r\f\v]", " ", text)
-    for letter in plain:
-        if unicodedata.category(letter) in ("Cc", "Cs"):
-            raise BadInput(f"prompt: has the control character U+{ord(letter):04X}; plain text is allowed: take it out")
-    clean = " ".join(plain.split())
+    if (letter := control_character(text)) is not None:
+        raise BadInput(f"prompt: has the control character U+{ord(letter):04X}; plain text is allowed: take it out")
+    clean = " ".join(text.split())
     if not clean:
         raise BadInput('prompt: is empty; say what to make, such as "a red mushroom with white parts"')
     if len(clean) > MAX_PROMPT_LENGTH:
@@ -47,6 +45,8 @@ def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhea
     Overhead above overhead_degrees of elevation; else front within front_degrees of azimuth 0, back within as much of its opposite, side
     between. Source: DreamFusion, arXiv:2209.14988, section 3.2.
     """
+    import torch  # here alone: prompts are checked before torch, which takes seconds, is imported
+
     turned = torch.remainder(azimuth.double() + math.pi, 2 * math.pi) - math.pi
     off_front = torch.rad2deg(turned).abs()
     rows = torch.full_like(azimuth, _SIDE, dtype=torch.int64)
@@ -68,13 +68,5 @@ def subject(prompt: str) -> str:
 
 
 def textureless_prompt(words: str, prompt: str) -> str:
-    """The prompt of textureless renders: `words` with {subject} and {prompt} filled in. Raises BadInput at any other placeholder."""
-    allowed = "allowed are {subject} and {prompt}"
-    try:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
-    except ValueError as error:
-        raise BadInput(f"guidance.textureless_words {words!r}: {error}; {allowed}") from None
-    for name, spec, conversion in fields:
-        if name not in ("subject", "prompt") or spec or conversion:
-            raise BadInput(f"guidance.textureless_words {words!r}: unknown placeholder {{{name}}}; {allowed}")
+    """The prompt of textureless renders: `guidance.textureless_words` with {subject} and {prompt} filled in."""
     return words.format(subject=subject(prompt), prompt=prompt)
