@@ -16,7 +16,7 @@ SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE = "result.json", "audit.json", "provenance.json"  # the records of a run
 CHECKPOINT_FOLDER = "checkpoints"
-LOCK = ".lock"
+LOCK, STAGED = ".lock", ".staged"
 
 
 def checkpoint_name(name: str) -> str:
