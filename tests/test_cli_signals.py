@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commands import signals_arrive
 
 ROOT = Path(__file__).parents[1]
 STUB = [sys.executable, str(ROOT / "tests" / "support" / "stub_command.py")]
@@ -21,13 +22,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 @pytest.fixture(autouse=True)
 def _signals_arrive() -> Iterator[None]:
-    """In the processes that tests start, also where the tests run under nohup or in a shell's background, which ignore some."""
-    ignored = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, lambda *arguments: None)  # which, unlike an ignored one, is not handed on
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    with signals_arrive():
+        yield
 
 
 def start(command: list[str], cwd: Path) -> subprocess.Popen[str]:

@@ -67,7 +67,7 @@ def test_only_the_command_line_prints() -> None:
     for file in FILES:
         calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         printing = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-        assert file.name == "cli.py" or not printing, f"{file.name} prints in lines {printing}"
+        assert file.relative_to(PACKAGE).parts[0] == "cli" or not printing, f"{file.name} prints in lines {printing}"
 
 
 def test_no_module_is_over_300_lines() -> None:

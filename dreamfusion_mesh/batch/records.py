@@ -94,13 +94,14 @@ class Options:
 class Event:
     """Something that happened, for whoever watches.
 
-    kind     started: an attempt's fit began; stage: it is at `done` of `total` of `stage`; fitted: its delivery is next; done, failed: of
-             the job; retry: the attempt failed, another follows; warning: `message`; loaded: a worker has its model
+    kind     planned: of `total` jobs, `done` were done before; loaded: a worker has its model; started: an attempt's fit began; stage: it
+             is at `done` of `total` of `stage`; fitted: its delivery is next; done, failed: of the job; retry: the attempt failed, another
+             follows; warning: `message`
     name     of the job, empty where it concerns none
     outcome  of done, failed and retry
     """
 
-    kind: Literal["loaded", "started", "stage", "fitted", "done", "failed", "retry", "warning"]
+    kind: Literal["planned", "loaded", "started", "stage", "fitted", "done", "failed", "retry", "warning"]
     name: str = ""
     attempt: int = 0
     stage: str = ""

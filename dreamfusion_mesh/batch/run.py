@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dreamfusion_mesh.batch.child import Child, start_child
+from dreamfusion_mesh.batch.entry import Entry
 from dreamfusion_mesh.batch.failures import is_disk_full
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.ledger import Ledger
 from dreamfusion_mesh.batch.local import Scheduler
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.messages import Role, Setup
-from dreamfusion_mesh.batch.plan import make_plan
+from dreamfusion_mesh.batch.plan import Plan, make_plan
 from dreamfusion_mesh.batch.queue import Queue
-from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
+from dreamfusion_mesh.batch.records import Event, Job, Options, Outcome, Totals, Watch
 from dreamfusion_mesh.batch.rows import PipelineRows, Rows
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.process import gentle_signals
@@ -52,8 +53,10 @@ def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = w
 def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]) -> Totals:
     folder.recover()
     manifest = Manifest(folder.manifest)
-    plan = make_plan(jobs, folder, manifest.recover(), options)
+    latest = manifest.recover()
+    plan = make_plan(jobs, folder, latest, options)
     manifest.append(plan.unrecorded)
+    _tell(plan, {**latest, **{entry.name: entry for entry in plan.unrecorded}}, watch)
     for name in plan.obsolete:
         folder.discard(name)
     ledger = Ledger(folder, manifest, options, watch)
@@ -71,6 +74,15 @@ def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Wat
         raise _disk_full(scheduler.full)
     failed = len(plan.failed) + ledger.failed
     return Totals(len(plan.skipped), ledger.done, failed, len(plan.todo) - ledger.done - ledger.failed)
+
+
+def _tell(plan: Plan, latest: Mapping[str, Entry], watch: Watch) -> None:
+    """Say how much is left to do, and which jobs failed before and are not tried again."""
+    watch(Event("planned", done=len(plan.skipped), total=len(plan.skipped) + len(plan.failed) + len(plan.todo)))
+    for job in plan.failed:
+        entry = latest[job.name]
+        outcome = Outcome(entry.failure, f"{entry.message} (before; no retry is left)", entry.seconds, entry.triangles, entry.audit)
+        watch(Event("failed", job.name, entry.attempt, message=outcome.message, outcome=outcome))
 
 
 def _disk_full(what: str) -> RunFailed:

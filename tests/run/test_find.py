@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamfusion_mesh import cli
+from dreamfusion_mesh.cli import generate as cli_generate
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig, change, dump, load_config
 from dreamfusion_mesh.config.yaml_text import read_yaml, write_value
 from dreamfusion_mesh.errors import BadInput
@@ -79,7 +80,7 @@ def test_the_offered_commands_do_what_they_say(name: str, there: bool, tmp_path:
     asked: list[tuple[Path, RunConfig]] = []
     monkeypatch.setattr("dreamfusion_mesh.pipeline.generate", lambda config, folder, **_: asked.append((folder, config)))
     monkeypatch.setattr("dreamfusion_mesh.pipeline.export", lambda folder, config, **_: asked.append((folder, config)))
-    monkeypatch.setattr(cli, "_print_result", lambda *result: None)
+    monkeypatch.setattr(cli_generate, "_print_result", lambda *result: None)
     for command in (keep, deliver):
         cli.app(command[1:], standalone_mode=False)
     assert [(folder.resolve(), config) for folder, config in asked] == [(tmp_path / name, found), (tmp_path / name, wanted)]

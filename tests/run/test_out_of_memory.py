@@ -15,6 +15,7 @@ import warp as wp
 from smoke_runs import CONFIG
 
 from dreamfusion_mesh import cli, pipeline
+from dreamfusion_mesh.cli import generate as cli_generate
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.kernels import launch  # noqa: F401  starts Warp without output
 from dreamfusion_mesh.out_of_memory import OutOfMemory, describe, named_shortage
@@ -137,7 +138,7 @@ def test_shortage_outside_the_stages_is_one_line_too(monkeypatch: pytest.MonkeyP
     def fail(*arguments: object, **named: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(cli, "_run_config", fail)
+    monkeypatch.setattr(cli_generate, "_run_config", fail)
     monkeypatch.setattr(sys, "argv", ["dreamfusion-mesh", "generate", "a red mug"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

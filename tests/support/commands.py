@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import NamedTuple
@@ -39,3 +41,16 @@ def check_refused(ended: Ended | CompletedProcess[str], message: str) -> None:
     assert message in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert ended.stdout == ""
+
+
+@contextmanager
+def signals_arrive() -> Iterator[None]:
+    """Signals that ask to end reach the processes that tests start, also where the tests run under nohup or in a shell's background."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *arguments: None)  # which, unlike an ignored one, is not handed on
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)

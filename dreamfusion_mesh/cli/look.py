@@ -1,0 +1,49 @@
+"""`audit` and `doctor`: what is measured and listed, and nothing made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dreamfusion_mesh.cli.options import LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR, Preset, Set
+from dreamfusion_mesh.files import kind_of
+from dreamfusion_mesh.out_of_memory import check_address_space
+
+
+def audit(
+    file: Annotated[Path, typer.Argument(readable=False, help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
+    preset: Preset = None,
+    set_: Set = None,
+    json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
+) -> None:
+    """Measure whether a file is game-ready. Exits with 1 where a row fails."""
+    check_address_space(LEAST_FOR_AUDITS)
+    kind_of(file)
+    from dreamfusion_mesh.run.audit_file import audit_file
+    from dreamfusion_mesh.run.report_file import check_report
+
+    if json_ is not None:
+        check_report(file, json_, preset)
+    found = audit_file(file, preset, set_ or ())
+    print(found.table())
+    if json_ is not None:
+        from dreamfusion_mesh.run.folder import RunFolder
+        from dreamfusion_mesh.run.result import audit_document
+
+        RunFolder(json_.parent).write_json(json_.name, audit_document(found))
+    raise typer.Exit(0 if found.passed else 1)
+
+
+def doctor() -> None:
+    """List what this machine has: devices, back ends, models; found, or missing and why."""
+    check_address_space(LEAST_FOR_DOCTOR)
+    from dreamfusion_mesh.doctor import examine
+
+    findings = examine()
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "found  " if finding.found else "MISSING" if finding.needed else "absent "
+        print(f"{mark}  {finding.group:<11} {finding.name:<{width}}  {finding.detail}")
+    raise typer.Exit(0 if all(finding.found for finding in findings if finding.needed) else 1)

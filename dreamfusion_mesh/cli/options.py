@@ -1,0 +1,26 @@
+"""Options that commands share, and what a process has to be able to map for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+NAME = "dreamfusion-mesh"
+
+# Bytes mapped before any work, a little less than was measured:
+LEAST_FOR_RUNS, LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR = 1600 * 2**20, 1300 * 2**20, 900 * 2**20
+
+Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (smoke, demo, default) or a .yaml file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts whose licence bars commercial use.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Exit with 1 where a row of the audit failed or was not measured, also of a run that is finished already; its files stay. "
+        "Without it such rows are warnings. Row 1 does not need the Khronos validator: without it, it is measured by checks of its own.",
+    ),
+]
