@@ -14,6 +14,7 @@ from commands import Ended, caller, check_refused
 
 from dreamfusion_mesh import doctor, pipeline
 from dreamfusion_mesh.config import dump, load_config
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.kernels import launch
 from dreamfusion_mesh.progress import progress
 from dreamfusion_mesh.run import folder as run_folder
@@ -52,6 +53,16 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     assert result.returncode == 0, result.stderr
     for command in ("generate", "batch", "summary", "export", "audit", "doctor"):
         assert command in result.stdout
+
+
+def test_each_fault_of_bad_input_is_a_line(command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise BadInput("prompts.csv, line 2, seed: one\nbroken", "prompts.csv, line 3, name: other")
+
+    monkeypatch.setattr("dreamfusion_mesh.config.load_config", refuse)
+    found = command("generate", "a red mug")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == "error: prompts.csv, line 2, seed: one broken\nerror: prompts.csv, line 3, name: other\n"
 
 
 @pytest.mark.parametrize(

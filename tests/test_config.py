@@ -95,7 +95,10 @@ def test_bad_settings_are_named_in_one_line(preset: str, changes: list[str], mes
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("words", ["{colour}", "{}", "{0}", "{subject.__class__}", "{subject!r}", "{subject:>9}", "{subject", "subject}", "{a\nb}"])
+PLACEHOLDERS = ["{colour}", "{}", "{0}", "{subject.__class__}", "{subject!r}", "{subject:>9}", "{subject", "subject}", "{a\nb}"]
+
+
+@pytest.mark.parametrize("words", PLACEHOLDERS)
 def test_placeholders_but_subject_and_prompt_are_refused(words: str) -> None:
     with pytest.raises(BadInput, match=r"^guidance\.textureless_words: .*allowed are \{subject\} and \{prompt\}") as caught:
         resolve({"guidance": {"textureless_words": words}})

@@ -20,6 +20,7 @@ from smoke_runs import CONFIG, PROMPT, glb, stop_at
 from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import export, generate
+from dreamfusion_mesh.records.diffusion import PromptEncoding
 from dreamfusion_mesh.run.audit_file import audit_file
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result, audit_document
@@ -184,8 +185,8 @@ class FaultyGuidance:
     def __init__(self, inner, good: int) -> None:
         self.inner, self.good, self.provenance = inner, good, inner.provenance
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> FaultyScore:
-        return FaultyScore(self.inner.for_prompt(prompt, settings), self.good)
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> FaultyScore:
+        return FaultyScore(self.inner.for_prompt(prompt, settings, encoding), self.good)
 
 
 def test_nan_from_guidance_stops_the_run_and_keeps_the_last_good_checkpoint(finished: Result, guidance, tmp_path: Path) -> None:

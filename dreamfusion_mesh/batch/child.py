@@ -38,10 +38,6 @@ class Child:
     pipe: Connection
     log: Path
 
-    def fileno(self) -> int:
-        """A descriptor that can be read when there is a note, or the process has ended."""
-        return self.pipe.fileno()
-
     def tell(self, message: Setup | Task) -> None:
         """Send a message; one that the process has not lived to take is dropped."""
         with suppress(OSError):

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from operator import itemgetter
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from dreamfusion_mesh.batch.names import LONGEST_NAME, check_name
 from dreamfusion_mesh.batch.records import LARGEST_SEED, Attempt, Failure, Outcome
+from dreamfusion_mesh.errors import BadInput
 
 Status = Literal["started", "done", "failed"]
 AUDITED = ("pass", "fail", "not measured")  # what a row of the audit has for its status
@@ -22,9 +24,7 @@ _LONGEST_KEY = 200
 _LARGEST = 2**63 - 1
 _STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}  # read ones become these, which all entries share
 _FAILURES: dict[str, Failure] = {failure: failure for failure in get_args(Failure)}
-_UNSAFE = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"<>|+]|^[.-]|[. ]$""")
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_LONGEST_NAME = 100  # bytes
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -93,10 +93,11 @@ def write_line(entry: Entry) -> bytes:
 def line_reader() -> Callable[[bytes], Entry]:
     """A function from a line to its entry, which raises ValueError for one that `write_line` would not write.
 
-    Its entries share equal tags and audits, so that a million of them fit in little memory.
+    Its entries share equal tags, steps and audits, so that a million of them fit in little memory.
     """
     decode = json.JSONDecoder().raw_decode
     known_tags, known_audits = _Shared(), _Shared(AUDITED)
+    known_steps: dict[int, int] = {}
 
     def read(line: bytes) -> Entry:
         text = line.decode()
@@ -125,22 +126,26 @@ def line_reader() -> Callable[[bytes], Entry]:
             and status in _STATUSES
             and (failure is None if status != "failed" else type(failure) is str and failure in _FAILURES)
             and _TIME.fullmatch(at)
-            and is_safe_name(name)
+            and _is_name(name)
         ):
             raise ValueError("is no entry")
         if "\\u" in text:  # an escape may stand for half a surrogate pair
             "".join((key, prompt, message, *tags)).encode()
+        steps = known_steps.setdefault(steps, steps)
         status, failure = _STATUSES[status], None if failure is None else _FAILURES[failure]
         return Entry(name, key, status, attempt, seed, prompt, tags, steps, failure, message, seconds, triangles, audit, warnings, at)
 
     return read
 
 
-def is_safe_name(name: Any) -> bool:
-    """Whether it is the name of one folder that can lie in a batch's, and in no other place."""
-    if type(name) is not str or not 0 < len(name) <= _LONGEST_NAME:
+def _is_name(text: str) -> bool:
+    """Whether a job can have this name; those that are made of a prompt and a seed are seen at a glance."""
+    if len(text) <= LONGEST_NAME and _PLAIN.fullmatch(text):
+        return True
+    try:
+        return check_name(text) == text
+    except BadInput:
         return False
-    return _PLAIN.fullmatch(name) is not None or (_UNSAFE.search(name) is None and len(name.encode()) <= _LONGEST_NAME)
 
 
 class _Shared(dict[tuple[str, ...], tuple[str, ...]]):

@@ -3,14 +3,16 @@
 manifest.jsonl            what became of each job (manifest.py)
 NAME/                     a finished job: the run folder of the attempt that made it
 .work/NAME, NAME+1, ...   run folders of its attempts; one that failed stays, with run.yaml and traceback.txt
-.work/NAME+replaced       the finished folder of a job whose settings changed, while the new one takes its place
+.work/NAME+replaced       the finished folder of a job whose settings changed, while the new one takes its place; NAME+removed: after that
 .work/worker-N.log, .work/encodings/   of the processes that do the work; no job has such a name, or one with a "+"
 
 A job is done when its attempt's folder is renamed to NAME/: whenever a process is killed, the old folder or the new one is there, whole.
+What the user has put into the old one, such as notes, moves to the new one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,14 +23,16 @@ from pathlib import Path
 from dreamfusion_mesh.batch.manifest import BROKEN, MANIFEST
 from dreamfusion_mesh.batch.records import Attempt
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import PARTS, cannot_read, cannot_write, kind_of, remove_file, shown, sync_folder
-from dreamfusion_mesh.run.out import LOCK, RESULT_FILE, check_out
+from dreamfusion_mesh.files import PARTS, cannot_read, cannot_write, kind_of, read_bytes, remove_file, shown, sync_folder
+from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER, LOCK, RESULT_FILE, STAGED, check_out
 
 WORK = ".work"
 TRACEBACK = "traceback.txt"
-_REPLACED = "+replaced"
+_REPLACED, _REMOVED = "+replaced", "+removed"
 _OWN = {MANIFEST, WORK}  # of which one is in every batch's folder
 _LEFT_ALONE = {LOCK, BROKEN}  # what may be there without them
+_OF_RUNS = {RESULT_FILE, CHECKPOINT_FOLDER, STAGED, LOCK, TRACEBACK}  # beside the files that result.json lists
+_LARGEST_RESULT = 1 << 24  # bytes
 _SHOWN = 3  # names in a message
 
 
@@ -80,9 +84,11 @@ class BatchFolder:
         """Bring to an end what a killed process was at: the exchange of a finished folder, and files under way. Raises BadInput."""
         for part in self.path.glob(PARTS):
             remove_file(part)
-        for entry in entries(self.work):
+        for entry in list(entries(self.work)):
             if entry.name.endswith(_REPLACED):
                 self._end_exchange(entry.name.removesuffix(_REPLACED))
+            elif entry.name.endswith(_REMOVED):
+                _remove_tree(Path(entry.path))
 
     def commit(self, attempt: Attempt) -> None:
         """Make an attempt that has its result.json the job's finished folder, in the place of one from before, and drop its other attempts.
@@ -92,20 +98,23 @@ class BatchFolder:
         Raises BadInput, whose cause is an OSError, where the disk does not take that; the finished folder is then the old or the new one.
         """
         name = attempt.job.name
-        source, target, aside = self.attempt(name, attempt.number), self.asset(name), self._aside(name)
+        source, target, aside = self.attempt(name, attempt.number), self.asset(name), self.work / f"{name}{_REPLACED}"
         if not os.path.isfile(source / RESULT_FILE):
             raise BadInput(f"{shown(source)}: is not finished ({RESULT_FILE} is missing)")
         remove_file(source / TRACEBACK)
-        replaces = os.path.lexists(target)
-        if replaces:
+        if not os.path.lexists(target):
+            with _writing(target):
+                os.rename(source, target)
+        else:
             sync_folder(source)
-        with _writing(target):
-            if replaces:
+            with _writing(target):
                 os.rename(target, aside)
-            os.rename(source, target)
-        if replaces:
-            sync_folder(self.path)
-            _remove_tree(aside)
+                try:
+                    os.rename(source, target)
+                except OSError:
+                    os.rename(aside, target)
+                    raise
+            self._end_exchange(name)
         self._remove_attempts(name, attempt.number)
 
     def discard(self, name: str) -> None:
@@ -122,17 +131,20 @@ class BatchFolder:
                 found.setdefault(name, []).append(attempt)
         return {name: sorted(numbers) for name, numbers in found.items()}
 
-    def _aside(self, name: str) -> Path:
-        return self.work / f"{name}{_REPLACED}"
-
     def _end_exchange(self, name: str) -> None:
-        """Put a finished folder that was moved aside back where no new one has its place, else remove it."""
-        with _writing(self.asset(name)):
-            if not os.path.lexists(self.asset(name)):
-                os.rename(self._aside(name), self.asset(name))
+        """Put a finished folder that was moved aside back where no new one has its place, else remove it but for the user's own files."""
+        target, aside, removed = self.asset(name), self.work / f"{name}{_REPLACED}", self.work / f"{name}{_REMOVED}"
+        with _writing(target):
+            if not os.path.lexists(target):
+                os.rename(aside, target)
         sync_folder(self.path)
-        if os.path.lexists(self._aside(name)):
-            _remove_tree(self._aside(name))
+        if not os.path.lexists(aside):
+            return
+        with _writing(target):
+            for own in _own_files(aside, target):
+                os.rename(aside / own, target / own)
+            os.rename(aside, removed)
+        _remove_tree(removed)
 
     def _remove_attempts(self, name: str, number: int) -> None:
         """Remove the attempts up to `number` and all after it, the last one first: whatever is left has no gap."""
@@ -157,6 +169,21 @@ def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
     except OSError as error:
         raise cannot_read(folder, error) from error
+
+
+def _own_files(old: Path, new: Path) -> list[str]:
+    """Names in a finished folder that no run gave, and that are free in the one that replaces it."""
+    runs = _OF_RUNS | _listed_files(old) | _listed_files(new)
+    own = [entry.name for entry in entries(old) if entry.name not in runs and not Path(entry.name).match(PARTS)]
+    return [name for name in own if not os.path.lexists(new / name)]
+
+
+def _listed_files(run: Path) -> set[str]:
+    """The files that a run's result.json lists; none where it cannot be read."""
+    try:
+        return set(json.loads(read_bytes(run / RESULT_FILE, _LARGEST_RESULT))["files"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return set()
 
 
 @contextmanager

@@ -47,14 +47,16 @@ class Ledger:
         if outcome.failure is None:
             self._folder.commit(attempt)
             self.done += 1
-            return self._record("done", attempt, outcome)
+            self._record("done", attempt, outcome)
+            return None
         if outcome.failure in QUALITY and attempt.number < self._options.retries:
             self._record("retry", attempt, outcome)
             return Attempt(attempt.job, attempt.number + 1)
         if outcome.failure in QUALITY and self._options.strict:
             outcome = self._commit_best(attempt) or outcome
         self.failed += 1
-        return self._record("failed", attempt, outcome)
+        self._record("failed", attempt, outcome)
+        return None
 
     def patience(self) -> float | None:
         """Seconds until `flush` should be called; None where nothing was recorded."""

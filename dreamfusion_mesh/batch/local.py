@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Protocol
 
@@ -70,9 +71,9 @@ class Scheduler:
         self._stopping = False
         self._waiting: deque[Running] = deque()
         self._refused: deque[tuple[Attempt, Outcome]] = deque()
-        workers = range(len(queue.shares))
-        self._fits = [Seat("fit", queue.shares[number], lambda number=number: start("fit", number)) for number in workers]
-        self._deliveries = [Seat("deliver", queue.shares[number], lambda number=number: start("deliver", number)) for number in workers]
+        shares = [*enumerate(queue.shares)]
+        self._fits = [Seat("fit", share, partial(start, "fit", number)) for number, share in shares]
+        self._deliveries = [Seat("deliver", share, partial(start, "deliver", number)) for number, share in shares]
         self._seats = [*self._fits, *self._deliveries]
 
     def run(self) -> None:
@@ -116,11 +117,11 @@ class Scheduler:
 
     def _listen(self) -> None:
         """Wait for the next notes, processes that end, signals, or an attempt's time to be up, and act on them."""
-        talking = {seat.child.fileno(): seat for seat in self._seats if seat.child is not None}
-        for found in wait([*talking, self.request], self._patience()):
-            if isinstance(found, StopRequest):
+        talking = {seat.child.pipe.fileno(): seat for seat in self._seats if seat.child is not None}
+        for found in wait([*talking, self.request.fileno()], self._patience()):
+            if found == self.request.fileno():
                 self.request.clear()
-            else:
+            elif isinstance(found, int):
                 self._hear(talking[found])
         if self.request.stop is not None and not self._stopping:
             self._stop()

@@ -13,6 +13,7 @@ from typing import Literal
 from dreamfusion_mesh.batch.entry import Entry, make_entry
 from dreamfusion_mesh.batch.finished import find_attempt, is_finished, is_fitted, read_outcome
 from dreamfusion_mesh.batch.folder import BatchFolder, entries
+from dreamfusion_mesh.batch.names import folded_name
 from dreamfusion_mesh.batch.records import QUALITY, Attempt, Job, Options, Outcome
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
@@ -89,7 +90,7 @@ class _Scan:
         self.plan, self.faults = Plan(), list[str]()
         self._folder, self._latest, self._options = folder, latest, options
         self._there = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries(folder.path)}
-        self._spelled = {_folded(name): name for name in self._there}
+        self._spelled = {folded_name(name): name for name in self._there}
         self._attempts = folder.attempts()
 
     def add(self, job: Job) -> None:
@@ -117,7 +118,7 @@ class _Scan:
     def _is_free(self, job: Job) -> bool:
         """Whether the job's place holds nothing, or a run's folder; else a fault is added."""
         path = self._folder.asset(job.name)
-        spelled = job.name if job.name in self._there else self._spelled.get(_folded(job.name), job.name)
+        spelled = job.name if job.name in self._there else self._spelled.get(folded_name(job.name), job.name)
         if unicodedata.normalize("NFC", spelled) != unicodedata.normalize("NFC", job.name):
             fault = f"differs from {shown(job.name)}, the name of a row, in the case of its letters alone"
             return self._bars(path.with_name(spelled), fault, "give the row that name, or move it away")
@@ -192,11 +193,6 @@ class _Scan:
     def _discard(self, job: Job) -> None:
         if job.name in self._attempts:
             self.plan.obsolete.append(job.name)
-
-
-def _folded(name: str) -> str:
-    """What names have in common that some file systems take for one."""
-    return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _listed(names: Sequence[str]) -> str:

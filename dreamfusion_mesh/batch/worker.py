@@ -128,10 +128,10 @@ class Worker:
                 self.group = group
                 self.tell(Note("loaded"))
         except BadInput as error:
-            return self.self._failed(error, task) if is_disk_full(error) else Note("refused", one_line(str(error)))
+            return self._failed(error, task) if is_disk_full(error) else Note("refused", one_line(str(error)))
         except Exception as error:
             traceback.print_exc()
-            return self.self._failed(error, task) if is_disk_full(error) else Note("unserved", outcome_of(error).message)
+            return self._failed(error, task) if is_disk_full(error) else Note("unserved", outcome_of(error).message)
         rows.encode(task.ahead)
         return None
 

@@ -16,6 +16,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
 
 LONGEST_TEXT = 1 << 20  # bytes of settings, which take a hundred lines: more would take minutes to parse
+_LONGEST_SHOWN = 240  # characters of a preset's path in a message
 
 
 def preset_names() -> list[str]:
@@ -34,7 +35,7 @@ def load_config(preset: str = "default", changes: Sequence[str] = (), overrides:
 def read_values(preset: str = "default", changes: Sequence[str] = ()) -> dict[str, Any]:
     """The nested values of a preset's name or file, then `changes` ("a.b=value"). Raises BadInput where the preset alone is no settings."""
     merged = _read_preset(preset)
-    resolve(merged, origin=f"preset {preset!r}: ")  # so that a bad preset is not blamed on a flag
+    resolve(merged, origin=f"{_shown_preset(preset)}: ")  # so that a bad preset is not blamed on a flag
     for text in changes:
         merged = merge(merged, _read_change(text))
     return merged
@@ -102,26 +103,32 @@ def _presets() -> Path:
 
 
 def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    where = _shown_preset(preset)
     if preset in seen:
-        raise BadInput(f"preset {preset!r}: is its own base ({' -> '.join((*seen, preset))})")
+        raise BadInput(f"{where}: is its own base ({' -> '.join((*seen, preset))})")
     names = preset_names()
     if preset in names:
         text = read_text(_presets() / f"{preset}.yaml", LONGEST_TEXT)
     elif preset.endswith((".yaml", ".yml")):
-        text = read_text(preset, LONGEST_TEXT, f"preset {preset!r}")
+        text = read_text(preset, LONGEST_TEXT, where)
     else:
-        raise BadInput(f"preset {preset!r}: no preset has that name, and a file's name ends in .yaml{nearest(preset, names)}")
-    values = read_yaml(text, f"preset {preset!r}")
+        raise BadInput(f"{where}: no preset has that name, and a file's name ends in .yaml{nearest(preset, names)}")
+    values = read_yaml(text, where)
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise BadInput(f"preset {preset!r}: expected settings (name: value), found {type(values).__name__}")
-    values = migrate(values, f"preset {preset!r}")
+        raise BadInput(f"{where}: expected settings (name: value), found {type(values).__name__}")
+    values = migrate(values, where)
     base = values.pop("base", None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise BadInput(f"preset {preset!r}: base: expected the name or the .yaml file of another preset (given {shown(base)})")
+        raise BadInput(f"{where}: base: expected the name or the .yaml file of another preset (given {shown(base)})")
     return merge(_read_preset(base, (*seen, preset)), values)
+
+
+def _shown_preset(preset: str) -> str:
+    """How messages about a preset begin."""
+    return f"preset {preset if len(preset) <= _LONGEST_SHOWN else f'{preset[:100]}...{preset[-100:]}'!r}"
 
 
 def _read_change(text: str) -> dict[str, Any]:

@@ -26,14 +26,13 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, shown, write_file
 from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, is_checkpoint, read_checkpoint, read_notes, remedy
 from dreamfusion_mesh.run.metrics import MetricsLog
-from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, PROVENANCE_FILE, RESULT_FILE, checkpoint_name
+from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, PROVENANCE_FILE, RESULT_FILE, STAGED, checkpoint_name
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report, Stop, never
 from dreamfusion_mesh.stages.restore import fits, step_counts
 
 METRICS = "metrics.jsonl"
-STAGED = ".staged"
 STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
 

@@ -16,7 +16,7 @@ SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE = "result.json", "audit.json", "provenance.json"  # the records of a run
 CHECKPOINT_FOLDER = "checkpoints"
-LOCK = ".lock"
+LOCK, STAGED = ".lock", ".staged"
 
 
 def checkpoint_name(name: str) -> str:
@@ -48,4 +48,5 @@ def check_out(path: Path) -> None:
     free = shutil.disk_usage(existing).free
     if free < SMALLEST_FREE_SPACE:
         have, need = f"{free / 2**20:.0f}", f"{SMALLEST_FREE_SPACE / 2**20:.0f}"
-        raise BadInput(f"{name}: its disk has {have} MiB left, a run needs {need}; free some or name another folder")
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise BadInput(f"{name}: its disk has {have} MiB left, a run needs {need}; free some or name another folder") from full

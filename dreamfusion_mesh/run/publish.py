@@ -20,8 +20,8 @@ from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import move_file, open_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, STAGED, RunFolder
-from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE
+from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, RunFolder
+from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, STAGED
 from dreamfusion_mesh.run.result import (
     Result,
     as_result,

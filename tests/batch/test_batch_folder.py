@@ -93,14 +93,18 @@ def test_a_batch_that_is_killed_at_any_call_makes_each_asset_once(tmp_path: Path
     batch(tmp_path / "new", changed, [])
     begin(BatchFolder(tmp_path / "old").attempt("mug", 0), Attempt(jobs[0]))  # of the old settings, to be discarded
     old, new = ({job.name: contents(tmp_path / which / job.name) for job in changed} for which in ("old", "new"))
+    (tmp_path / "old" / "mug" / "notes.txt").write_text("mine")
     for number in itertools.count():
         path, made = tmp_path / str(number), list[str]()
         shutil.copytree(tmp_path / "old", path)
         killed = is_killed(number, lambda path=path, made=made: batch(path, changed, made))
         for name in ("mug", "cup", "pot"):
             whole = contents(path / name) or contents(path / ".work" / f"{name}+replaced")
+            whole.pop("notes.txt", None)
             assert whole in (old[name], new[name])
         batch(path, changed, made)
+        assert (path / "mug" / "notes.txt").read_text() == "mine"
+        (path / "mug" / "notes.txt").unlink()
         assert {job.name: contents(path / job.name) for job in changed} == new
         assert sorted(made) == sorted(f"{job.name} {job.key}" for job in (changed[0], changed[3]))
         assert {entry.status for entry in read_manifest(path / "manifest.jsonl").values()} == {"done"}
@@ -116,6 +120,9 @@ def test_recovery_that_is_killed_at_any_call_goes_on(folder: BatchFolder, tmp_pa
     begin(folder.attempt("mug", 0), Attempt(second.job))
     finish(folder.attempt("mug", 1), second)
     begin(folder.attempt("mug", 2), Attempt(second.job, 2))
+    notes = {name: b"mine" for name in ("notes 1.txt", "notes 2.txt")}
+    for name, content in notes.items():
+        (folder.asset("mug") / name).write_bytes(content)
     old, new = contents(folder.asset("mug")), contents(folder.attempt("mug", 1))
     kills, first, again = set(), 0, 0
     while True:
@@ -124,10 +131,10 @@ def test_recovery_that_is_killed_at_any_call_goes_on(folder: BatchFolder, tmp_pa
         committing = is_killed(first, lambda tried=tried: tried.commit(second))
         recovering = is_killed(again, tried.recover)
         tried.recover()
-        assert contents(tried.asset("mug")) in (old, new)
+        assert contents(tried.asset("mug")) in (old, new | notes)
         if contents(tried.asset("mug")) == old:
             tried.commit(second)
-        assert contents(tried.asset("mug")) == new
+        assert contents(tried.asset("mug")) == new | notes
         shutil.rmtree(tried.path)
         if recovering:
             kills.add(first)
@@ -162,7 +169,36 @@ def test_before_an_old_folder_is_removed_the_disk_holds_the_new_one(folder: Batc
     finish(folder.attempt("mug", 0), Attempt(make_job(steps=40)))
     with killed_at(1000) as calls:
         folder.commit(Attempt(make_job(steps=40)))
-    assert calls[:6] == ["unlink", "fsync", "rename", "rename", "fsync", "rmtree"]
+    assert calls[:7] == ["unlink", "fsync", "rename", "rename", "fsync", "rename", "rmtree"]
+
+
+def test_what_the_user_put_into_an_old_folder_moves_to_the_new_one(folder: BatchFolder) -> None:
+    old, new = Attempt(make_job()), Attempt(make_job(steps=40))
+    run = finish(folder.asset("mug"), old)
+    (run / "blender").mkdir()
+    (run / "blender" / "scene.blend").write_text("mine")
+    (run / "notes.txt").write_text("mine")
+    for name in (".lock", ".staged", "traceback.txt", ".run.yaml.01234567.part"):
+        (run / name).write_text("of the old run")
+    wanted = contents(finish(folder.attempt("mug", 0), new))
+    folder.commit(new)
+    assert contents(folder.asset("mug")) == wanted | {"blender/scene.blend": b"mine", "notes.txt": b"mine"}
+
+
+def test_a_rename_that_fails_leaves_the_old_folder(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, old = os.rename, contents(finish(folder.asset("mug"), Attempt(make_job())))
+    new = finish(folder.attempt("mug", 0), Attempt(make_job(steps=40)))
+
+    def failing(source: Path, target: Path) -> None:
+        if source == new:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(BadInput, match="free some space"):
+        folder.commit(Attempt(make_job(steps=40)))
+    assert contents(folder.asset("mug")) == old
+    assert is_finished(new)
 
 
 def test_discard_removes_attempts_alone(folder: BatchFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -165,6 +166,39 @@ def test_a_process_that_cannot_serve_any_row_ends_the_batch(model: str, how: str
         batch.run(jobs)
     assert batch.notes().count(f"load {model}") == 3
     assert batch.failures() == {}
+
+
+def test_a_disk_that_is_full_while_a_model_is_loaded_stops_the_batch_and_the_next_call_goes_on(batch: Batch) -> None:
+    jobs = [job("a"), job("b", settings=with_model("full")), job("c", seed=2)]
+    with pytest.raises(RunFailed, match=r"^the disk is full: "):
+        batch.run(jobs)
+    assert batch.run(jobs).left == 0
+    assert batch.failures() == {"a": None, "b": None, "c": None}
+
+
+def test_a_batch_runs_in_another_thread_than_the_main_one(batch: Batch) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(batch.run, [job("a")]).result() == Totals(0, 1, 0, 0)
+
+
+def test_each_worker_has_a_card_of_those_that_the_user_names(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamfusion_mesh.run.device.cards", lambda required: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-8,7")
+    settings = SETTINGS.model_copy(update={"device": "auto"})
+    jobs = [job(f"row-{number}", seed=number, settings=settings) for number in range(8)]
+    assert batch.run(jobs, workers=3).done == 8
+    found = Counter(note for note in batch.notes() if "start" in note)
+    assert (found["start fit on 5"], found["start fit on GPU-8"]) == (2, 1)
+    assert all(note.endswith((" on 5", " on GPU-8")) for note in found)
+
+
+def test_a_worker_for_each_card_is_the_default(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamfusion_mesh.run.device.cards", lambda required: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = SETTINGS.model_copy(update={"device": "cuda"})
+    assert batch.run([job(f"row-{number}", seed=number, settings=settings) for number in range(8)]).done == 8
+    assert sorted(note for note in batch.notes() if "fit" in note) == ["start fit on 0", "start fit on 1"]
+    assert {note for note in batch.notes() if note.startswith("load")} == {"load embedded"}
 
 
 def test_a_second_batch_in_a_folder_is_refused(batch: Batch) -> None:

@@ -144,7 +144,7 @@ def killed_batches(tmp_path: Path, kills: int, draws: random.Random) -> None:
 
 
 def test_a_batch_that_is_killed_at_random_moments_makes_every_asset_once(tmp_path: Path) -> None:
-    killed_batches(tmp_path, 8, random.Random(0))
+    killed_batches(tmp_path, 6, random.Random(0))
 
 
 @pytest.mark.sweep

@@ -14,8 +14,10 @@ from dreamfusion_mesh.batch.records import LARGEST_SEED
 from dreamfusion_mesh.errors import BadInput
 
 HOSTILE = [
-    *("../../x", "/etc/passwd", "..", ".", "=cmd()", "con", "C:\\x", "\\\\host\\x", "~root", "a/b", "a\\b", "$(reboot)", "`x`", "%2e%2e", "-rf"),
-    *("\u202egnp", "a\u200bb", "x" * 1000, "茶" * 300, "🍄", "🍄🍄", "é", "e\u0301", "İstanbul", "ﬀ", "\u212b", "a\tb", "file.txt.", "a.", " ", "…"),
+    *("../../x", "/etc/passwd", "..", ".", "=cmd()", "con", "C:\\x", "\\\\host\\x", "~root", "a/b", "a\\b"),
+    *("$(reboot)", "`x`", "%2e%2e", "-rf", "\u202egnp", "a\u200bb", "x" * 1000),
+    *("茶" * 300, "🍄", "🍄🍄", "é", "e\u0301", "İstanbul", "ﬀ", "\u212b"),
+    *("a\tb", "file.txt.", "a.", " ", "…"),
 ]
 LETTERS = [*"aZ9 -_./\\:*?\"<>|+'$%&;,()=", "é", "e\u0301", "茶", "🍄", "\u202e", "ß", "K", "con", "..", "nul"]
 
@@ -67,8 +69,8 @@ def test_a_made_name_says_prompt_and_seed() -> None:
 
 
 def test_prompts_that_differ_have_names_that_differ() -> None:
-    near = ["a red mug", "A red mug", "a  red mug", "a-red-mug", "a red-mug", "a red mug.", "a_red mug", "á red mug", "a red mug 1", "a", "a 1"]
-    near += [f"{'x ' * 40}{end}" for end in range(100)] + HOSTILE
+    near = ["a", "a 1", "a red mug", "A red mug", "a  red mug", "a-red-mug", "a red-mug", "a red mug.", "a_red mug", "á red mug"]
+    near += [f"{'x ' * 40}{end}" for end in range(100)] + ["a red mug 1", *HOSTILE]
     names = [folded_name(made_name(prompt, seed)) for prompt in near for seed in (0, 1, 11, LARGEST_SEED)]
     assert len(set(names)) == len(names)
 
@@ -84,22 +86,25 @@ def test_made_names_are_safe_whatever_the_prompt() -> None:
 
 
 def test_given_names_are_safe_or_refused() -> None:
-    rng, taken = Random(1), 0
+    rng, taken, refusals = Random(1), 0, list[str]()
     for _ in range(6000):
         text = random_text(rng)
         try:
             name = check_name(text, 1000)
         except BadInput as error:
-            assert str(error).startswith("name: ")
-            assert str(error).isprintable()
+            refusals.append(str(error))
             continue
         taken += 1
         assert is_safe(counted_name(name, 999))
         assert name == unicodedata.normalize("NFC", text)
     assert taken > 50
+    assert all(refusal.startswith("name: ") and refusal.isprintable() for refusal in refusals)
 
 
-@pytest.mark.parametrize("name", ["mug", "Red Mug", "mug_2.final", "7", "théière", "हिन्दी", "茶壶", "x" * 100, "console", "com10", "com", "con-2", "_"])
+TAKEN = ["mug", "Red Mug", "mug_2.final", "7", "théière", "हिन्दी", "茶壶", "x" * 100, "console", "com10", "com", "con-2", "_"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
 def test_names_that_are_taken_as_they_are(name: str) -> None:
     assert check_name(name) == name
 

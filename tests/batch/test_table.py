@@ -109,7 +109,9 @@ def test_what_pythons_csv_module_writes_is_read_back_with_its_lines(seed: int, t
         ("prompt\n # a", ("prompt",), [" # a"]),
     ],
 )
-def test_the_delimiter_is_that_by_which_a_column_is_called_prompt(text: str, columns: tuple[str, ...], cells: list[str], tmp_path: Path) -> None:
+def test_the_delimiter_is_that_by_which_a_column_is_called_prompt(
+    text: str, columns: tuple[str, ...], cells: list[str], tmp_path: Path
+) -> None:
     table = read_table(written(tmp_path, text))
     assert table.columns == columns
     assert [row.cells for row in table.rows] == [cells]
@@ -124,6 +126,7 @@ def test_rows_of_a_table_are_not_held_together(tmp_path: Path) -> None:
 
 
 SAVE = "save the table as CSV UTF-8"
+FIRST_ROW = "the first row names the columns, such as prompt,name,seed"
 NO_TABLES = {
     b"": ": is empty; its first row names the columns, such as prompt,name,seed, and below stand prompts",
     b"\xef\xbb\xbf": ": is empty; its first row names the columns, such as prompt,name,seed, and below stand prompts",
@@ -136,8 +139,8 @@ NO_TABLES = {
     b"prompt\na\n\nth\xe9i\xe8re": f", line 4: the byte 0xE9 is not UTF-8 text; {SAVE}",
     b"prompt\n\xed\xa0\x80": f", line 2: the byte 0xED is not UTF-8 text; {SAVE}",
     b"sep=|\nprompt": ", line 1: sep=|: cells are separated by comma, semicolon or tab",
-    b"a red mug\na blue mug": ", line 1: no column is called prompt (given a red mug); the first row names the columns, such as prompt,name,seed",
-    b"# c\nname;Promt\n": ", line 2: no column is called prompt (given name, promt); the first row names the columns, such as prompt,name,seed",
+    b"a red mug\na blue mug": f", line 1: no column is called prompt (given a red mug); {FIRST_ROW}",
+    b"# c\nname;Promt\n": f", line 2: no column is called prompt (given name, promt); {FIRST_ROW}",
     b"prompt,seed, Seed\n": ", line 1, seed: more than one column has this name; keep one",
     b'"prompt\na': ", line 1: a quote is not closed, or a cell goes on after it",
     b'prompt,name\na,b\n\n"a\nb,c\nd': ", line 4: a quoted cell begins and is never closed; close it, and write quotes in it twice",

@@ -8,13 +8,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from privileges import file_size_limit, umask
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import append_file, move_file, remove_file, write_file
+from dreamfusion_mesh.files import append_file, move_file, remove_file, sync_folder, write_file
 from dreamfusion_mesh.files.kinds import refuse_targets
 
 CONTENT = b"content" * 1000
@@ -165,6 +166,53 @@ def test_a_file_size_limit_leaves_the_old_file_and_names_the_limit(tmp_path: Pat
             append_file(tmp_path / "old", CONTENT)
     assert names(tmp_path) == ["old"]
     assert (tmp_path / "old").read_bytes() == b"oldline\n"
+
+
+def test_blocks_are_written_as_they_come_and_whole_or_not_at_all(tmp_path: Path) -> None:
+    def blocks(last: int) -> Iterator[bytes]:
+        yield from (b"one", b"", b"two")
+        yield b"%d" % (1 // last)
+
+    write_file(tmp_path / "file", blocks(1))
+    assert (tmp_path / "file").read_bytes() == b"onetwo1"
+    with pytest.raises(ZeroDivisionError):
+        write_file(tmp_path / "file", blocks(0))
+    assert (tmp_path / "file").read_bytes() == b"onetwo1"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_whatever_ends_appending_leaves_no_half_line(durable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, fsync = os.write, os.fsync
+    synced: list[int] = []
+
+    def stopped(descriptor: int, content: bytes) -> int:
+        write(descriptor, content[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(fsync(descriptor) or descriptor))
+    append_file(tmp_path / "file", b"line\n", durable=durable)
+    assert bool(synced) == durable
+    monkeypatch.setattr(os, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        append_file(tmp_path / "file", b"line\n", durable=durable)
+    assert (tmp_path / "file").read_bytes() == b"line\n"
+
+
+def test_a_folder_is_flushed_where_its_file_system_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync_folder(tmp_path)
+    with pytest.raises(BadInput, match="missing: cannot be written"):
+        sync_folder(tmp_path / "missing")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    number = errno.EINVAL
+    sync_folder(tmp_path)
+    number = errno.EIO
+    with pytest.raises(BadInput, match="Input/output error"):
+        sync_folder(tmp_path)
 
 
 def test_without_a_limit_a_file_too_large_is_one_for_its_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from dreamfusion_mesh.config import GuidanceSettings, RunConfig, dump, load_conf
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.weights.licences import judge_card
 from dreamfusion_mesh.pipeline import export, generate
+from dreamfusion_mesh.records.diffusion import PromptEncoding
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.settings import SETTINGS
 
@@ -40,7 +41,7 @@ class Licensed:
     def provenance(self) -> dict[str, str]:
         return {"model": "some-model", "licence": self.licence}
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings) -> Any:
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> Any:
         raise AssertionError("asked for a score before its licence was looked at")
 
 

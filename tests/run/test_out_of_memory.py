@@ -19,6 +19,7 @@ from dreamfusion_mesh.cli import generate as cli_generate
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.kernels import launch  # noqa: F401  starts Warp without output
 from dreamfusion_mesh.out_of_memory import OutOfMemory, describe, named_shortage
+from dreamfusion_mesh.run import fitting
 from dreamfusion_mesh.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def test_each_stage_of_a_run_names_its_settings(
     def fail(*arguments: object, **named: object) -> None:
         torch.empty(HUGE, dtype=torch.uint8)
 
-    monkeypatch.setattr(pipeline, function, fail)
+    monkeypatch.setattr(fitting if stage in ("coarse", "conversion", "fine") else pipeline, function, fail)
     with pytest.raises(RunFailed) as error:
         pipeline.generate(CONFIG, fitted)
     assert str(error.value).startswith(f"{stage}: out of memory (asked for 268435456.0 GiB); {names}")

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from oracle_shapes import OracleScore, Shape, draw
+from outcomes import poor_outcome
 from torch import Tensor
 
 from dreamfusion_mesh.config import FitSettings, RunConfig, load_config
@@ -68,6 +69,15 @@ def test_cells_halve_at_even_shares_of_the_steps_and_the_surface_stays_sound() -
     assert found.shells == 1
     assert len(surface.mesh.faces) == counts[-1]
     assert len(surface.mesh.faces) % 4 == 0
+
+
+def test_a_surface_that_vanishes_is_named() -> None:
+    config = _config()
+    start = _start(_blob(config), config)
+    with torch.no_grad():
+        start.sdf.fill_(1.0)
+    with poor_outcome("empty", "fine: the surface vanished while it was refined"):
+        _refine(config, start=start)
 
 
 def test_a_fine_stage_stopped_anywhere_goes_on_to_the_same_bits() -> None:

@@ -37,7 +37,8 @@ def finish(folder: Path, attempt: Attempt, audit: Sequence[str] = PASSED, warnin
     (folder / "asset.glb").write_text(f"{attempt.job.key} {attempt.seed}")
     (folder / "audit.json").write_text(json.dumps({"schema": 1, "rows": rows}))
     (folder / "provenance.json").write_text(json.dumps({"schema": 1, "seconds": {"coarse": 1.5, "fine": 2.25}}))
-    (folder / "result.json").write_text(json.dumps({"schema": 1, "warnings": list(warnings), "files": {}}))
+    files = {name: {} for name in contents(folder)}
+    (folder / "result.json").write_text(json.dumps({"schema": 1, "warnings": list(warnings), "files": files}))
     return folder
 
 

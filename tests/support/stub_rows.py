@@ -70,13 +70,17 @@ class StubRows:
     strict: bool = False
 
     def start(self, role: Role) -> None:
-        self._note(f"start {role}")
+        card = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        self._note(f"start {role} on {card}" if card else f"start {role}")
 
     def load(self, settings: RunConfig) -> None:
         model = settings.guidance.model
         self._note(f"load {model}")
         if model == "missing":
             raise BadInput("guidance 'missing': is missing")
+        if model == "full" and not (self.notes / "was full").exists():
+            (self.notes / "was full").write_text("")
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         if model == "unloadable":
             raise RuntimeError("the model cannot be loaded now")
         if model == "deadly":
