@@ -89,7 +89,7 @@ def test_strict_makes_failed_rows_of_the_audit_failures_of_the_job(command: Call
     assert command(*BATCH).returncode == 0
     ended = command(*BATCH, "--strict", "--quiet")
     assert ended.returncode == 1
-    assert "mug: failed (audit)" in ended.stderr
+    assert ended.stderr == "warning: mug: failed (audit): audit: p: fail, p: fail (before; no retry is left); see out/mug\n"
     assert statuses(here) == {"mug": "failed"}
     assert (here / "out" / "mug" / "asset.glb").is_file()
 

@@ -149,7 +149,8 @@ def _watch(jobs: list[Job], folder: BatchFolder, quiet: bool, log: Log) -> Itera
     from dreamfusion_mesh.progress.tally import Tally
 
     def where(event: Event) -> str:
-        return shown(folder.attempt(event.name, event.attempt))
+        committed = event.outcome is not None and event.outcome.failure == "audit"  # of which the best attempt is the asset
+        return shown(folder.asset(event.name) if committed else folder.attempt(event.name, event.attempt))
 
     with batch_progress(Tally(len(jobs)), where, quiet) as show:
         if log == Log.text:

@@ -1,33 +1,39 @@
-"""What the library costs on this machine: `python -m tools.bench [kernels | stages] [--device cpu | cuda]`.
+"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch] [--device cpu | cuda]`.
 
 kernels  each renderer alone against its target: medians of contenders that take turns in one run, and their ratios
 stages   milliseconds a step of each stage of a preset, split into guidance, render and rest; seconds of each stage; peak memory
-Neither fails where a target is missed: a busy machine is no reason for a red build. Rows that this machine cannot measure say why.
+batch    over stub rows, scheduling, resuming and memory of thousands of rows; over the preset smoke, what overlapped deliveries save
+None fails where a target is missed: a busy machine is no reason for a red build. Rows that this machine cannot measure say why.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from tools.bench import kernels, stages
+from tools.bench import batch, kernels, stages
 from tools.bench.machine import print_machine
+
+PARTS = ("kernels", "stages", "batch")
 
 
 def main() -> None:
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__, formatter_class=keep_lines)
-    parser.add_argument("part", nargs="?", choices=["all", "kernels", "stages"], default="all")
+    parser.add_argument("part", nargs="?", choices=["all", *PARTS], default="all")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--rounds", type=int, default=9, help="of kernels: turns that each contender has")
+    parser.add_argument("--rounds", type=int, help="turns that each contender has: 9 of kernels, 3 of batch")
     parser.add_argument("--preset", default="demo", help="of stages")
     parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages")
     parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of the preset's")
     arguments = parser.parse_args()
     print_machine()
-    if arguments.part != "stages":
-        kernels.run(arguments.device, arguments.rounds)
-    if arguments.part != "kernels":
+    chosen = PARTS if arguments.part == "all" else (arguments.part,)
+    if "kernels" in chosen:
+        kernels.run(arguments.device, arguments.rounds or 9)
+    if "stages" in chosen:
         stages.run(arguments.preset, arguments.device, arguments.prompt, arguments.steps)
+    if "batch" in chosen:
+        batch.run(arguments.rounds or 3)
 
 
 if __name__ == "__main__":
