@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from dreamfusion_mesh.batch.child import Child, start_child
@@ -105,10 +106,18 @@ def _gpus(jobs: Sequence[Job]) -> list[str]:
     Raises BadInput where a job names a device that is missing.
     """
     devices = {job.settings.device for job in jobs}
-    if devices <= {"cpu"}:
+    if devices <= {"cpu"} or ("cuda" not in devices and _torch_is_for_cpus()):
         return []
     from dreamfusion_mesh.run.device import cards
 
     count = cards(required="cuda" in devices)
     given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return (given or [str(index) for index in range(count)])[:count]
+
+
+def _torch_is_for_cpus() -> bool:
+    """Whether the installed torch is a build without CUDA, by its version: to import it takes seconds, and nothing else here needs it."""
+    try:
+        return metadata.version("torch").endswith("+cpu")
+    except metadata.PackageNotFoundError:
+        return False

@@ -61,15 +61,19 @@ def run_yaml(attempt: Attempt) -> bytes:
 class StubRows:
     """See the module's text.
 
-    notes  a folder in which the processes leave lines about what they did: one file for each of them, named by its id
-    size   bytes of asset.glb
+    notes   a folder in which the processes leave lines about what they did: one file for each of them, named by its id
+    size    bytes of asset.glb
+    broken  whether no process starts
     """
 
     notes: Path
     size: int = 64
     strict: bool = False
+    broken: bool = False
 
     def start(self, role: Role) -> None:
+        if self.broken:
+            raise RuntimeError("planted in the start")
         card = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         self._note(f"start {role} on {card}" if card else f"start {role}")
 
