@@ -103,6 +103,13 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(words: str, failure: str
     assert re.search(trace, batch.traceback("b"), re.DOTALL)
 
 
+def test_a_row_that_is_done_when_its_process_ends_is_done(batch: Batch) -> None:
+    jobs = [job("a", "die-end"), job("b", "hang-end", 1), job("c", seed=2)]
+    assert batch.run(jobs, time_limit=TIME_LIMIT) == Totals(0, 3, 0, 0)
+    assert batch.failures() == {"a": None, "b": None, "c": None}
+    assert batch.run(jobs) == Totals(3, 0, 0, 0)
+
+
 def test_a_row_that_failed_is_tried_again_by_the_next_call(batch: Batch) -> None:
     jobs = [job("a", "fail-fit")]
     assert batch.run(jobs) == batch.run(jobs) == Totals(0, 0, 1, 0)
@@ -235,4 +242,4 @@ def test_the_memory_of_the_parent_does_not_grow_with_the_rows(batch: Batch) -> N
 
     jobs = [job(f"row-{number}", f"a mug {number}", number) for number in range(300)]
     assert batch.run(jobs, watch=watch).done == 300
-    assert used[-1] - used[100] < 2**20
+    assert used[-1] - used[100] < 2**21

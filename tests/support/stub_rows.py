@@ -3,6 +3,7 @@
 What a job's prompt says is done, one word after the other:
     fail-fit, fail-delivery   an exception      bad      BadInput         memory   MemoryError
     hang-fit, hang-delivery   sleeps for ever   die-fit, die-delivery     killed by SIGKILL
+    hang-end, die-end         likewise, but when all is done
     exit-fit                  ends its process  full     a full disk, the first time
     empty                     PoorOutcome of the attempts whose number is below that in the prompt: "empty 2"
     steps                     many steps with checkpoints, until it is stopped once: then it takes few
@@ -115,6 +116,7 @@ class StubRows:
         write_plainly(folder / "audit.json", json.dumps({"rows": rows}).encode())
         write_plainly(folder / "provenance.json", json.dumps({"seconds": {"coarse": 0.5}}).encode())
         write_plainly(folder / "result.json", json.dumps({"warnings": []}).encode())
+        self._do("end", words, folder)
         outcome = read_outcome(folder, self.strict)
         assert outcome is not None
         return outcome
