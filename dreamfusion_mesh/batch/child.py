@@ -85,6 +85,7 @@ def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Se
     ours, theirs = Pipe()
     arguments = [json.dumps(sys.path), role, str(os.getpid()), str(theirs.fileno())]
     try:
+        log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab", buffering=0) as output, signals_held_back():
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, *arguments],

@@ -31,6 +31,10 @@ class Ledger:
         """Whether all that is left of an attempt is its delivery."""
         return is_fitted(self._folder.attempt(attempt.job.name, attempt.number))
 
+    def finished(self, attempt: Attempt) -> Outcome | None:
+        """What came of an attempt whose files are all there; None where they are not."""
+        return read_outcome(self._folder.attempt(attempt.job.name, attempt.number), self._options.strict)
+
     def started(self, attempt: Attempt) -> None:
         """The work on an attempt begins."""
         self._append(make_entry(attempt, "started"))

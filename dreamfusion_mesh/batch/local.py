@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Protocol
 
 from dreamfusion_mesh.batch.child import Child
+from dreamfusion_mesh.batch.ledger import Ledger
 from dreamfusion_mesh.batch.messages import Note, Role
 from dreamfusion_mesh.batch.queue import Queue, group_of
 from dreamfusion_mesh.batch.records import Attempt, Event, Failure, Outcome, Watch
@@ -23,30 +23,6 @@ from dreamfusion_mesh.process import StopRequest
 WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
 _AT_ONCE = 1000  # failures that are recorded between two looks at the processes
 _ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a delivery that a signal has ended
-
-
-class Book(Protocol):
-    """Where the scheduler records what became of attempts (see ledger.py)."""
-
-    def is_fitted(self, attempt: Attempt) -> bool:
-        """Whether all that is left of it is the delivery."""
-        ...
-
-    def started(self, attempt: Attempt) -> None:
-        """Its work begins."""
-        ...
-
-    def ended(self, attempt: Attempt, outcome: Outcome, trace: str | None = None) -> Attempt | None:
-        """It is done or has failed, and `trace` says how where its process did not; gives the attempt that is to follow it."""
-        ...
-
-    def patience(self) -> float | None:
-        """Seconds until `flush` should be called; None where nothing was recorded."""
-        ...
-
-    def flush(self) -> None:
-        """Have the disk hold all that was recorded."""
-        ...
 
 
 class Scheduler:
@@ -59,13 +35,13 @@ class Scheduler:
     def __init__(
         self,
         queue: Queue,
-        book: Book,
+        ledger: Ledger,
         start: Callable[[Role, int], Child],
         time_limit: float | None,
         watch: Watch,
         request: StopRequest,
     ) -> None:
-        self.queue, self.book, self.watch, self.request = queue, book, watch, request
+        self.queue, self.ledger, self.watch, self.request = queue, ledger, watch, request
         self.time_limit = time_limit
         self.full: str | None = None
         self._stopping = False
@@ -77,19 +53,19 @@ class Scheduler:
         self._seats = [*self._fits, *self._deliveries]
 
     def run(self) -> None:
-        """Raises RunFailed where no process can work on anything, and BadInput where the book cannot be written."""
+        """Raises RunFailed where no process can work on anything, and BadInput where the records cannot be written."""
         try:
             while not self._is_over():
                 self._hand_out()
                 self._listen()
                 self._check_time()
                 self._record_refused()
-                if self.book.patience() == 0.0:
-                    self.book.flush()
+                if self.ledger.patience() == 0.0:
+                    self.ledger.flush()
         finally:
             for seat in self._seats:
                 seat.kill()
-            self.book.flush()
+            self.ledger.flush()
 
     def _is_over(self) -> bool:
         if self.request.again:
@@ -105,8 +81,8 @@ class Scheduler:
         for fit, delivery in zip(self._fits, self._deliveries, strict=True):
             while fit.running is None and len(self._waiting) < WAITING * len(self._fits) and (attempt := self.queue.take(fit.share)):
                 running = Running(attempt, fit.share)
-                if self.book.is_fitted(attempt):
-                    self.book.started(attempt)
+                if self.ledger.is_fitted(attempt):
+                    self.ledger.started(attempt)
                     self._fitted(running)
                 else:
                     fit.give(running)
@@ -171,7 +147,7 @@ class Scheduler:
             seat.running.begin()
             seat.starts = 0
             if seat.role == "fit":
-                self.book.started(seat.running.attempt)
+                self.ledger.started(seat.running.attempt)
 
     def _fitted(self, running: Running) -> None:
         self._waiting.append(running)
@@ -179,7 +155,7 @@ class Scheduler:
 
     def _end(self, running: Running, outcome: Outcome, trace: str | None = None) -> None:
         outcome = outcome if outcome.seconds else replace(outcome, seconds=running.used)
-        if (following := self.book.ended(running.attempt, outcome, trace)) is not None:
+        if (following := self.ledger.ended(running.attempt, outcome, trace)) is not None:
             self.queue.put_back(running.share, following)
 
     def _put_back(self, seat: Seat) -> None:
@@ -198,7 +174,7 @@ class Scheduler:
     def _record_refused(self) -> None:
         for _ in range(min(_AT_ONCE, len(self._refused))):
             attempt, outcome = self._refused.popleft()
-            self.book.ended(attempt, outcome, outcome.message)
+            self.ledger.ended(attempt, outcome, outcome.message)
 
     def _lost(self, seat: Seat) -> None:
         """A process has ended by itself, or was killed by another."""
@@ -216,6 +192,10 @@ class Scheduler:
             self._fail(seat.take(), "crashed", f"its process {how}")
 
     def _fail(self, running: Running, failure: Failure, message: str) -> None:
+        """An attempt whose process has ended: it failed, unless all but the last note of its process was done."""
+        if (outcome := self.ledger.finished(running.attempt)) is not None:
+            self._end(running, outcome)
+            return
         self._end(running, Outcome(failure, message, running.used), message)
 
     def _check_time(self) -> None:
@@ -232,7 +212,7 @@ class Scheduler:
         """Seconds until something is due: a record, or the end of an attempt's time; None where nothing is."""
         if self._refused:
             return 0.0
-        due = [] if (flush := self.book.patience()) is None else [flush]
+        due = [] if (flush := self.ledger.patience()) is None else [flush]
         if self.time_limit is not None and not self._stopping:
             due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
         return max(0.0, min(due)) if due else None

@@ -101,7 +101,7 @@ class RowSettings:
 def job_key(settings: RunConfig, prompt: str, seed: int) -> str:
     """The hash by which a finished job is known again: 128 bits of SHA-256, in hexadecimal digits.
 
-    It is of the settings as JSON with sorted keys, without their device, prompt and seed, a line break, and [prompt, seed] as JSON.
+    It is of the settings as JSON with sorted keys, without their device, prompt and seed, and of a second line: seed, space and prompt.
     """
     return _key(_hashed(settings), prompt, seed)
 
@@ -112,7 +112,7 @@ def _hashed(settings: RunConfig) -> _Hash:
 
 
 def _key(hashed: _Hash, prompt: str, seed: int) -> str:
-    hashed.update(json.dumps([prompt, seed]).encode())
+    hashed.update(f"{seed} {prompt}".encode())
     return str(hashed.hexdigest()[:_KEY_DIGITS])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from dreamfusion_mesh.batch.child import Child, start_child
@@ -51,19 +52,11 @@ def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = w
 
 
 def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]) -> Totals:
-    folder.recover()
     manifest = Manifest(folder.manifest)
-    latest = manifest.recover()
-    plan = make_plan(jobs, folder, latest, options)
-    manifest.append(plan.unrecorded)
-    _tell(plan, {**latest, **{entry.name: entry for entry in plan.unrecorded}}, watch)
-    for name in plan.obsolete:
-        folder.discard(name)
+    plan = _plan(folder, manifest, jobs, options, watch)
     ledger = Ledger(folder, manifest, options, watch)
     workers = min(options.workers or max(1, len(gpus)), max(1, len(plan.todo)))
     queue = Queue((todo.attempt for todo in plan.todo), workers)
-    if plan.todo:
-        folder.work.mkdir(parents=True, exist_ok=True)
     setup = Setup(folder, PipelineRows(options.strict, folder.encodings) if rows is None else rows)
     with gentle_signals() as request:
         scheduler = Scheduler(queue, ledger, _starter(folder, setup, gpus), options.time_limit, watch, request)
@@ -74,6 +67,19 @@ def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Wat
         raise _disk_full(scheduler.full)
     failed = len(plan.failed) + ledger.failed
     return Totals(len(plan.skipped), ledger.done, failed, len(plan.todo) - ledger.done - ledger.failed)
+
+
+def _plan(folder: BatchFolder, manifest: Manifest, jobs: Sequence[Job], options: Options, watch: Watch) -> Plan:
+    """What is left to do, once the folder is in order and the manifest says all that the folders do."""
+    folder.recover()
+    latest = manifest.recover()  # a million entries take a gigabyte, and are not kept
+    plan = make_plan(jobs, folder, latest, options)
+    manifest.append(plan.unrecorded)
+    latest.update((entry.name, entry) for entry in plan.unrecorded)
+    _tell(plan, latest, watch)
+    for name in plan.obsolete:
+        folder.discard(name)
+    return plan
 
 
 def _tell(plan: Plan, latest: Mapping[str, Entry], watch: Watch) -> None:
@@ -105,10 +111,18 @@ def _gpus(jobs: Sequence[Job]) -> list[str]:
     Raises BadInput where a job names a device that is missing.
     """
     devices = {job.settings.device for job in jobs}
-    if devices <= {"cpu"}:
+    if devices <= {"cpu"} or ("cuda" not in devices and _torch_is_for_cpus()):
         return []
     from dreamfusion_mesh.run.device import cards
 
     count = cards(required="cuda" in devices)
     given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return (given or [str(index) for index in range(count)])[:count]
+
+
+def _torch_is_for_cpus() -> bool:
+    """Whether the installed torch is a build without CUDA, by its version: to import it takes seconds, and nothing else here needs it."""
+    try:
+        return metadata.version("torch").endswith("+cpu")
+    except metadata.PackageNotFoundError:
+        return False

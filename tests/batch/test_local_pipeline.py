@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
 from smoke_runs import CONFIG
 from stub_rows import job
 
 from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
 from dreamfusion_mesh.batch.run import run_batch
-from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.pipeline import generate
 
+ROOT = Path(__file__).parents[2]
 COMPARED = ("asset.glb", "asset.obj", "asset.mtl", "asset_basecolor.png", "preview.png")
 OTHER = CONFIG.model_copy(update={"guidance": CONFIG.guidance.model_copy(update={"scale": 40.0, "negative_prompt": "a blue chair"})})
 
@@ -49,3 +56,35 @@ def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(guidance: Guidance
         assert (tmp_path / "out" / ".work" / name / "traceback.txt").exists()
     order = [(event.kind, event.name) for event in events if event.kind in ("started", "done")]
     assert order.index(("started", "chair")) < order.index(("done", "mug"))  # which was still to be unwrapped then
+
+
+PROMPTS = ["a red mug", "a blue chair", "a green apple", "a yellow lamp"]
+
+
+def killed_batches(rows: int, kills: int, draws: random.Random, guidance: GuidanceModel, root: Path) -> None:
+    """Kill a batch of the command line after a random number of its lines, and up to four seconds more, and go on with it."""
+    table, out = root / "prompts.csv", root / "out"
+    cells = [(f"row-{number}", PROMPTS[number % len(PROMPTS)], str(number)) for number in range(rows)]
+    table.write_text("\n".join(map(",".join, [("name", "prompt", "seed"), *cells])), encoding="utf-8")
+    command = [sys.executable, "-m", "dreamfusion_mesh", "batch", str(table), "--preset", "smoke", "--device", "cpu", "--out", str(out)]
+    for _ in range(kills):
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            assert process.stderr is not None
+            for _ in range(draws.randrange(5)):
+                process.stderr.readline()
+            time.sleep(draws.random() * 4)
+            process.kill()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, prompt, seed in cells:
+        config = load_config("smoke", (), {"prompt": prompt, "seed": int(seed), "device": "cpu"})
+        assert_same_files(out / name, generate(config, root / "alone" / name, guidance=guidance).folder)
+    entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
+    assert sorted(entry["name"] for entry in entries if entry["status"] == "done") == sorted(name for name, _, _ in cells)
+    assert not [entry for entry in (out / ".work").iterdir() if entry.is_dir() and entry.name != "encodings"]
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+def test_a_batch_killed_at_fifty_random_moments_gives_what_an_undisturbed_one_gives(guidance: GuidanceModel, tmp_path: Path) -> None:
+    killed_batches(12, 50, random.Random(0), guidance, tmp_path)

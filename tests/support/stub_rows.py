@@ -3,6 +3,7 @@
 What a job's prompt says is done, one word after the other:
     fail-fit, fail-delivery   an exception      bad      BadInput         memory   MemoryError
     hang-fit, hang-delivery   sleeps for ever   die-fit, die-delivery     killed by SIGKILL
+    hang-end, die-end         likewise, but when all is done
     exit-fit                  ends its process  full     a full disk, the first time
     empty                     PoorOutcome of the attempts whose number is below that in the prompt: "empty 2"
     steps                     many steps with checkpoints, until it is stopped once: then it takes few
@@ -61,15 +62,19 @@ def run_yaml(attempt: Attempt) -> bytes:
 class StubRows:
     """See the module's text.
 
-    notes  a folder in which the processes leave lines about what they did: one file for each of them, named by its id
-    size   bytes of asset.glb
+    notes   a folder in which the processes leave lines about what they did: one file for each of them, named by its id
+    size    bytes of asset.glb
+    broken  whether no process starts
     """
 
     notes: Path
     size: int = 64
     strict: bool = False
+    broken: bool = False
 
     def start(self, role: Role) -> None:
+        if self.broken:
+            raise RuntimeError("planted in the start")
         card = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         self._note(f"start {role} on {card}" if card else f"start {role}")
 
@@ -111,6 +116,7 @@ class StubRows:
         write_plainly(folder / "audit.json", json.dumps({"rows": rows}).encode())
         write_plainly(folder / "provenance.json", json.dumps({"seconds": {"coarse": 0.5}}).encode())
         write_plainly(folder / "result.json", json.dumps({"warnings": []}).encode())
+        self._do("end", words, folder)
         outcome = read_outcome(folder, self.strict)
         assert outcome is not None
         return outcome
