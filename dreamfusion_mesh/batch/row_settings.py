@@ -86,10 +86,11 @@ class RowSettings:
         if isinstance(found, RunConfig):
             return Resolved(None, found.seed, tuple(faults.values())) if faults else _resolved(found)
         of_flags = [] if PRESET in cells else _problems(self._base)
+        unread = bool(faults)  # so that what seems not to go together may be for want of a cell
         for problem in found:
             if problem in of_flags and problem.name not in cells:
                 self.flag_faults[str(problem)] = None
-            else:
+            elif problem.name in cells or not unread:
                 faults.setdefault(problem.name, str(problem))
         return Resolved(None, 0, tuple(faults.values()))
 

@@ -209,6 +209,9 @@ FAULTS = {
         "line 2, fine: with volume_subdivisions 1 tet_size is a multiple of 2, at least 8 (given 33)",
         "line 3, guidance.multiview: 4 views are seen together, and a step has coarse.views 2 and fine.views 2: set both to 4",
     ],
+    "prompt,guidance.multiview,coarse.views,fine.views\na,true,[,4\n": [
+        "line 2, coarse.views: not valid YAML (expected the node content, but found '<stream end>')",
+    ],
     'prompt,seed\na,x\n"b\n': [
         f"line 2, seed: {SEED} (given 'x')",
         "line 3: a quoted cell begins and is never closed; close it, and write quotes in it twice",
