@@ -224,6 +224,11 @@ def test_every_fault_is_named_by_its_line_and_column(text: str, tmp_path: Path) 
     assert faults(tmp_path, text) == FAULTS[text]
 
 
+def test_a_name_is_not_made_of_a_seed_that_is_not_known(tmp_path: Path) -> None:
+    found = faults(tmp_path, "prompt,seed,coarse.steps\na,0,\na,,x\n", Flags("smoke", (), 5))
+    assert found == ["line 3, coarse.steps: expected a whole number from 1 to 1000000 (given 'x')"]
+
+
 def test_a_batch_makes_no_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dreamfusion_mesh.batch.jobs.MOST_JOBS", 5)
     assert len(jobs(tmp_path, "prompt,count\na,4\nb,1\n")) == 5
