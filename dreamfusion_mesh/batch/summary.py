@@ -66,6 +66,15 @@ class Summary:
                 self.first.append(Failed(job.name, job.failure, job.message, job.folder))
 
 
+def is_current(folder: BatchFolder) -> bool:
+    """Whether both files are there, and nothing was recorded since they were written."""
+    try:
+        recorded, *written = (os.stat(file).st_mtime_ns for file in (folder.manifest, folder.path / SUMMARY, folder.path / CONTACT))
+    except OSError:
+        return False
+    return recorded <= min(written)
+
+
 def write_summary(folder: BatchFolder) -> Summary:
     """Write both files anew. Raises BadInput where the folder holds no batch, or where they cannot be written."""
     entries = read_manifest(folder.manifest)

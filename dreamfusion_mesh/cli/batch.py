@@ -117,7 +117,7 @@ def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False
 
 def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, log: Log) -> Totals:
     from dreamfusion_mesh.batch.run import run_batch
-    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY, write_summary
+    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY, is_current, write_summary
     from dreamfusion_mesh.progress.log import log_end
 
     code, totals = 1, None
@@ -125,7 +125,8 @@ def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, lo
         with _watch(jobs, folder, quiet, log) as watch:
             totals = run_batch(jobs, folder.path, options, watch)
         code = 1 if totals.failed or totals.left else 0
-        write_summary(folder)
+        if not is_current(folder):
+            write_summary(folder)
     except BadInput:
         code = 2
         raise

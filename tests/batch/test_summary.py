@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dreamfusion_mesh.batch.entry import Entry, make_entry
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.records import Attempt, Job, Outcome
-from dreamfusion_mesh.batch.summary import AUDIT_COLUMNS, COLUMNS, write_summary
+from dreamfusion_mesh.batch.summary import AUDIT_COLUMNS, COLUMNS, is_current, write_summary
 from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.errors import BadInput
 
@@ -137,6 +138,23 @@ def test_where_a_record_is_broken_the_manifest_tells(content: bytes, tmp_path: P
     (tmp_path / "mug" / "audit.json").write_bytes(content)
     line = summed_up(tmp_path, done("mug"))["mug"]
     assert (line["status"], line["audit_uvs"], line["triangles"]) == ("done", "pass", "990")
+
+
+def test_it_is_current_until_something_is_recorded_or_a_file_is_gone(tmp_path: Path) -> None:
+    folder, manifest = BatchFolder(tmp_path), Manifest(tmp_path / "manifest.jsonl")
+    assert not is_current(folder)
+    asset(tmp_path, "mug")
+    manifest.append([done("mug")])
+    assert not is_current(folder)
+    write_summary(folder)
+    assert is_current(folder)
+    (tmp_path / "contact.png").unlink()
+    assert not is_current(folder)
+    write_summary(folder)
+    manifest.append([done("mug")])
+    later = (tmp_path / "contact.png").stat().st_mtime_ns + 1  # clocks of file systems are coarse
+    os.utime(manifest.path, ns=(later, later))
+    assert not is_current(folder)
 
 
 def test_counts_and_first_failures_are_told(tmp_path: Path) -> None:
