@@ -16,6 +16,8 @@ from stub_rows import StubRows
 
 from dreamfusion_mesh.batch import run as batch_run
 from dreamfusion_mesh.batch.table import LARGEST_FILE
+from dreamfusion_mesh.run import out as run_out
+from dreamfusion_mesh.run.lock import locked
 
 ROOT = Path(__file__).parents[1]
 TABLE = "prompt,name,seed,tags\na red mug,mug,1,kitchen\na blue chair,chair,2,\n"
@@ -28,7 +30,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     (tmp_path / "notes").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "a.csv").write_text(TABLE)
-    monkeypatch.setattr(batch_run, "PipelineRows", lambda strict, encodings: StubRows(tmp_path / "notes", strict=strict))
+    monkeypatch.setattr(batch_run, "PipelineRows", lambda strict, encodings, workers: StubRows(tmp_path / "notes", strict=strict))
     return caller(monkeypatch, capfd, tmp_path / "here")
 
 
@@ -263,6 +265,21 @@ def test_a_folder_of_something_else_is_refused(
     (here / "out" / name).write_bytes(content)
     check_refused(command(*BATCH, *more), message)
     assert [(file.name, file.read_bytes()) for file in (here / "out").iterdir()] == [(name, content)]
+
+
+def test_a_second_batch_in_a_folder_is_refused(command: Callable[..., Ended], here: Path) -> None:
+    with locked(here / "out"):
+        check_refused(command(*BATCH), f"out: is in use by process {os.getpid()}")
+    assert [file.name for file in here.iterdir()] == ["a.csv"]
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(
+    command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    usage = run_out.shutil.disk_usage(here)._replace(free=1000)
+    monkeypatch.setattr(run_out.shutil, "disk_usage", lambda path: usage)
+    check_refused(command(*BATCH), "--out out: its disk has 0 MiB left")
+    assert [file.name for file in here.iterdir()] == ["a.csv"]
 
 
 def test_a_broken_line_is_a_warning_and_kept_aside(command: Callable[..., Ended], here: Path) -> None:

@@ -24,7 +24,7 @@ BATCH = ("batch", "a.csv", "--out", "my out", "--preset", "smoke", "--device", "
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ended]:
     """The command in this process; its rows are stubs."""
-    monkeypatch.setattr(batch_run, "PipelineRows", lambda strict, encodings: StubRows(tmp_path, strict=strict))
+    monkeypatch.setattr(batch_run, "PipelineRows", lambda strict, encodings, workers: StubRows(tmp_path, strict=strict))
     return caller(monkeypatch, capfd, tmp_path)
 
 
@@ -85,7 +85,7 @@ from pathlib import Path
 from dreamfusion_mesh import cli, process
 from dreamfusion_mesh.batch import run
 from stub_rows import StubRows
-run.PipelineRows = lambda strict, encodings: StubRows(Path("."), strict=strict)
+run.PipelineRows = lambda strict, encodings, workers: StubRows(Path("."), strict=strict)
 process.run(cli.main)
 """
 

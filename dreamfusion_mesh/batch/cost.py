@@ -64,7 +64,8 @@ def measured_pace(folder: BatchFolder, latest: Mapping[str, Entry]) -> Pace | No
     found = [stages for entry in nlargest(_RECENT, done, key=lambda entry: entry.time) if (stages := _pace(folder.asset(entry.name)))]
     if not found:
         return None
-    return Pace(*(median(values) for values in zip(*found, strict=True)), len(found))
+    coarse, fine, delivery = (median(values) for values in zip(*found, strict=True))
+    return Pace(coarse, fine, delivery, len(found))
 
 
 def cost(todo: Iterable[Todo], pace: Pace | None, workers: int) -> Cost:

@@ -53,10 +53,12 @@ class PipelineRows:
 
     strict     a row of the audit that failed or was not measured fails the attempt
     encodings  folder for encoded texts that memory does not hold
+    workers    of the batch
     """
 
     strict: bool
     encodings: Path
+    workers: int = 1
     _model: Any = field(default=None, repr=False)
 
     def start(self, role: Role) -> None:
@@ -73,12 +75,16 @@ class PipelineRows:
         from dreamfusion_mesh.batch.encodings import EncodedModel, Encodings
         from dreamfusion_mesh.guidance.models.load import load_guidance
         from dreamfusion_mesh.run.device import resolve_device
+        from dreamfusion_mesh.run.memory import warn_where_processes_are_many
 
+        device = resolve_device(settings.device)
+        if device.type == "cpu":
+            warn_where_processes_are_many(settings, self.workers)
         self._model = None  # before the next one takes as much
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        model = load_guidance(settings.guidance, resolve_device(settings.device))
+        model = load_guidance(settings.guidance, device)
         self._model = EncodedModel(model, Encodings(model, self.encodings))
 
     def encode(self, words: Sequence[Words]) -> None:

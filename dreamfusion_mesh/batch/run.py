@@ -57,7 +57,7 @@ def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Wat
     ledger = Ledger(folder, manifest, options, watch)
     workers = min(options.workers or max(1, len(gpus)), max(1, len(plan.todo)))
     queue = Queue((todo.attempt for todo in plan.todo), workers)
-    setup = Setup(folder, PipelineRows(options.strict, folder.encodings) if rows is None else rows)
+    setup = Setup(folder, PipelineRows(options.strict, folder.encodings, workers) if rows is None else rows)
     with gentle_signals() as request:
         scheduler = Scheduler(queue, ledger, _starter(folder, setup, gpus), options.time_limit, watch, request)
         scheduler.run()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MOST_ROWS = 16  # jobs under way that a terminal shows
 _LONGEST_NAME = 40
+_BAR = 20  # letters, which leaves the counts room on a terminal of 80
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _screen(tally: Tally) -> Any:
 
     head = Table.grid(padding=(0, 1))
     ended = tally.before + tally.done + tally.failed
-    head.add_row(ProgressBar(total=max(1, tally.jobs), completed=ended, width=40), Text(tally.line()))
+    head.add_row(ProgressBar(total=max(1, tally.jobs), completed=ended, width=_BAR), Text(tally.line(), no_wrap=True))
     rows = Table.grid(padding=(0, 2))
     for name, row in list(tally.rows.items())[:_MOST_ROWS]:
         short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."

@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     first = next((index for index, (size, _) in enumerate(units) if whole >= size), len(units) - 1)
-    parts = []
+    parts = list[str]()
     for size, name in units[first : first + 2]:
         count, whole = divmod(whole, size)
         if count or not parts:

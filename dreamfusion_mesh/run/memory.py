@@ -87,6 +87,17 @@ def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Co
             _warn(stage, largest, free, where, config)
 
 
+def warn_where_processes_are_many(config: RunConfig, workers: int) -> None:
+    """Log a warning where that many processes that fit on the CPU, and as many that deliver beside them, want more than there is."""
+    fit = max(wanted for stage, wanted in estimate(config).items() if stage != "bake")
+    wanted = workers * (fit + estimate(config, ("coarse", "fine"))["bake"])
+    free, where = min(_shared_limits())
+    if wanted > free:
+        text = "memory: %d processes take about %s together, and %s are available %s; lower --workers (%d), or settings such as %s"
+        settings = ", ".join(STAGES["fine"][:1] + STAGES["bake"][:1])
+        _LOG.warning(text, 2 * workers, readable(wanted), readable(free), where, workers, settings)
+
+
 def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> None:
     text = "memory: the stage %s takes about %s, and %s are available %s; should it run out, %s"
     _LOG.warning(text, stage, readable(wanted), readable(free), where, advice(stage, config))
@@ -113,15 +124,22 @@ def _value(config: RunConfig, name: str) -> object:
 
 def available() -> tuple[int, str]:
     """Bytes that this process may hold, those it holds already counted in, and what sets that limit."""
-    import psutil
-
-    own = psutil.Process().memory_info().rss
-    limits = [(psutil.virtual_memory().available + own, "on this machine")]
-    limits += [(limit - used + own, "in this control group") for limit, used in _control_groups(Path("/sys/fs/cgroup"), _own_groups())]
+    limits = _shared_limits()
     if (address_space := address_space_limit()) is not None:
         limits.append((address_space - _ADDRESS_SPACE, "below the limit of the address space (ulimit -v)"))
     free, where = min(limits)
     return max(0, free), where
+
+
+def _shared_limits() -> list[tuple[int, str]]:
+    """Those of `available` that are for all processes together."""
+    import psutil
+
+    own = psutil.Process().memory_info().rss
+    limits = [(psutil.virtual_memory().available + own, "on this machine")]
+    return limits + [
+        (limit - used + own, "in this control group") for limit, used in _control_groups(Path("/sys/fs/cgroup"), _own_groups())
+    ]
 
 
 def _own_groups() -> str:

@@ -78,13 +78,13 @@ TERMINAL = """
 import pty, os, sys
 pid, master = pty.fork()
 if pid == 0:
-    os.environ.update(TERM="xterm", COLUMNS="100", LINES="30")
+    os.environ.update(TERM="xterm", COLUMNS="80", LINES="30")
     from dreamfusion_mesh.batch.records import Event, Outcome
     from dreamfusion_mesh.progress.batch import batch_progress
     from dreamfusion_mesh.progress.tally import Tally
     from dreamfusion_mesh.terminal import logged_warnings
-    with logged_warnings(), batch_progress(Tally(40), lambda event: "there") as watch:
-        watch(Event("planned", done=1, total=40))
+    with logged_warnings(), batch_progress(Tally(400_000), lambda event: "there") as watch:
+        watch(Event("planned", done=1, total=400_000))
         watch(Event("done", "jug", outcome=Outcome(seconds=2.0)))
         watch(Event("failed", "[red]keg", outcome=Outcome("error", "a [bold] fault")))
         for number in range(20):
@@ -109,7 +109,7 @@ sys.stdout.buffer.write(out)
 def test_a_terminal_shows_counts_and_the_jobs_under_way() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     shown = subprocess.run([sys.executable, "-c", TERMINAL], capture_output=True, text=True, env=environment, timeout=60, check=True).stdout
-    for text in ("2 done, 1 failed, 37 left", "mug [b]0", "coarse 3/12", "begins", "and 4 more"):
+    for text in ("2 done, 1 failed, 399997 left, about ", "mug [b]0", "coarse 3/12", "begins", "and 4 more"):
         assert text in shown
     assert "warning: [red]keg: failed (error): a [bold] fault; see there" in shown
     assert "Traceback" not in shown

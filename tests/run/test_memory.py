@@ -16,7 +16,7 @@ from tensor_ledger import Ledger
 from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run import memory
-from dreamfusion_mesh.run.memory import STAGES, advice, available, estimate, warn_where_memory_is_short
+from dreamfusion_mesh.run.memory import STAGES, advice, available, estimate, warn_where_memory_is_short, warn_where_processes_are_many
 from dreamfusion_mesh.stages.coarse import fit_field, new_coarse
 from dreamfusion_mesh.stages.fine import fit_surface
 from dreamfusion_mesh.stages.start import start_from_field
@@ -100,6 +100,19 @@ def test_the_advice_names_settings_that_exist_with_their_values() -> None:
     for stage in STAGES:
         assert advice(stage, CONFIG)
     assert advice("bake", CONFIG) == "lower texture.size (256), texture.supersample (2) or mesh.triangles (1000) with `export --set`"
+
+
+def test_processes_that_do_not_fit_together_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Eight have room; the limit that is lower counts."""
+    fit, delivery = max(estimate(CONFIG)[stage] for stage in ("coarse", "fine")), estimate(CONFIG, ["coarse", "fine"])["bake"]
+    monkeypatch.setattr(memory, "_shared_limits", lambda: [(2**50, "on this machine"), (4 * (fit + delivery), "in this control group")])
+    with caplog.at_level(logging.WARNING):
+        warn_where_processes_are_many(CONFIG, 4)
+        assert caplog.messages == []
+        warn_where_processes_are_many(CONFIG, 5)
+    (line,) = caplog.messages
+    assert line.startswith("memory: 10 processes take about ")
+    assert line.endswith(" in this control group; lower --workers (5), or settings such as fine.tet_size, texture.size")
 
 
 def test_a_stage_that_does_not_fit_is_warned_of_and_nothing_is_refused(
