@@ -112,6 +112,16 @@ def test_the_json_log_has_standard_output_for_itself(command: Callable[..., Ende
     assert ended.returncode == 1
 
 
+def test_a_summary_that_cannot_be_written_fails_no_batch(command: Callable[..., Ended], here: Path) -> None:
+    (here / "out" / "summary.csv").mkdir(parents=True)
+    (here / "out" / ".work").mkdir()
+    ended = command(*BATCH, "--quiet")
+    assert ended.returncode == 0
+    line = "summary.csv: is a folder; name a file; the assets are not touched by that; once it is mended: dreamfusion-mesh summary out"
+    assert ended.stderr == f"warning: out/{line}\n"
+    assert ended.stdout.startswith("2 done")
+
+
 def test_a_summary_is_made_anew_at_any_time(command: Callable[..., Ended], here: Path) -> None:
     table(here, "a red mug,mug", *(f"fail-fit,bad-{number}" for number in range(7)))
     command(*BATCH)

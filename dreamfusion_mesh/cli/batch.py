@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,7 +15,7 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.advice import advice, same_command
-from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Preset, Seed, Set
+from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, NAME, Commercial, Device, Preset, Seed, Set
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.out_of_memory import check_address_space
@@ -78,9 +80,7 @@ def batch(
     from dreamfusion_mesh.batch.records import Options
     from dreamfusion_mesh.batch.row_settings import Flags
 
-    if time_limit is not None and not 0 < time_limit < math.inf:
-        raise BadInput(f"--time-limit {time_limit}: expected seconds above 0")
-    options = Options(workers, retries, time_limit, strict)
+    options = Options(workers, retries, _checked(time_limit), strict)
     flags = Flags(preset, [given_text(change) for change in set_ or ()], seed, device, commercial)
     folder = BatchFolder(out)
     folder.check()
@@ -107,17 +107,23 @@ def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False
     for kind, count in found.kinds.most_common():
         print(f"  failed: {kind:<11} {count}")
     for job in found.first:
-        print(f"  {job.name} ({job.kind}): {job.message}{f'; see {job.folder}' if job.folder else ''}")
+        print(f"  {job.name} ({job.kind}): {job.message}{f'; see {shown(job.folder)}' if job.folder else ''}")
     if (more := found.counts["failed"] - len(found.first)) > 0:
         print(f"  and {more} more")
-    print(f"Written to {folder}:")
+    print(f"Written to {shown(folder)}:")
     for name in (SUMMARY, CONTACT):
-        print(f"  {folder / name}")
+        print(f"  {shown(folder / name)}")
+
+
+def _checked(time_limit: float | None) -> float | None:
+    if time_limit is not None and not 0 < time_limit < math.inf:
+        raise BadInput(f"--time-limit {time_limit}: expected seconds above 0")
+    return time_limit
 
 
 def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, log: Log) -> Totals:
     from dreamfusion_mesh.batch.run import run_batch
-    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY, is_current, write_summary
+    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY
     from dreamfusion_mesh.progress.log import log_end
 
     code, totals = 1, None
@@ -125,8 +131,7 @@ def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, lo
         with _watch(jobs, folder, quiet, log) as watch:
             totals = run_batch(jobs, folder.path, options, watch)
         code = 1 if totals.failed or totals.left else 0
-        if not is_current(folder):
-            write_summary(folder)
+        _sum_up(folder)
     except BadInput:
         code = 2
         raise
@@ -138,8 +143,20 @@ def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, lo
             log_end(code, totals)
     if log == Log.text:
         counts = f"{totals.before + totals.done} done ({totals.before} of them before), {totals.failed} failed, {totals.left} left"
-        print(f"{counts}; see {folder.path / SUMMARY} and {folder.path / CONTACT}")
+        print(f"{counts}; see {shown(folder.path / SUMMARY)} and {shown(folder.path / CONTACT)}")
     return totals
+
+
+def _sum_up(folder: BatchFolder) -> None:
+    """Write what is not current of the summary; where that fails, the assets are done all the same."""
+    from dreamfusion_mesh.batch.summary import is_current, write_summary
+
+    try:
+        if not is_current(folder):
+            write_summary(folder)
+    except BadInput as error:
+        command = shlex.join([NAME, "summary", str(folder.path)])
+        logging.getLogger(__name__).warning("%s; the assets are not touched by that; once it is mended: %s", error, command)
 
 
 @contextmanager
