@@ -38,12 +38,12 @@ class Resolved:
     """The settings of rows whose cells are alike.
 
     settings  without prompt and seed; None where something is wrong
-    seed      of rows that give none
+    seed      of rows that give none; None where it is not known for what is wrong
     faults    of the cells, each beginning with its column or with the settings that do not go together
     """
 
     settings: RunConfig | None
-    seed: int = 0
+    seed: int | None
     faults: tuple[str, ...] = ()
     hashed: _Hash = None
 
@@ -86,12 +86,13 @@ class RowSettings:
         if isinstance(found, RunConfig):
             return Resolved(None, found.seed, tuple(faults.values())) if faults else _resolved(found)
         of_flags = [] if PRESET in cells else _problems(self._base)
+        unread = bool(faults)  # so that what seems not to go together may be for want of a cell
         for problem in found:
             if problem in of_flags and problem.name not in cells:
                 self.flag_faults[str(problem)] = None
-            else:
+            elif problem.name in cells or not unread:
                 faults.setdefault(problem.name, str(problem))
-        return Resolved(None, 0, tuple(faults.values()))
+        return Resolved(None, None, tuple(faults.values()))
 
     def _read_preset(self, preset: str) -> dict[str, Any]:
         """The values of a preset, then the flags."""
@@ -101,7 +102,7 @@ class RowSettings:
 def job_key(settings: RunConfig, prompt: str, seed: int) -> str:
     """The hash by which a finished job is known again: 128 bits of SHA-256, in hexadecimal digits.
 
-    It is of the settings as JSON with sorted keys, without their device, prompt and seed, a line break, and [prompt, seed] as JSON.
+    It is of the settings as JSON with sorted keys, without their device, prompt and seed, and of a second line: seed, space and prompt.
     """
     return _key(_hashed(settings), prompt, seed)
 
@@ -112,7 +113,7 @@ def _hashed(settings: RunConfig) -> _Hash:
 
 
 def _key(hashed: _Hash, prompt: str, seed: int) -> str:
-    hashed.update(json.dumps([prompt, seed]).encode())
+    hashed.update(f"{seed} {prompt}".encode())
     return str(hashed.hexdigest()[:_KEY_DIGITS])
 
 

@@ -164,7 +164,7 @@ class _Records:
             raise BadInput(f"{self._where}: is empty; its first row names the columns, such as {KEY},name,seed, and below stand prompts")
         found = [(delimiter, cells) for delimiter in (given or _DELIMITERS) if (cells := self._cells(text, delimiter))]
         if not found:
-            raise self._cut("a quote is not closed, or a cell goes on after it")
+            raise self._refusal("a quote is not closed, or a cell goes on after it")
         keyed = [each for each in found if KEY in (cell.strip().lower() for cell in each[1])]
         return keyed[0] if keyed else max(found, key=lambda each: len(each[1]))
 
@@ -181,14 +181,14 @@ class _Records:
         except csv.Error as error:
             message = str(error)
         if "end of data" in message:
-            raise self._cut("a quoted cell begins and is never closed; close it, and write quotes in it twice")
+            raise self._refusal("a quoted cell begins and is never closed; close it, and write quotes in it twice")
         if "limit" in message:
-            raise self._cut(f"a cell of more than {csv.field_size_limit()} characters; is a quote not closed?")
+            raise self._refusal(f"a cell of more than {csv.field_size_limit()} characters; is a quote not closed?")
         if "expected after" in message:
-            raise self._cut("a quoted cell goes on after its closing quote; write quotes in it twice")
+            raise self._refusal("a quoted cell goes on after its closing quote; write quotes in it twice")
         if "new-line" in message:
-            raise self._cut("a lone carriage return outside quotes; take it out, or put quotes around the cell")
-        raise self._cut(reason(ValueError(message)))
+            raise self._refusal("a lone carriage return outside quotes; take it out, or put quotes around the cell")
+        raise self._refusal(reason(ValueError(message)))
 
-    def _cut(self, message: str) -> BadInput:
+    def _refusal(self, message: str) -> BadInput:
         return BadInput(f"{self._where}, line {self._begun}: {message}")

@@ -209,6 +209,9 @@ FAULTS = {
         "line 2, fine: with volume_subdivisions 1 tet_size is a multiple of 2, at least 8 (given 33)",
         "line 3, guidance.multiview: 4 views are seen together, and a step has coarse.views 2 and fine.views 2: set both to 4",
     ],
+    "prompt,guidance.multiview,coarse.views,fine.views\na,true,[,4\n": [
+        "line 2, coarse.views: not valid YAML (expected the node content, but found '<stream end>')",
+    ],
     'prompt,seed\na,x\n"b\n': [
         f"line 2, seed: {SEED} (given 'x')",
         "line 3: a quoted cell begins and is never closed; close it, and write quotes in it twice",
@@ -219,6 +222,11 @@ FAULTS = {
 @pytest.mark.parametrize("text", FAULTS, ids=lambda text: repr(text[:30]))
 def test_every_fault_is_named_by_its_line_and_column(text: str, tmp_path: Path) -> None:
     assert faults(tmp_path, text) == FAULTS[text]
+
+
+def test_a_name_is_not_made_of_a_seed_that_is_not_known(tmp_path: Path) -> None:
+    found = faults(tmp_path, "prompt,seed,coarse.steps\na,0,\na,,x\n", Flags("smoke", (), 5))
+    assert found == ["line 3, coarse.steps: expected a whole number from 1 to 1000000 (given 'x')"]
 
 
 def test_a_batch_makes_no_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
