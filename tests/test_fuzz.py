@@ -26,6 +26,7 @@ from tools.fuzz.corpus import make_corpus
 from tools.fuzz.guard import contents
 from tools.fuzz.mutate.files import mutate
 from tools.fuzz.mutate.safetensors import in_order
+from tools.fuzz.mutate.table import random_table
 from tools.fuzz.pool import Limits, Outcome, WorkerProcess, run_cases
 from tools.fuzz.targets import TARGETS, make_case, target_of
 from tools.fuzz.verdict import Ended, faults
@@ -189,6 +190,13 @@ def test_yaml_that_holds_itself_is_changed() -> None:
     assert len({mutate(Random(seed), ".yaml", b"a: &x [*x, 1]\nb: *x\n", b"") for seed in range(50)}) > 20
 
 
+def test_tables_are_sound_and_hostile() -> None:
+    tables = [random_table(Random(seed)) for seed in range(200)]
+    assert len(set(tables)) > 190
+    sound = [table for table in tables if b"prompt" in table and b"\0" not in table and table.isascii()]
+    assert 60 < len(sound) < 180, len(sound)
+
+
 def test_mutations_by_format_reach_what_reads_the_format() -> None:
     """A GLB's lengths, a PNG's checksums and a safetensors' offsets stay right in most mutations, so that no first check stops them."""
     glb, picture = box(1).glb(), png(16)
@@ -227,6 +235,10 @@ def _is_read(data: bytes) -> bool:
         (Ended(1, "", "error: no surface\n"), []),
         (Ended(1, "", ""), ["0 error lines with exit code 1"]),
         (Ended("text", "", ""), ["exit code text"]),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\nerror: a.csv, line 3: y\nerror: a.csv: and 4 more faults\n"), []),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\nerror: y\n"), ["2 error lines with exit code 2"]),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\n" * 52), ["52 error lines with exit code 2"]),
+        (Ended(1, "", "error: a.csv, line 2, seed: x\n" * 2), ["2 error lines with exit code 1"]),
         (Ended(2, "", "Usage: x\nerror: y\n"), ["stray line on standard error: Usage: x"]),
         (Ended(0, "", "Exception in thread\nTraceback (most recent call last):\n"), ["traceback"]),
     ],
