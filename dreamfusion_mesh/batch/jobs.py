@@ -40,7 +40,7 @@ def read_jobs(path: str | os.PathLike[str], flags: Flags) -> list[Job]:
         for line in error.lines:
             faults.add_whole(line)
     if settings.flag_faults:
-        raise BadInput(*settings.flag_faults)
+        raise BadInput(next(iter(settings.flag_faults)))  # the first, as `generate` says it
     faults.raise_any()
     if not jobs:
         raise BadInput(f"{faults.where}: no row stands below the names of the columns; write a prompt there")

@@ -259,7 +259,7 @@ def test_fifty_faults_are_listed_and_the_others_counted(tmp_path: Path) -> None:
         (Flags("dmo"), "preset 'dmo': no preset has that name"),
         (Flags("smoke", ("coarse.stpes=1",)), "coarse.stpes: unknown setting; did you mean 'steps'?"),
         (Flags("smoke", ("coarse.steps",)), "--set 'coarse.steps': expected name=value"),
-        (Flags("smoke", (), -1), f"seed: {SEED} (given -1)"),
+        (Flags("smoke", ("views.ambient=2", "base=demo"), -1), f"seed: {SEED} (given -1)"),
         (Flags("smoke", (), None, "cuda:1"), "device: expected one of auto, cpu, cuda (given 'cuda:1')"),
         (Flags("smoke", ("guidance.multiview=true",)), "guidance.multiview: 4 views are seen together"),
     ],
