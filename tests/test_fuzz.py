@@ -26,6 +26,7 @@ from tools.fuzz.corpus import make_corpus
 from tools.fuzz.guard import contents
 from tools.fuzz.mutate.files import mutate
 from tools.fuzz.mutate.safetensors import in_order
+from tools.fuzz.mutate.table import random_table
 from tools.fuzz.pool import Limits, Outcome, WorkerProcess, run_cases
 from tools.fuzz.targets import TARGETS, make_case, target_of
 from tools.fuzz.verdict import Ended, faults
@@ -170,10 +171,10 @@ def test_the_corpus_has_no_times_in_it(corpus: Path) -> None:
 
 def test_every_file_that_a_run_goes_on_from_is_changed(corpus: Path, tmp_path: Path) -> None:
     changed: set[str] = set()
-    for number in islice(numbers_of(0, ["go-on-stopped", "answer-finished"]), 120):
+    for number in islice(numbers_of(1, ["go-on-stopped", "answer-finished"]), 120):
         folder = tmp_path / str(number)
         folder.mkdir()
-        changed |= set(make_case(0, number, corpus, folder).changed)
+        changed |= set(make_case(1, number, corpus, folder).changed)
         shutil.rmtree(folder)
     read = {file.name for run in ("stopped", "finished") for file in (corpus / run).rglob("*") if file.suffix in (".safetensors", ".yaml")}
     assert changed >= read | {"metrics.jsonl", "result.json", "provenance.json", "audit.json", ".lock", ".staged"}
@@ -187,6 +188,13 @@ def test_what_is_no_such_file_is_changed_as_bytes(suffix: str) -> None:
 
 def test_yaml_that_holds_itself_is_changed() -> None:
     assert len({mutate(Random(seed), ".yaml", b"a: &x [*x, 1]\nb: *x\n", b"") for seed in range(50)}) > 20
+
+
+def test_tables_are_sound_and_hostile() -> None:
+    tables = [random_table(Random(seed)) for seed in range(200)]
+    assert len(set(tables)) > 190
+    sound = [table for table in tables if b"prompt" in table and b"\0" not in table and table.isascii()]
+    assert 60 < len(sound) < 180, len(sound)
 
 
 def test_mutations_by_format_reach_what_reads_the_format() -> None:
@@ -227,6 +235,10 @@ def _is_read(data: bytes) -> bool:
         (Ended(1, "", "error: no surface\n"), []),
         (Ended(1, "", ""), ["0 error lines with exit code 1"]),
         (Ended("text", "", ""), ["exit code text"]),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\nerror: a.csv, line 3: y\nerror: a.csv: and 4 more faults\n"), []),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\nerror: y\n"), ["2 error lines with exit code 2"]),
+        (Ended(2, "", "error: a.csv, line 2, seed: x\n" * 52), ["52 error lines with exit code 2"]),
+        (Ended(1, "", "error: a.csv, line 2, seed: x\n" * 2), ["2 error lines with exit code 1"]),
         (Ended(2, "", "Usage: x\nerror: y\n"), ["stray line on standard error: Usage: x"]),
         (Ended(0, "", "Exception in thread\nTraceback (most recent call last):\n"), ["traceback"]),
     ],

@@ -13,6 +13,7 @@ from random import Random
 from tools.fuzz.arguments import NO_MODEL, any_arguments, audit_changes, delivery_changes, run_changes, work_changes
 from tools.fuzz.mutate.files import mutate_file
 from tools.fuzz.mutate.raw import random_bytes
+from tools.fuzz.mutate.table import random_table
 from tools.fuzz.runs import change_run
 from tools.fuzz.values import INSIDE
 
@@ -172,6 +173,15 @@ def export_set(draw: Draw) -> list[str]:
     return ["export", "run", *delivery_changes(draw.rng)]
 
 
+def batch_table(draw: Draw) -> list[str]:
+    """A table of prompts, sound or hostile, and what a batch of it would do."""
+    (draw.folder / "prompts.csv").write_bytes(random_table(draw.rng))
+    draw.changed.append("prompts.csv")
+    draw.read_only = True
+    more = run_changes(draw.rng) if draw.rng.random() < 0.1 else []
+    return ["batch", "prompts.csv", "--out", "run", "--dry-run", "--preset", "smoke", *more]
+
+
 def doctor(draw: Draw) -> list[str]:
     names = ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH", "PATH", "COLUMNS", "TERM", "LANG")
     draw.environment = {draw.rng.choice(names): draw.rng.choice([path for path in INSIDE if path.isprintable()])}
@@ -201,6 +211,7 @@ TARGETS: dict[str, tuple[int, Target]] = {  # by name: in how many of a hundred 
     "answer-finished": (4, answer_finished),
     "export": (3, export),
     "export-set": (2, export_set),
+    "batch-table": (6, batch_table),
     "doctor": (1, doctor),
     "arguments": (4, arguments),
 }
