@@ -23,7 +23,7 @@ _TENSORS = {"texts", "warnings", "states"}
 def prompt_texts(prompt: str, settings: GuidanceSettings) -> tuple[str, ...]:
     """What a model is given to read: the prompt for each of VIEW_SUFFIXES, the textureless prompt likewise, the negative prompt.
 
-    Raises BadInput where the prompt or `settings.textureless_words` cannot be used.
+    Raises BadInput where the prompt cannot be used.
     """
     clean = check_prompt(prompt)
     textureless = textureless_prompt(settings.textureless_words, clean)

@@ -54,8 +54,6 @@ def test_the_texts_are_those_of_every_view_of_both_prompts_and_the_negative_one(
     assert texts == (*coloured, *textureless, "blurry")
     with pytest.raises(BadInput, match="prompt: is empty"):
         prompt_texts(" ", GuidanceSettings())
-    with pytest.raises(BadInput, match=r"unknown placeholder \{colour\}"):
-        prompt_texts("a mug", GuidanceSettings(textureless_words="{colour}"))
 
 
 def test_the_name_of_an_encoding_follows_its_texts_and_nothing_else() -> None:

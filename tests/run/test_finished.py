@@ -33,7 +33,7 @@ def test_a_finished_run_asked_again_gives_the_same_result_and_redoes_nothing(fin
     def never(*arguments: Any, **named: Any) -> Any:
         raise AssertionError("a finished run is done again")
 
-    for name in ("load_guidance", "fit_field", "fit_surface", "load_surface", "deliver", "delivery_files", "publish", "prepare"):
+    for name in ("load_guidance", "coarse_stage", "fine_stage", "load_surface", "deliver", "delivery_files", "publish", "prepare"):
         monkeypatch.setattr(pipeline, name, never)
     before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path != finished.folder}
     again = generate(CONFIG, finished.folder)
