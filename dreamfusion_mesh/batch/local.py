@@ -22,6 +22,7 @@ from dreamfusion_mesh.process import StopRequest
 
 WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
 _AT_ONCE = 1000  # failures that are recorded between two looks at the processes
+_LONGEST_WAIT = 86400.0  # seconds; the system refuses to wait for more than 24 days
 _ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a delivery that a signal has ended
 
 
@@ -215,7 +216,7 @@ class Scheduler:
         due = [] if (flush := self.ledger.patience()) is None else [flush]
         if self.time_limit is not None and not self._stopping:
             due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
-        return max(0.0, min(due)) if due else None
+        return max(0.0, min(_LONGEST_WAIT, *due)) if due else None
 
     def _stop(self) -> None:
         """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which go on from the fine checkpoint."""
