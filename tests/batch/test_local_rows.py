@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from collections import Counter
@@ -181,6 +183,15 @@ def test_processes_that_do_not_start_end_the_batch_with_where_to_look(tmp_path: 
     with pytest.raises(RunFailed, match=r"came to nothing 3 times, .*: it ended with exit code 1; its log is .*worker-0.log$"):
         run_batch([job("a")], out, Options(), rows=StubRows(tmp_path, broken=True))
     assert "RuntimeError: planted in the start" in (out / ".work" / "worker-0.log").read_text()
+
+
+def test_a_system_that_starts_no_process_ends_the_batch_with_the_cause(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("dreamfusion_mesh.batch.child.subprocess.Popen", refuse)
+    with pytest.raises(RunFailed, match=r"^batch: no process to fit can be started \(.*unavailable\); lower --workers"):
+        batch.run([job("a")])
 
 
 def test_a_disk_that_is_full_while_a_model_is_loaded_stops_the_batch_and_the_next_call_goes_on(batch: Batch) -> None:
