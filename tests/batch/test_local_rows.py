@@ -239,6 +239,16 @@ def test_a_second_batch_in_a_folder_is_refused(batch: Batch) -> None:
     assert batch.run([job("a")]) == Totals(0, 1, 0, 0)
 
 
+def test_nothing_is_touched_where_the_manifest_is_another_programs(batch: Batch) -> None:
+    batch.out.mkdir()
+    found = {"manifest.jsonl": '{"audio": "a.wav"}\n', ".download.12345678.part": "half"}
+    for name, text in found.items():
+        (batch.out / name).write_text(text)
+    with pytest.raises(BadInput, match="is not a batch's, or its first line is broken"):
+        batch.run([job("a")])
+    assert {entry.name: entry.read_text() for entry in batch.out.iterdir()} == found
+
+
 def test_cuda_without_a_card_is_refused_before_anything_is_written(batch: Batch) -> None:
     import torch
 
