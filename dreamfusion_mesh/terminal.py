@@ -73,6 +73,11 @@ def one_line(text: str) -> str:
     return " ".join(part.strip() for part in text.splitlines()).strip()
 
 
+def cut(text: str, longest: int = 100) -> str:
+    """The text, or its first `longest` letters and three dots."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 class _WarningLines(logging.Handler):
     """Prints what is logged as `warning: ...`, without those that are among the last lines already."""
 
