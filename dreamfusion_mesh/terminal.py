@@ -7,12 +7,14 @@ import io
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from dreamfusion_mesh.errors import BadInput
 
+_REMEMBERED = 1000  # lines; a batch of a million rows may warn of each
 _FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing failed
 
 
@@ -71,17 +73,22 @@ def one_line(text: str) -> str:
     return " ".join(part.strip() for part in text.splitlines()).strip()
 
 
+def cut(text: str, longest: int = 100) -> str:
+    """The text, or its first `longest` letters and three dots."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 class _WarningLines(logging.Handler):
-    """Prints what is logged as `warning: ...`, each line once."""
+    """Prints what is logged as `warning: ...`, without those that are among the last lines already."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.printed: set[str] = set()
+        self.printed: deque[str] = deque(maxlen=_REMEMBERED)
 
     def emit(self, record: logging.LogRecord) -> None:
         line = one_line(f"{record.levelname.lower()}: {record.getMessage()}")
         if line not in self.printed:
-            self.printed.add(line)
+            self.printed.append(line)
             sys.stderr.write(line + "\n")
 
 

@@ -50,7 +50,8 @@ def test_rows_are_shown_as_they_are_resolved_and_nothing_is_written(command: Cal
         "name         what  seed  prompt; settings that differ from smoke",
         "a-red-mug-0  new      0  a red mug; device=cpu, fine.steps=5",
         "a-red-mug-1  new      1  a red mug; device=cpu, fine.steps=5",
-        "mug          new      7  a very, very long prompt that goes on and on about a mug ...; device=cpu, coarse.steps=300, fine.steps=5",
+        "mug          new      7  a very, very long prompt that goes on and on about a mug and...; "
+        "device=cpu, coarse.steps=300, fine.steps=5",
         "",
         "3 assets: 3 new",
         "3 to make, 339 steps; how long that takes is known once the first of this folder are done",

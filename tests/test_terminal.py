@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dreamfusion_mesh.terminal import one_line
+from dreamfusion_mesh.terminal import logged_warnings, one_line
 
 ROOT = Path(__file__).parents[1]
 STUB = [sys.executable, str(ROOT / "tests" / "support" / "stub_command.py"), "done"]
@@ -80,6 +82,26 @@ def test_a_closed_descriptor_is_not_given_to_a_file_of_the_work(tmp_path: Path) 
     code = "from dreamfusion_mesh import terminal; terminal.protect(); open('found', 'w').write(str(open('other', 'w').fileno()))"
     shell([sys.executable, "-c", code], ">&- 2>&- <&-", tmp_path)
     assert int((tmp_path / "found").read_text()) > 2
+
+
+def test_a_warning_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with logged_warnings():
+        for text in ("one", "two", "one"):
+            logging.getLogger("test").warning(text)
+    assert capsys.readouterr().err == "warning: one\nwarning: two\n"
+
+
+def test_the_memory_of_warnings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's keep all lines
+    length, count = 10_000, 5000
+    with open(os.devnull, "w") as nowhere, logged_warnings():
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        tracemalloc.start()
+        for number in range(count):
+            logging.getLogger("test").warning("%d %s", number, "x" * length)
+        used = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert used < length * count / 2
 
 
 def test_one_line_keeps_the_spaces_of_a_path() -> None:

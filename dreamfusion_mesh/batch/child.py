@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import BinaryIO
 
 from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
+from dreamfusion_mesh.errors import RunFailed, reason
 from dreamfusion_mesh.files import cannot_write, shown
 from dreamfusion_mesh.process import signals_held_back
 
@@ -81,25 +83,33 @@ class Child:
 
 
 def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Setup) -> Child:
-    """A new process that takes tasks of `role`. Raises BadInput where it cannot be started, or its log not be written."""
-    ours, theirs = Pipe()
-    arguments = [json.dumps(sys.path), role, str(os.getpid()), str(theirs.fileno())]
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab", buffering=0) as output, signals_held_back():
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                pass_fds=[theirs.fileno()],
-            )
-    except OSError as error:
-        ours.close()
-        raise cannot_write(log, error) from error
-    finally:
-        theirs.close()
+    """A new process that takes tasks of `role`. Raises BadInput where its log cannot be written, RunFailed where it cannot be started."""
+    with _open_log(log) as output:
+        ours, theirs = Pipe()
+        arguments = [json.dumps(sys.path), role, str(os.getpid()), str(theirs.fileno())]
+        try:
+            with signals_held_back():
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _START, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **environment},
+                    pass_fds=[theirs.fileno()],
+                )
+        except OSError as error:
+            ours.close()
+            raise RunFailed(f"batch: no process to {role} can be started ({reason(error)}); lower --workers, or end others") from error
+        finally:
+            theirs.close()
     child = Child(process, ours, log)
     child.tell(setup)
     return child
+
+
+def _open_log(path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "ab", buffering=0)
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -37,9 +37,9 @@ class Encodings:
         self._written = disk  # since what is on disk was last counted
 
     def prepare(self, words: Sequence[Words]) -> None:
-        """Encode prompts to come; one that cannot be used is left for its own attempt to fail with."""
+        """Encode prompts to come; one that cannot be used is left for its own attempt to fail with, whatever the error."""
         for each in words:
-            with suppress(BadInput):
+            with suppress(Exception):
                 self.get(each.prompt, each.settings)
 
     def get(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:

@@ -101,7 +101,8 @@ class BatchFolder:
         source, target, aside = self.attempt(name, attempt.number), self.asset(name), self.work / f"{name}{_REPLACED}"
         if not os.path.isfile(source / RESULT_FILE):
             raise BadInput(f"{shown(source)}: is not finished ({RESULT_FILE} is missing)")
-        remove_file(source / TRACEBACK)
+        for left in (TRACEBACK, LOCK):  # of an attempt that failed before, and of a process that was killed when all was done
+            remove_file(source / left)
         if not os.path.lexists(target):
             with _writing(target):
                 os.rename(source, target)

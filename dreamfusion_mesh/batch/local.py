@@ -17,11 +17,13 @@ from dreamfusion_mesh.batch.ledger import Ledger
 from dreamfusion_mesh.batch.messages import Note, Role
 from dreamfusion_mesh.batch.queue import Queue, group_of
 from dreamfusion_mesh.batch.records import Attempt, Event, Failure, Outcome, Watch
-from dreamfusion_mesh.batch.seat import Running, Seat
+from dreamfusion_mesh.batch.seat import MOST_STARTS, Running, Seat
 from dreamfusion_mesh.process import StopRequest
 
 WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
 _AT_ONCE = 1000  # failures that are recorded between two looks at the processes
+_NOT_LOADED = f"its model could not be loaded, {MOST_STARTS} times"
+_LONGEST_WAIT = 86400.0  # seconds; the system refuses to wait for more than 24 days
 _ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a delivery that a signal has ended
 
 
@@ -132,10 +134,9 @@ class Scheduler:
             case "halted":
                 self._put_back(seat)
             case "unserved":
-                self._put_back(seat)
-                seat.count_start(note.text)
+                self._unserved(seat, Outcome("error", f"{_NOT_LOADED}: {note.text}"))
             case "refused":
-                self._refuse(seat.take(), note.text)
+                self._refuse(seat.take(), Outcome("bad input", note.text))
             case "disk full":
                 self.full = note.text
                 self._put_back(seat)
@@ -166,9 +167,18 @@ class Scheduler:
         else:
             self._waiting.appendleft(running)
 
-    def _refuse(self, running: Running, why: str) -> None:
+    def _unserved(self, seat: Seat, outcome: Outcome) -> None:
+        """An attempt's model could not be loaded now. Where that happens again and again, its group's attempts end so, and others go on."""
+        seat.starts += 1
+        if seat.starts < MOST_STARTS:
+            self._put_back(seat)
+        else:
+            seat.starts = 0
+            self._refuse(seat.take(), outcome)
+
+    def _refuse(self, running: Running, outcome: Outcome) -> None:
         """Fail all attempts of a group whose model cannot be used, without a look at it for each."""
-        outcome, group = Outcome("bad input", why), group_of(running.attempt.job.settings)
+        group = group_of(running.attempt.job.settings)
         self._refused.extend((attempt, outcome) for attempt in (running.attempt, *self.queue.take_group(group)))
 
     def _record_refused(self) -> None:
@@ -185,6 +195,8 @@ class Scheduler:
                 seat.count_start(f"it {how}")
         elif self._stopping or (seat.role == "deliver" and code in _ASKED_TO_END):
             self._put_back(seat)
+        elif seat.running.begun is None and was_ready and seat.role == "fit":
+            self._unserved(seat, Outcome("crashed", f"{_NOT_LOADED}: its process {how}"))
         elif seat.running.begun is None:
             self._put_back(seat)
             seat.count_start(f"it {how}")
@@ -215,7 +227,7 @@ class Scheduler:
         due = [] if (flush := self.ledger.patience()) is None else [flush]
         if self.time_limit is not None and not self._stopping:
             due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
-        return max(0.0, min(due)) if due else None
+        return max(0.0, min(_LONGEST_WAIT, *due)) if due else None
 
     def _stop(self) -> None:
         """Have fits leave a checkpoint, and end all else: what has not begun, and deliveries, which go on from the fine checkpoint."""

@@ -12,7 +12,7 @@ from dreamfusion_mesh.config import RunConfig
 LARGEST_SEED = 2**63 - 1
 MOST_JOBS = 1_000_000  # of one batch, every seed that a row's `count` makes included
 
-Failure = Literal["bad input", "empty", "diverged", "audit", "error", "time limit", "crashed", "disk full"]
+Failure = Literal["bad input", "empty", "diverged", "audit", "error", "time limit", "crashed"]
 QUALITY: tuple[Failure, ...] = ("empty", "diverged", "audit")  # what another seed may do better
 
 

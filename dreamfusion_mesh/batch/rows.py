@@ -94,8 +94,10 @@ class PipelineRows:
     def fit(self, attempt: Attempt, folder: Path, report: Report, stop: Callable[[], bool]) -> bool:
         """See Rows."""
         from dreamfusion_mesh.pipeline import fit
+        from dreamfusion_mesh.run.find import move_to_device
         from dreamfusion_mesh.stages.fit import Halted
 
+        move_to_device(folder, attempt.config)
         try:
             fit(attempt.config, folder, guidance=self._model, report=report, stop=stop, patience=_PATIENCE)
         except Halted:
@@ -105,7 +107,9 @@ class PipelineRows:
     def deliver(self, attempt: Attempt, folder: Path, report: Report) -> Outcome:
         """See Rows."""
         from dreamfusion_mesh.pipeline import generate
+        from dreamfusion_mesh.run.find import move_to_device
 
+        move_to_device(folder, attempt.config)  # a run that was fitted before this batch began is delivered at once
         result = generate(attempt.config, folder, report=report, patience=_PATIENCE)
         outcome = read_outcome(result.folder, self.strict)
         assert outcome is not None, f"{result.folder}: generate left no result"

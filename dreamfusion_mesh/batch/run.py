@@ -71,8 +71,8 @@ def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Wat
 
 def _plan(folder: BatchFolder, manifest: Manifest, jobs: Sequence[Job], options: Options, watch: Watch) -> Plan:
     """What is left to do, once the folder is in order and the manifest says all that the folders do."""
+    latest = manifest.recover()  # first: nothing is touched beside another program's. A million entries take a gigabyte, and are not kept
     folder.recover()
-    latest = manifest.recover()  # a million entries take a gigabyte, and are not kept
     plan = make_plan(jobs, folder, latest, options)
     manifest.append(plan.unrecorded)
     latest.update((entry.name, entry) for entry in plan.unrecorded)

@@ -51,7 +51,7 @@ class Seat:
     start   makes a new one
     child   None where there is none now
     ready   whether it takes tasks
-    starts  that came to nothing since it last began an attempt
+    starts  of it, or of its model, that came to nothing since it last began an attempt
     """
 
     role: Role
@@ -100,7 +100,7 @@ class Seat:
         self.child, self.ready = None, False
 
     def count_start(self, how: str) -> None:
-        """A process, or the loading of its model, came to nothing, and `how`. Raises RunFailed where that happens again and again."""
+        """A process came to nothing before it took tasks, and `how`. Raises RunFailed where that happens again and again."""
         self.starts += 1
         if self.starts >= MOST_STARTS:
             raise RunFailed(f"batch: a process to {self.role} came to nothing {self.starts} times, before it could work on a row: {how}")

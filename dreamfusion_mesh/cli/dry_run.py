@@ -13,6 +13,7 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.config.yaml_text import write_value
 from dreamfusion_mesh.progress.tally import duration
 from dreamfusion_mesh.run.settings import differences
+from dreamfusion_mesh.terminal import cut
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.batch.cost import Pace
@@ -38,7 +39,7 @@ def print_plan(jobs: Sequence[Job], folder: BatchFolder, options: Options, flags
     seeds = max(4, *(len(str(job.seed)) for job in jobs))
     print(f"{'name':<{widths[0]}}  {'what':<{widths[1]}}  {'seed':>{seeds}}  prompt; settings that differ from {preset}")
     for job in jobs:
-        text = "; ".join(filter(None, [_cut(job.prompt), settings(job.settings)]))
+        text = "; ".join(filter(None, [cut(job.prompt, _LONGEST_PROMPT), settings(job.settings)]))
         print(f"{job.name:<{widths[0]}}  {what[job.name]:<{widths[1]}}  {job.seed:>{seeds}}  {text}")
     print()
     print(_counts(what))
@@ -79,7 +80,3 @@ def _settings(preset: RunConfig) -> Callable[[RunConfig], str]:
         return known[id(settings)]
 
     return differing
-
-
-def _cut(prompt: str) -> str:
-    return prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[: _LONGEST_PROMPT - 3]}..."

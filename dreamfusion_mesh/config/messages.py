@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from dreamfusion_mesh.config.run import RunConfig
+from dreamfusion_mesh.terminal import cut
 
 _LONGEST = 60  # characters of a value that are shown
 _OWN_RULE = "value_error"  # a validator of ours says what is allowed
@@ -74,16 +75,12 @@ def shown(value: Any) -> str:
             text = f"[{', '.join(shown(entry) for entry in value[:4])}{', ...' if len(value) > 4 else ''}]"
         case _:
             text = repr(value)
-    return _cut(text)
+    return cut(text, _LONGEST)
 
 
 def plain(name: str) -> str:
     """A name that a user gave, in one line and cut where it is long."""
-    return _cut(name if name.isprintable() else repr(name))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return cut(name if name.isprintable() else repr(name), _LONGEST)
 
 
 @cache

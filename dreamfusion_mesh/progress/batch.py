@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dreamfusion_mesh.progress.tally import Row, Tally, duration
+from dreamfusion_mesh.terminal import cut
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.batch.records import Event, Watch
@@ -84,8 +85,7 @@ def _screen(tally: Tally) -> Any:
     head.add_row(ProgressBar(total=max(1, tally.jobs), completed=ended, width=_BAR), Text(tally.line(), no_wrap=True))
     rows = Table.grid(padding=(0, 2))
     for name, row in list(tally.rows.items())[:_MOST_ROWS]:
-        short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
-        rows.add_row(Text(short), Text(_stage(row)), Text(duration(tally.now() - row.since)))
+        rows.add_row(Text(cut(name, _LONGEST_NAME)), Text(_stage(row)), Text(duration(tally.now() - row.since)))
     more = len(tally.rows) - _MOST_ROWS
     return Group(head, rows, *([Text(f"and {more} more")] if more > 0 else []))
 

@@ -55,9 +55,10 @@ class Tally:
                 row = self.rows.setdefault(event.name, Row(event.attempt, "", 0, 0, self.now()))
                 row.stage, row.done, row.total = event.stage or "deliver", event.done, event.total
             case "done" | "failed" | "retry":
-                self.rows.pop(event.name, None)
+                worked = self.rows.pop(event.name, None) is not None
                 if event.kind != "retry":
-                    self._ends.append(self.now())
+                    if worked:  # or it ended in no time, and says nothing of the pace
+                        self._ends.append(self.now())
                     self.done += event.kind == "done"
                     self.failed += event.kind == "failed"
 

@@ -143,16 +143,17 @@ def test_recovery_that_is_killed_at_any_call_goes_on(folder: BatchFolder, tmp_pa
     assert len(kills) > 3
 
 
-def test_commit_takes_the_traceback_and_the_other_attempts_away(folder: BatchFolder) -> None:
+def test_commit_takes_the_traceback_a_killed_process_s_lock_and_the_other_attempts_away(folder: BatchFolder) -> None:
     second = Attempt(make_job(), 1)
     for number in (0, 2, 3):
         begin(folder.attempt("mug", number), Attempt(second.job, number))
     begin(folder.attempt("mug-2", 0), Attempt(make_job("mug-2")))
     finish(folder.attempt("mug", 1), second)
-    (folder.attempt("mug", 1) / "traceback.txt").write_text("Traceback")
+    for name in ("traceback.txt", ".lock"):
+        (folder.attempt("mug", 1) / name).write_text("1")
     folder.commit(second)
     assert (folder.asset("mug") / "asset.glb").read_text().endswith(str(second.seed))
-    assert not (folder.asset("mug") / "traceback.txt").exists()
+    assert not {"traceback.txt", ".lock"} & {entry.name for entry in folder.asset("mug").iterdir()}
     assert folder.attempts() == {"mug-2": [0]}
 
 
@@ -168,7 +169,7 @@ def test_before_an_old_folder_is_removed_the_disk_holds_the_new_one(folder: Batc
     finish(folder.attempt("mug", 0), Attempt(make_job(steps=40)))
     with killed_at(1000) as calls:
         folder.commit(Attempt(make_job(steps=40)))
-    assert calls[:7] == ["unlink", "fsync", "rename", "rename", "fsync", "rename", "rmtree"]
+    assert calls[:8] == ["unlink", "unlink", "fsync", "rename", "rename", "fsync", "rename", "rmtree"]
 
 
 def test_what_the_user_put_into_an_old_folder_moves_to_the_new_one(folder: BatchFolder) -> None:

@@ -32,6 +32,8 @@ class Counted:
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         if prompt == "bad":
             raise BadInput("prompt: is bad")
+        if prompt == "broken":
+            raise RuntimeError("the tokenizer is broken by it")
         self.asked.append(prompt)
         draws = torch.Generator().manual_seed(len(prompt))
         texts = prompt_texts(prompt, settings)
@@ -56,11 +58,14 @@ def test_a_prompt_is_encoded_once_wherever_it_is_needed_again(tmp_path: Path) ->
     assert len(model.asked) == 2 * WINDOW
 
 
-def test_a_prompt_that_cannot_be_used_is_its_own_rows_failure(tmp_path: Path) -> None:
-    encodings = Encodings(Counted(), tmp_path)
-    encodings.prepare([Words("bad", SETTINGS)])
-    with pytest.raises(BadInput, match="prompt: is bad"):
-        encodings.get("bad", SETTINGS)
+@pytest.mark.parametrize(("prompt", "kind", "message"), [("bad", BadInput, "is bad"), ("broken", RuntimeError, "the tokenizer is broken")])
+def test_a_prompt_that_cannot_be_used_is_its_own_rows_failure(prompt: str, kind: type[Exception], message: str, tmp_path: Path) -> None:
+    model = Counted()
+    encodings = Encodings(model, tmp_path)
+    encodings.prepare([Words(prompt, SETTINGS), *words(1)])
+    assert model.asked == ["a mug 0"]
+    with pytest.raises(kind, match=message):
+        encodings.get(prompt, SETTINGS)
 
 
 def test_what_follows_from_other_words_or_another_model_is_not_taken(tmp_path: Path) -> None:

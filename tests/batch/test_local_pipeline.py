@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -14,10 +15,13 @@ from smoke_runs import CONFIG
 from stub_rows import job
 
 from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
+from dreamfusion_mesh.batch.rows import PipelineRows
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
-from dreamfusion_mesh.pipeline import generate
+from dreamfusion_mesh.pipeline import fit, generate
+from dreamfusion_mesh.run.settings import read_settings
+from dreamfusion_mesh.stages.fit import Halted, never, no_progress
 
 ROOT = Path(__file__).parents[2]
 COMPARED = ("asset.glb", "asset.obj", "asset.mtl", "asset_basecolor.png", "preview.png")
@@ -56,6 +60,20 @@ def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(guidance: Guidance
         assert (tmp_path / "out" / ".work" / name / "traceback.txt").exists()
     order = [(event.kind, event.name) for event in events if event.kind in ("started", "done")]
     assert order.index(("started", "chair")) < order.index(("done", "mug"))  # which was still to be unwrapped then
+
+
+def test_rows_that_were_begun_on_another_device_go_on(guidance: GuidanceModel, tmp_path: Path) -> None:
+    """`auto` stands for the other device: the settings differ, the device need not."""
+    here = Attempt(job("mug", "a red mug", 3, CONFIG))
+    there = Attempt(job("mug", "a red mug", 3, CONFIG.model_copy(update={"device": "auto"})))
+    rows, folder, asked = PipelineRows(strict=False, encodings=tmp_path / "encodings"), tmp_path / "mug", itertools.count()
+    with pytest.raises(Halted):
+        fit(here.config, folder, guidance=guidance, stop=lambda: next(asked) > 4)
+    rows.load(there.job.settings)
+    assert rows.fit(there, folder, no_progress, never)
+    assert read_settings(folder / "run.yaml").device == "auto"
+    assert rows.deliver(here, folder, no_progress).failure is None
+    assert read_settings(folder / "run.yaml").device == "cpu"
 
 
 PROMPTS = ["a red mug", "a blue chair", "a green apple", "a yellow lamp"]

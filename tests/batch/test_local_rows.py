@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from collections import Counter
@@ -167,13 +169,18 @@ def test_a_model_that_is_missing_fails_its_rows_and_is_looked_for_once(batch: Ba
     assert batch.traceback("row-19") == "guidance 'missing': is missing\n"
 
 
-@pytest.mark.parametrize(("model", "how"), [("unloadable", "RuntimeError: the model cannot"), ("deadly", "it was killed by SIGKILL")])
-def test_a_process_that_cannot_serve_any_row_ends_the_batch(model: str, how: str, batch: Batch) -> None:
-    jobs = [job(f"row-{number}", seed=number, settings=with_model(model)) for number in range(20)]
-    with pytest.raises(RunFailed, match=f"^batch: a process to fit came to nothing 3 times, before it could work on a row: {how}"):
-        batch.run(jobs)
+@pytest.mark.parametrize(
+    ("model", "failure", "how"),
+    [("unloadable", "error", "RuntimeError: the model cannot"), ("deadly", "crashed", "its process was killed by SIGKILL")],
+)
+def test_a_model_that_cannot_be_loaded_now_fails_its_rows_and_the_others_go_on(model: str, failure: str, how: str, batch: Batch) -> None:
+    jobs = [job(f"row-{number}", seed=number, settings=SETTINGS if number % 2 else with_model(model)) for number in range(20)]
+    assert batch.run(jobs) == Totals(0, 10, 10, 0)
     assert batch.notes().count(f"load {model}") == 3
-    assert batch.failures() == {}
+    assert batch.failures() == {each.name: None if each.seed % 2 else failure for each in jobs}
+    assert batch.message("row-18").startswith(f"its model could not be loaded, 3 times: {how}")
+    assert batch.run(jobs) == Totals(10, 0, 10, 0)
+    assert batch.notes().count(f"load {model}") == 6  # the next call tries again
 
 
 def test_processes_that_do_not_start_end_the_batch_with_where_to_look(tmp_path: Path) -> None:
@@ -181,6 +188,15 @@ def test_processes_that_do_not_start_end_the_batch_with_where_to_look(tmp_path: 
     with pytest.raises(RunFailed, match=r"came to nothing 3 times, .*: it ended with exit code 1; its log is .*worker-0.log$"):
         run_batch([job("a")], out, Options(), rows=StubRows(tmp_path, broken=True))
     assert "RuntimeError: planted in the start" in (out / ".work" / "worker-0.log").read_text()
+
+
+def test_a_system_that_starts_no_process_ends_the_batch_with_the_cause(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("dreamfusion_mesh.batch.child.subprocess.Popen", refuse)
+    with pytest.raises(RunFailed, match=r"^batch: no process to fit can be started \(.*unavailable\); lower --workers"):
+        batch.run([job("a")])
 
 
 def test_a_disk_that_is_full_while_a_model_is_loaded_stops_the_batch_and_the_next_call_goes_on(batch: Batch) -> None:
@@ -221,6 +237,16 @@ def test_a_second_batch_in_a_folder_is_refused(batch: Batch) -> None:
     with locked(batch.out), pytest.raises(BadInput, match="is in use by process"):
         batch.run([job("a")])
     assert batch.run([job("a")]) == Totals(0, 1, 0, 0)
+
+
+def test_nothing_is_touched_where_the_manifest_is_another_programs(batch: Batch) -> None:
+    batch.out.mkdir()
+    found = {"manifest.jsonl": '{"audio": "a.wav"}\n', ".download.12345678.part": "half"}
+    for name, text in found.items():
+        (batch.out / name).write_text(text)
+    with pytest.raises(BadInput, match="is not a batch's, or its first line is broken"):
+        batch.run([job("a")])
+    assert {entry.name: entry.read_text() for entry in batch.out.iterdir()} == found
 
 
 def test_cuda_without_a_card_is_refused_before_anything_is_written(batch: Batch) -> None:

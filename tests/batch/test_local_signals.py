@@ -95,6 +95,15 @@ def test_a_signal_to_the_whole_group_of_processes_does_no_more(tmp_path: Path) -
     }
 
 
+def test_a_time_limit_may_be_longer_than_the_system_can_wait(tmp_path: Path) -> None:
+    process = start(tmp_path / "out", tmp_path / "notes", {"a": "steps"}, time_limit=1e300)
+    for _ in range(4):  # between which nothing but the limit is waited for
+        wait_for(process, "stage a")
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=LONG)[1]
+    assert process.returncode == 143, errors
+
+
 def test_a_signal_to_a_worker_alone_loses_nothing(tmp_path: Path) -> None:
     process = start(tmp_path / "out", tmp_path / "notes", {"a": "steps", "b": "a red mug"})
     wait_for(process, "stage a")

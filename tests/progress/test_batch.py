@@ -85,6 +85,7 @@ if pid == 0:
     from dreamfusion_mesh.terminal import logged_warnings
     with logged_warnings(), batch_progress(Tally(400_000), lambda event: "there") as watch:
         watch(Event("planned", done=1, total=400_000))
+        watch(Event("started", "jug"))
         watch(Event("done", "jug", outcome=Outcome(seconds=2.0)))
         watch(Event("failed", "[red]keg", outcome=Outcome("error", "a [bold] fault")))
         for number in range(20):

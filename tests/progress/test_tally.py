@@ -48,15 +48,30 @@ def test_the_time_left_follows_the_pace_of_the_last_jobs() -> None:
     assert tally.seconds_left() is None
     assert "about" not in tally.line()
     for number in range(100):  # slow ones, that are forgotten
+        tally.take(Event("started", f"slow {number}"))
         clock.now += 60
         tally.take(Event("done", f"slow {number}"))
     for number in range(100):
+        tally.take(Event("started", f"fast {number}"))
         clock.now += 3
         tally.take(Event("failed", f"fast {number}"))
     assert tally.seconds_left() == pytest.approx(300 * 3)
     assert tally.line() == "600 done, 100 failed, 300 left, about 15 min"
     clock.now += 64 * 3  # a job that takes longer than those before it is counted in while it runs
     assert tally.seconds_left() == pytest.approx(300 * 6)
+
+
+def test_jobs_that_fail_without_any_work_tell_nothing_of_the_time_left() -> None:
+    """As those do that failed before, or whose model is missing."""
+    clock = Clock()
+    tally = Tally(100, clock)
+    for number in range(50):
+        tally.take(Event("failed", f"before {number}"))
+    assert tally.seconds_left() is None
+    tally.take(Event("started", "a"))
+    clock.now += 60
+    tally.take(Event("done", "a"))
+    assert tally.seconds_left() == pytest.approx(49 * 60)
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,13 @@ from dreamfusion_mesh.guidance.models.multiview import (
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
-from dreamfusion_mesh.guidance.models.vocabulary import cut, unknown_words
+from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, view_words
 from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, parts_of, weight_files
 from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
 from dreamfusion_mesh.records import Shading, Views
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
+from dreamfusion_mesh.terminal import cut
 
 
 @dataclass(frozen=True, eq=False)

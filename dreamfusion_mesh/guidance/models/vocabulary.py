@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.terminal import cut
 
 _STOP_WORDS = frozenset(
     re.findall(r"\w+", "a an the and or of with in on at to for from by as is are that its part parts photo view front side back overhead")
 )
 _MAX_WORDS_SHOWN = 200  # of those that a model knows
 _MAX_UNKNOWN_SHOWN = 10
-_LONGEST_SHOWN = 100  # characters of a text
 
 
 def unknown_words(model: str, tokenizer: Any, prompt: str) -> list[str]:
@@ -29,11 +29,6 @@ def unknown_words(model: str, tokenizer: Any, prompt: str) -> list[str]:
         known = [word for word in sorted(tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
         raise BadInput(f"prompt: guidance {model!r} knows none of: {named}; it knows: {_listed(known, _MAX_WORDS_SHOWN)}")
     return [f"guidance {model!r} does not know: {named}"]
-
-
-def cut(text: str) -> str:
-    """A text of a readable length."""
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _listed(words: list[str], most: int) -> str:
