@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from dreamfusion_mesh import terminal
 
 _SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_SAME_REQUEST = 0.4  # seconds: what sends a signal to a process and to its group, as `timeout` does, means one
 _caught: list[signal.Signals] = []
 _received: list[Stopped] = []
 
@@ -76,12 +78,13 @@ class StopRequest:
     """The signals that asked this process to end while `gentle_signals` lasted. `select` can wait for one.
 
     stop   of the first one, None where none came
-    again  whether another followed it
+    again  whether another followed it, and not at once: those are one request that came by several ways
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.stop: Stopped | None = None
         self.again = False
+        self._clock, self._since = clock, 0.0
         self._reader, self.writer = os.pipe()
         for end in (self._reader, self.writer):
             os.set_blocking(end, False)
@@ -98,11 +101,11 @@ class StopRequest:
     def note(self, number: int, frame: Any) -> None:
         """The signals' handler."""
         if self.stop is not None:
-            self.again = True
+            self.again = self.again or self._clock() - self._since >= _SAME_REQUEST
             return
         if not _received:
             _received.append(Stopped(number))
-        self.stop = _received[0]
+        self.stop, self._since = _received[0], self._clock()
 
     def close(self) -> None:
         """Close the descriptors."""

@@ -1,4 +1,4 @@
-"""A process that is not to outlive the one that started it."""
+"""A process that is asked to end, and one that is not to outlive the one that started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dreamfusion_mesh.process import is_orphan
+from dreamfusion_mesh import process
+from dreamfusion_mesh.process import StopRequest, is_orphan
 
 ROOT = Path(__file__).parents[1]
 CHILD = """
@@ -55,3 +56,16 @@ def test_what_a_small_process_imports_for_it_is_small() -> None:
     command = "import sys, dreamfusion_mesh.process; print({'torch', 'numpy', 'pydantic', 'typer'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, check=True, cwd=ROOT, timeout=60)
     assert done.stdout == b"set()\n"
+
+
+@pytest.mark.parametrize(("moments", "again"), [((0.0,), False), ((0.0, 0.01), False), ((0.0, 0.01, 5.0), True), ((0.0, 5.0, 5.01), True)])
+def test_signals_that_come_together_are_one_request(moments: tuple[float, ...], again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timeout` sends its signal to the process and to the group, schedulers to all processes: none of them means "at once"."""
+    monkeypatch.setattr(process, "_received", [])
+    now = 0.0
+    request = StopRequest(lambda: now)
+    for now in moments:
+        request.note(signal.SIGTERM, None)
+    request.close()
+    assert request.stop is not None
+    assert request.again == again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
@@ -13,16 +12,13 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from dreamfusion_mesh.batch.entry import Entry
+from dreamfusion_mesh.batch.finished import Provenance, read_record
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.plan import Todo
-from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import read_bytes
 from dreamfusion_mesh.run.out import PROVENANCE_FILE
 
 _RECENT = 50  # jobs that are looked at
-_LARGEST_RECORD = 1 << 24  # bytes
 _FITS = ("coarse", "fine")
-_Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class _Stage(BaseModel):
@@ -34,9 +30,8 @@ class _Settings(BaseModel):
     fine: _Stage
 
 
-class _Provenance(BaseModel):
+class _Timed(Provenance):
     settings: _Settings
-    seconds: dict[str, _Seconds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +84,8 @@ def cost(todo: Iterable[Todo], pace: Pace | None, workers: int) -> Cost:
 def _pace(run: Path) -> tuple[float, float, float] | None:
     """Seconds of a step of the coarse and of the fine stage, and of the delivery, of a finished run; None where it does not tell them."""
     try:
-        record = _Provenance.model_validate(json.loads(read_bytes(run / PROVENANCE_FILE, _LARGEST_RECORD)))
+        record = _Timed.model_validate(read_record(run / PROVENANCE_FILE))
         coarse, fine = (record.seconds[stage] / getattr(record.settings, stage).steps for stage in _FITS)
-    except (BadInput, ValueError, KeyError, RecursionError):
+    except (ValueError, KeyError, RecursionError):
         return None
     return coarse, fine, sum(seconds for stage, seconds in record.seconds.items() if stage not in _FITS)

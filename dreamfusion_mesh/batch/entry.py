@@ -84,14 +84,14 @@ def make_entry(attempt: Attempt, status: Status, outcome: Outcome | None = None)
     )
 
 
-def write_line(entry: Entry) -> bytes:
+def entry_line(entry: Entry) -> bytes:
     """The entry's line; half a surrogate pair, which UTF-8 does not have, becomes a question mark."""
     values = {field.name: getattr(entry, field.name) for field in fields(entry)}
     return (json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
 
 
 def line_reader() -> Callable[[bytes], Entry]:
-    """A function from a line to its entry, which raises ValueError for one that `write_line` would not write.
+    """A function from a line to its entry, which raises ValueError for one that `entry_line` would not write.
 
     Its entries share equal tags, steps and audits, so that a million of them fit in little memory.
     """

@@ -36,7 +36,9 @@ class _Audit(BaseModel):
     rows: list[_Row]
 
 
-class _Provenance(BaseModel):
+class Provenance(BaseModel):
+    """What is read of provenance.json: seconds by the stage's name."""
+
     seconds: dict[str, _Seconds]
 
 
@@ -66,15 +68,20 @@ def find_attempt(folder: Path, job: Job, last: int) -> Attempt | None:
     return Attempt(job, number)
 
 
+def read_record(file: Path) -> object:
+    """What a JSON file of a run holds. Raises ValueError or RecursionError where it cannot be read."""
+    return json.loads(read_bytes(file, _LARGEST_RECORD))
+
+
 def read_outcome(folder: Path, strict: bool) -> Outcome | None:
     """What came of the finished run in a folder; None where it is not finished, or a record of it is broken.
 
     strict  a row of the audit that is no pass is a failure
     """
     try:
-        result = _Result.model_validate(_read(folder / RESULT_FILE))
-        audit = _Audit.model_validate(_read(folder / AUDIT_FILE))
-        provenance = _Provenance.model_validate(_read(folder / PROVENANCE_FILE))
+        result = _Result.model_validate(read_record(folder / RESULT_FILE))
+        audit = _Audit.model_validate(read_record(folder / AUDIT_FILE))
+        provenance = Provenance.model_validate(read_record(folder / PROVENANCE_FILE))
     except (ValueError, RecursionError):
         return None
     poor = [f"{row.property}: {row.status}" for row in audit.rows if row.status != "pass"]
@@ -106,7 +113,3 @@ def best_attempt(folder: BatchFolder, job: Job, last: int) -> Attempt | None:
 
 def _poor_rows(outcome: Outcome) -> int:
     return sum(status != "pass" for status in outcome.audit)
-
-
-def _read(file: Path) -> object:
-    return json.loads(read_bytes(file, _LARGEST_RECORD))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dreamfusion_mesh import __version__
-from dreamfusion_mesh.batch.entry import LONGEST_LINE, Entry, line_reader, write_line
+from dreamfusion_mesh.batch.entry import LONGEST_LINE, Entry, entry_line, line_reader
 from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import MissingFile, append_file, cannot_write, open_file, shown, sync_folder, write_file
@@ -71,7 +71,7 @@ class Manifest:
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Add entries, all or none of them; the disk holds them then. Raises BadInput, whose cause is an OSError, where that fails."""
-        lines = b"".join(map(write_line, entries))
+        lines = b"".join(map(entry_line, entries))
         if not lines:
             return
         if not os.path.lexists(self.path):

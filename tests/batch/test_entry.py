@@ -8,7 +8,7 @@ import json
 import pytest
 from batch_folders import done, make_job
 
-from dreamfusion_mesh.batch.entry import LONGEST_LINE, MOST_ATTEMPTS, line_reader, make_entry, write_line
+from dreamfusion_mesh.batch.entry import LONGEST_LINE, MOST_ATTEMPTS, entry_line, line_reader, make_entry
 from dreamfusion_mesh.batch.records import Attempt, Outcome, retry_seed
 
 
@@ -21,19 +21,19 @@ def test_an_entry_says_what_is_known_of_the_attempt() -> None:
     assert entry.steps == 30 + attempt.job.settings.fine.steps
     assert (entry.failure, entry.message, entry.seconds) == ("diverged", "no guidance", 1.235)
     assert (entry.triangles, entry.audit, entry.warnings) == (None, ("pass", "fail"), 2)
-    assert line_reader()(write_line(entry)) == entry
+    assert line_reader()(entry_line(entry)) == entry
 
 
 def test_half_a_surrogate_pair_in_a_message_keeps_no_entry_from_being_written() -> None:
     attempt = Attempt(make_job())
-    entry = line_reader()(write_line(make_entry(attempt, "failed", Outcome("error", "no file a\udcff.png"))))
+    entry = line_reader()(entry_line(make_entry(attempt, "failed", Outcome("error", "no file a\udcff.png"))))
     assert entry.message == "no file a?.png"
 
 
 def test_a_long_message_is_cut_so_that_its_line_can_be_read() -> None:
     entry = make_entry(Attempt(make_job(prompt="漢" * 10_000)), "failed", Outcome("error", "\0" * 10**7))
-    assert len(write_line(entry)) < LONGEST_LINE
-    assert line_reader()(write_line(entry)) == entry
+    assert len(entry_line(entry)) < LONGEST_LINE
+    assert line_reader()(entry_line(entry)) == entry
 
 
 FAULTS = {

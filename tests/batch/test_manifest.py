@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from batch_folders import make_job, started
 
-from dreamfusion_mesh.batch.entry import AUDITED, LONGEST_LINE, MOST_ATTEMPTS, Entry, write_line
+from dreamfusion_mesh.batch.entry import AUDITED, LONGEST_LINE, MOST_ATTEMPTS, Entry, entry_line
 from dreamfusion_mesh.batch.manifest import Manifest, read_manifest
 from dreamfusion_mesh.batch.records import Attempt
 from dreamfusion_mesh.errors import BadInput
@@ -150,7 +150,7 @@ def test_a_flipped_byte_in_the_middle_loses_no_other_line(manifest: Manifest, fo
 
 
 def test_what_is_no_entry_is_a_broken_line(manifest: Manifest, four: list[Entry], caplog: Any) -> None:
-    good = write_line(four[0])[:-1]
+    good = entry_line(four[0])[:-1]
     others = [
         b"",
         b"null",
