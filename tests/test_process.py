@@ -58,13 +58,13 @@ def test_what_a_small_process_imports_for_it_is_small() -> None:
     assert done.stdout == b"set()\n"
 
 
-@pytest.mark.parametrize(("moments", "again"), [((0.0,), False), ((0.0, 0.01), False), ((0.0, 0.01, 5.0), True), ((0.0, 5.0, 5.01), True)])
+@pytest.mark.parametrize(("moments", "again"), [((0.0,), False), ((0.0, 0.01), False), ((0.0, 0.01, 5.0), True), ((0.0, 5.0), True)])
 def test_signals_that_come_together_are_one_request(moments: tuple[float, ...], again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """`timeout` sends its signal to the process and to the group, schedulers to all processes: none of them means "at once"."""
     monkeypatch.setattr(process, "_received", [])
-    now = 0.0
-    request = StopRequest(lambda: now)
-    for now in moments:
+    times = iter(moments)  # the clock is read once for each signal
+    request = StopRequest(lambda: next(times))
+    for _ in moments:
         request.note(signal.SIGTERM, None)
     request.close()
     assert request.stop is not None
