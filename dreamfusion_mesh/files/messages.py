@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.limits import file_size_limit
+from dreamfusion_mesh.limits import file_size_limit, open_files_limit
 
 PathLike = str | os.PathLike[str]
 
@@ -85,6 +85,8 @@ def _explain(path: Path, error: OSError, verb: str) -> tuple[str, str]:
             return _file_size(text)
         case errno.ENOSPC | errno.EDQUOT:
             return text, f"free some space or {_ELSEWHERE}"
+        case errno.EMFILE:
+            return f"{text}: this shell lets a process have {open_files_limit()}", "raise that limit with `ulimit -n`"
         case errno.ENXIO:
             return "it is a socket, or a pipe that no process reads", "start the reader first, or name a file"
         case errno.EPIPE:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import resource
 import stat
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from privileges import file_size_limit, umask
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import append_file, move_file, remove_file, sync_folder, write_file
+from dreamfusion_mesh.files import append_file, cannot_write, move_file, remove_file, sync_folder, write_file
 from dreamfusion_mesh.files.kinds import refuse_targets
 
 CONTENT = b"content" * 1000
@@ -150,6 +152,13 @@ def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path: Path) -> N
     name = "ä" * 127  # 254 bytes
     write_file(tmp_path / name, CONTENT)
     assert (tmp_path / name).read_bytes() == CONTENT
+
+
+def test_a_limit_of_open_files_is_named(tmp_path: Path) -> None:
+    error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    message = rf"cannot be written \(Too many open files: this shell lets a process have {limit}\); raise that limit with `ulimit -n`"
+    assert re.search(message, str(cannot_write(tmp_path / "a", error)))
 
 
 def test_a_file_size_limit_leaves_the_old_file_and_names_the_limit(tmp_path: Path) -> None:
