@@ -104,6 +104,8 @@ def _refused(path: Path, verb: str) -> tuple[str, str]:
     if verb == "read" or (os.path.exists(real) and not os.path.isfile(real) and not os.path.isdir(real)):
         return f"you may not {verb} it", remedy
     folder = next(folder for folder in (real, *real.parents) if os.path.isdir(folder))
+    if os.path.isfile(real) and os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"you may not {verb} it", remedy
     return f"you may not write in the folder {shown(folder)}", remedy
 
 

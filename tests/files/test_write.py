@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from privileges import file_size_limit, umask
+from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import append_file, cannot_write, move_file, remove_file, sync_folder, write_file
@@ -244,6 +244,13 @@ def test_folders_that_cannot_be_written_are_named(closed: Path, read_only: Path)
     with pytest.raises(BadInput, match=f"may not write in the folder {read_only}"):
         remove_file(read_only / "file")
     assert (read_only / "file").read_bytes() == b"content"
+
+
+def test_a_file_that_may_not_be_written_is_not_laid_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "file").chmod(0o400)
+    with permissions_hold(), pytest.raises(BadInput, match=r"cannot be written \(you may not write it\); change its permissions"):
+        append_file(tmp_path / "file", b"line\n")
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
