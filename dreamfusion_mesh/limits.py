@@ -13,6 +13,11 @@ def address_space_limit() -> int | None:
     return _limit("RLIMIT_AS")
 
 
+def open_files_limit() -> int | None:
+    """The files that this process may have open at once (ulimit -n), None where there is no limit."""
+    return _limit("RLIMIT_NOFILE")
+
+
 def _limit(name: str) -> int | None:
     try:
         import resource

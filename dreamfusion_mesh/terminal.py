@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import unicodedata
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,8 +70,9 @@ def given_text(argument: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text in one line; spaces within it stay, as those of a path in a command have to."""
-    return " ".join(part.strip() for part in text.splitlines()).strip()
+    """A text in one line, with escapes for what would steer a terminal; spaces within it stay, as those of a path in a command have to."""
+    line = " ".join(part.strip() for part in text.splitlines()).strip()
+    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in line)
 
 
 def cut(text: str, longest: int = 100) -> str:

@@ -135,6 +135,14 @@ def test_a_summary_is_made_anew_at_any_time(command: Callable[..., Ended], here:
     assert statuses(here)["mug"] == "done"
 
 
+def test_a_summary_steers_no_terminal(command: Callable[..., Ended], here: Path) -> None:
+    table(here, "fail-fit,bad")
+    command(*BATCH)
+    manifest = here / "out" / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace("ValueError: planted", r"\u001b]0;\u0007\n\u009b planted"))
+    assert command("summary", "out").stdout.splitlines()[2] == r"  bad (error): \x1b]0;\x07 \x9b planted in the fit; see out/.work/bad"
+
+
 @pytest.mark.parametrize(
     ("folder", "message"),
     [

@@ -74,6 +74,9 @@ class BatchFolder:
         check_out(self.path)
         if os.path.islink(self.work) or kind_of(self.work) not in ("", "folder"):
             raise BadInput(f"{shown(self.work)}: is not the folder that a batch leaves there; delete it")
+        for entry in entries(self.work):
+            if entry.is_symlink():  # what follows it writes outside
+                raise BadInput(f"{shown(Path(entry.path))}: is a link, and a batch leaves none there; delete it")
         there = {entry.name for entry in entries(self.path)}
         foreign = sorted(name for name in there - _LEFT_ALONE if not Path(name).match(PARTS))
         if foreign and not there & _OWN:

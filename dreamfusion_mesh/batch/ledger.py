@@ -11,6 +11,7 @@ from dreamfusion_mesh.batch.finished import best_attempt, is_fitted, read_outcom
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
 from dreamfusion_mesh.batch.records import QUALITY, Attempt, Event, Options, Outcome, Watch
+from dreamfusion_mesh.run.lock import forget_holder
 
 _PAUSE = 0.1  # seconds that records wait for others, since each time that the disk is waited for takes some milliseconds
 
@@ -39,6 +40,10 @@ class Ledger:
         """The work on an attempt begins."""
         self._append(make_entry(attempt, "started"))
         self._watch(Event("started", attempt.job.name, attempt.number))
+
+    def killed(self, attempt: Attempt) -> None:
+        """The process that was at an attempt was ended on purpose: the next one there is not to take that for a want of memory."""
+        forget_holder(self._folder.attempt(attempt.job.name, attempt.number))
 
     def ended(self, attempt: Attempt, outcome: Outcome, trace: str | None = None) -> Attempt | None:
         """An attempt is done or has failed; gives the one that is to follow it.

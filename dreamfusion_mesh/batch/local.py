@@ -66,7 +66,7 @@ class Scheduler:
                     self.ledger.flush()
         finally:
             for seat in self._seats:
-                seat.kill()
+                self._kill(seat)
             self.ledger.flush()
 
     def _is_over(self) -> bool:
@@ -194,6 +194,8 @@ class Scheduler:
             if not was_ready and not self._stopping:
                 seat.count_start(f"it {how}")
         elif self._stopping or (seat.role == "deliver" and code in _ASKED_TO_END):
+            if code in _ASKED_TO_END:
+                self.ledger.killed(seat.running.attempt)
             self._put_back(seat)
         elif seat.running.begun is None and was_ready and seat.role == "fit":
             self._unserved(seat, Outcome("crashed", f"{_NOT_LOADED}: its process {how}"))
@@ -210,13 +212,19 @@ class Scheduler:
             return
         self._end(running, Outcome(failure, message, running.used), message)
 
+    def _kill(self, seat: Seat) -> None:
+        """End a process at once, and leave nothing of that for the next one to warn of."""
+        seat.kill()
+        if seat.running is not None:
+            self.ledger.killed(seat.running.attempt)
+
     def _check_time(self) -> None:
         """Kill what works on an attempt for longer than it may."""
         if self.time_limit is None or self._stopping:
             return
         for seat in self._seats:
             if seat.running is not None and seat.running.begun is not None and seat.running.left(self.time_limit) <= 0:
-                seat.kill()
+                self._kill(seat)
                 what = "fit" if seat.role == "fit" else "delivery"
                 self._fail(seat.take(), "time limit", f"was not done after {self.time_limit:g} s, in its {what}; raise --time-limit")
 
@@ -237,6 +245,6 @@ class Scheduler:
             if seat.role == "fit" and begun and seat.child is not None:
                 seat.child.halt()
             elif seat.child is not None:
-                seat.kill()
+                self._kill(seat)
                 if seat.running is not None:
                     self._put_back(seat)

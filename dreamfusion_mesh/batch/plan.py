@@ -126,7 +126,11 @@ class _Scan:
             return True
         if not self._there[spelled]:
             return self._bars(path, "is not a folder")
-        if not os.path.isfile(path / SETTINGS):
+        try:
+            os.stat(path / SETTINGS)
+        except PermissionError:
+            return self._bars(path, "may not be entered", "change its permissions, or give the row another name")
+        except OSError:
             return self._bars(path, f"holds no run ({SETTINGS} is missing)")
         return True
 

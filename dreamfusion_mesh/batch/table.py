@@ -164,7 +164,8 @@ class _Records:
             raise BadInput(f"{self._where}: is empty; its first row names the columns, such as {KEY},name,seed, and below stand prompts")
         found = [(delimiter, cells) for delimiter in (given or _DELIMITERS) if (cells := self._cells(text, delimiter))]
         if not found:
-            raise self._refusal("a quote is not closed, or a cell goes on after it")
+            longest = csv.field_size_limit()
+            raise self._refusal(f"a quote is not closed, a cell goes on after it, or has more than {longest} characters")
         keyed = [each for each in found if KEY in (cell.strip().lower() for cell in each[1])]
         return keyed[0] if keyed else max(found, key=lambda each: len(each[1]))
 

@@ -26,6 +26,7 @@ from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
 from dreamfusion_mesh.batch.queue import Group, group_of
 from dreamfusion_mesh.batch.rows import Rows
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.terminal import one_line
 
 BETWEEN_STAGE_NOTES = 0.25  # seconds
@@ -55,6 +56,7 @@ class Worker:
         self.role = role
         self.pipe = pipe
         self.stopped = False
+        self.spent = False  # memory ran out: what libraries hold of it by now would fail the next row, too
         self.group: Group | None = None
         self.stage, self.told_at = "", 0.0
         self.telling = threading.Lock()  # checkpoints are written in a thread, which may log
@@ -84,7 +86,7 @@ class Worker:
             if (note := self._outcome(rows, task)).kind == "halted":
                 self.stopped = False
             self.tell(note)
-            if note.outcome is not None and note.outcome.failure == "error" and not rows.usable():
+            if self.spent or (note.outcome is not None and note.outcome.failure == "error" and not rows.usable()):
                 raise Done
 
     def report(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -137,6 +139,7 @@ class Worker:
 
     def _failed(self, error: Exception, task: Task) -> Note:
         text = traceback.format_exc()
+        self.spent = describe(error) is not None
         traceback.clear_frames(error.__traceback__)  # or what they hold stays in memory until the next failure
         gc.collect()
         try:

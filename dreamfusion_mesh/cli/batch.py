@@ -19,7 +19,7 @@ from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, NAME, Commercial, Devic
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.out_of_memory import check_address_space
-from dreamfusion_mesh.terminal import given_text
+from dreamfusion_mesh.terminal import given_text, one_line
 
 if TYPE_CHECKING:
     from dreamfusion_mesh.batch.folder import BatchFolder
@@ -103,11 +103,12 @@ def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False
 
     found = write_summary(BatchFolder(folder))
     counts = ", ".join(f"{count} {status}" for status, count in found.counts.items())
-    print(f"{found.counts.total()} assets: {counts}")
+    total = found.counts.total()
+    print(f"{total} asset{'s' if total != 1 else ''}: {counts}")
     for kind, count in found.kinds.most_common():
         print(f"  failed: {kind:<11} {count}")
     for job in found.first:
-        print(f"  {job.name} ({job.kind}): {job.message}{f'; see {shown(job.folder)}' if job.folder else ''}")
+        print(f"  {job.name} ({job.kind}): {one_line(job.message)}{f'; see {shown(job.folder)}' if job.folder else ''}")
     if (more := found.counts["failed"] - len(found.first)) > 0:
         print(f"  and {more} more")
     print(f"Written to {shown(folder)}:")

@@ -54,7 +54,7 @@ def _what(plan: Plan) -> dict[str, str]:
 
 def _counts(what: dict[str, str]) -> str:
     counts = Counter(what.values())
-    return f"{len(what)} assets: {', '.join(f'{count} {text}' for text, count in counts.items())}"
+    return f"{len(what)} asset{'s' if len(what) != 1 else ''}: {', '.join(f'{count} {text}' for text, count in counts.items())}"
 
 
 def _cost(plan: Plan, pace: Pace | None, workers: int | None) -> str:

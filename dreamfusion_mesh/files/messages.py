@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.limits import file_size_limit
+from dreamfusion_mesh.limits import file_size_limit, open_files_limit
 
 PathLike = str | os.PathLike[str]
 
@@ -85,6 +85,8 @@ def _explain(path: Path, error: OSError, verb: str) -> tuple[str, str]:
             return _file_size(text)
         case errno.ENOSPC | errno.EDQUOT:
             return text, f"free some space or {_ELSEWHERE}"
+        case errno.EMFILE:
+            return f"{text}: this shell lets a process have {open_files_limit()}", "raise that limit with `ulimit -n`"
         case errno.ENXIO:
             return "it is a socket, or a pipe that no process reads", "start the reader first, or name a file"
         case errno.EPIPE:
@@ -102,6 +104,8 @@ def _refused(path: Path, verb: str) -> tuple[str, str]:
     if verb == "read" or (os.path.exists(real) and not os.path.isfile(real) and not os.path.isdir(real)):
         return f"you may not {verb} it", remedy
     folder = next(folder for folder in (real, *real.parents) if os.path.isdir(folder))
+    if os.path.isfile(real) and os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"you may not {verb} it", remedy
     return f"you may not write in the folder {shown(folder)}", remedy
 
 

@@ -75,6 +75,16 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
         _remove_empty(made)
 
 
+def forget_holder(folder: Path) -> None:
+    """Remove what a process that was ended on purpose has left in `folder`, so that the next one does not warn of it.
+
+    Where another process holds the folder, or the disk does not take it, nothing is done.
+    """
+    if os.path.lexists(folder / LOCK):
+        with suppress(BadInput), locked(folder):
+            pass
+
+
 def _wait_for(folder: Path, patience: float) -> tuple[int, Ended | None]:
     """`_acquire`, again and again for `patience` seconds."""
     until = time.monotonic() + patience

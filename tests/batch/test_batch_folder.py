@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -259,6 +260,14 @@ def test_something_else_in_the_place_of_dot_work_is_refused(folder: BatchFolder,
     else:
         folder.work.symlink_to(tmp_path if kind == "link" else tmp_path / "missing")
     with pytest.raises(BadInput, match=r"\.work: is not the folder that a batch leaves there; delete it"):
+        folder.check()
+
+
+@pytest.mark.parametrize("name", ["mug", "mug+1", "encodings", "worker-0.log"])
+def test_a_link_in_dot_work_is_refused_since_what_follows_it_writes_outside(folder: BatchFolder, tmp_path: Path, name: str) -> None:
+    folder.work.mkdir(parents=True)
+    (folder.work / name).symlink_to(tmp_path)
+    with pytest.raises(BadInput, match=rf"{re.escape(name)}: is a link, and a batch leaves none there; delete it$"):
         folder.check()
 
 

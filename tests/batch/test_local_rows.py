@@ -19,6 +19,7 @@ from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals, retr
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.run.lock import locked
+from dreamfusion_mesh.run.out import LOCK
 from dreamfusion_mesh.run.settings import read_settings
 
 TIME_LIMIT = 8.0  # seconds; a stub row takes some milliseconds
@@ -110,6 +111,13 @@ def test_a_row_that_is_done_when_its_process_ends_is_done(batch: Batch) -> None:
     assert batch.run(jobs, time_limit=TIME_LIMIT) == Totals(0, 3, 0, 0)
     assert batch.failures() == {"a": None, "b": None, "c": None}
     assert batch.run(jobs) == Totals(3, 0, 0, 0)
+
+
+def test_a_row_that_is_killed_for_its_time_is_not_taken_for_one_that_wanted_memory(batch: Batch) -> None:
+    """Its folder has no lock with the stage that was under way, of which the next process there would warn."""
+    assert batch.run([job("a", "hang-fit"), job("b", "hang-delivery", 1)], time_limit=TIME_LIMIT) == Totals(0, 0, 2, 0)
+    assert {path.name for path in (batch.out / ".work" / "a").iterdir()} == {"run.yaml", "traceback.txt"}
+    assert not (batch.out / ".work" / "b" / LOCK).exists()
 
 
 def test_a_row_that_failed_is_tried_again_by_the_next_call(batch: Batch) -> None:
@@ -257,6 +265,12 @@ def test_cuda_without_a_card_is_refused_before_anything_is_written(batch: Batch)
     with pytest.raises(BadInput, match=r"^--device cuda: torch"):
         batch.run([job("a"), job("b", settings=SETTINGS.model_copy(update={"device": "cuda"}))])
     assert not batch.out.exists()
+
+
+def test_a_process_in_which_memory_ran_out_is_replaced(batch: Batch) -> None:
+    prompts = ["memory", "a red mug", "fail-fit", "a blue mug"]
+    assert batch.run([job(f"row-{number}", prompt) for number, prompt in enumerate(prompts)]) == Totals(0, 2, 2, 0)
+    assert batch.notes().count("start fit") == 2  # and none for another error
 
 
 def test_the_memory_of_the_parent_does_not_grow_with_the_rows(batch: Batch) -> None:

@@ -17,6 +17,7 @@ from stub_batch import start
 from stub_rows import STEPS, asset_bytes, job, notes
 
 from dreamfusion_mesh.batch.records import Attempt
+from dreamfusion_mesh.run.out import LOCK
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 LONG = 60.0  # seconds, for what takes a fraction of one
@@ -123,6 +124,21 @@ def test_a_second_signal_ends_the_batch_at_once(second: signal.Signals, tmp_path
     process.communicate(timeout=LONG)
     assert process.returncode == 143
     assert_all_gone(tmp_path / "notes")
+    assert not (tmp_path / "out" / ".work" / "a" / LOCK).exists()
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_delivery_that_a_signal_ends_is_not_taken_for_one_that_wanted_memory(whole_group: bool, tmp_path: Path) -> None:
+    """Its folder has no lock with the stage that was under way, of which the next process there would warn."""
+    process = start(tmp_path / "out", tmp_path / "notes", {"a": "hang-delivery"}, own_group=True)
+    lock, until = tmp_path / "out" / ".work" / "a" / LOCK, time.monotonic() + LONG
+    while not (lock.exists() and lock.read_text().endswith("delivery")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    process.communicate(timeout=LONG)
+    assert process.returncode == 130
+    assert not lock.exists()
 
 
 def killed_batches(tmp_path: Path, kills: int, draws: random.Random) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_folders import PASSED, begin, contents, done, finish, make_job, started
+from privileges import permissions_hold
 
 from dreamfusion_mesh.batch.entry import Entry, make_entry
 from dreamfusion_mesh.batch.finished import best_attempt, find_attempt, read_outcome
@@ -227,6 +228,15 @@ def test_what_the_batch_did_not_make_is_never_replaced(folder: BatchFolder, tmp_
     words = {"file": "is not a folder", "empty": "holds no run", "foreign": "holds no run", "another run": "this batch did not make"}
     with pytest.raises(BadInput, match=f"mug: .*{words.get(kind, 'is not a folder')}.*; move it away, or give the row another name$"):
         plan(folder)
+
+
+def test_a_finished_folder_that_may_not_be_entered_is_not_said_to_hold_no_run(folder: BatchFolder) -> None:
+    finish(folder.asset("mug"), Attempt(MUG)).chmod(0)
+    try:
+        with permissions_hold(), pytest.raises(BadInput, match="mug: may not be entered; change its permissions, or give the row another"):
+            plan(folder, done(Attempt(MUG)))
+    finally:
+        folder.asset("mug").chmod(0o700)
 
 
 def test_all_that_is_in_the_way_is_counted(folder: BatchFolder) -> None:

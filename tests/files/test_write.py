@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import resource
 import stat
 import subprocess
 import sys
@@ -12,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from privileges import file_size_limit, umask
+from privileges import file_size_limit, permissions_hold, umask
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import append_file, move_file, remove_file, sync_folder, write_file
+from dreamfusion_mesh.files import append_file, cannot_write, move_file, remove_file, sync_folder, write_file
 from dreamfusion_mesh.files.kinds import refuse_targets
 
 CONTENT = b"content" * 1000
@@ -152,6 +154,13 @@ def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path: Path) -> N
     assert (tmp_path / name).read_bytes() == CONTENT
 
 
+def test_a_limit_of_open_files_is_named(tmp_path: Path) -> None:
+    error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    message = rf"cannot be written \(Too many open files: this shell lets a process have {limit}\); raise that limit with `ulimit -n`"
+    assert re.search(message, str(cannot_write(tmp_path / "a", error)))
+
+
 def test_a_file_size_limit_leaves_the_old_file_and_names_the_limit(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"old")
     with file_size_limit(1000):
@@ -235,6 +244,13 @@ def test_folders_that_cannot_be_written_are_named(closed: Path, read_only: Path)
     with pytest.raises(BadInput, match=f"may not write in the folder {read_only}"):
         remove_file(read_only / "file")
     assert (read_only / "file").read_bytes() == b"content"
+
+
+def test_a_file_that_may_not_be_written_is_not_laid_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "file").chmod(0o400)
+    with permissions_hold(), pytest.raises(BadInput, match=r"cannot be written \(you may not write it\); change its permissions"):
+        append_file(tmp_path / "file", b"line\n")
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from dreamfusion_mesh.batch.messages import Role, Words
 from dreamfusion_mesh.batch.records import Attempt, Job, Outcome
 from dreamfusion_mesh.config import RunConfig, dump, load_config
 from dreamfusion_mesh.errors import BadInput, PoorOutcome
+from dreamfusion_mesh.run.lock import locked
 
 SETTINGS = load_config("smoke", ["device=cpu"], {"prompt": "of the batch"})
 FINE = "checkpoints/fine.safetensors"
@@ -140,7 +141,9 @@ class StubRows:
         if f"fail-{half}" in words:
             raise ValueError(f"planted in the {half}")
         if f"hang-{half}" in words:
-            time.sleep(3600)
+            with locked(folder) as lock:
+                lock.note_stage(half)
+                time.sleep(3600)
         if f"die-{half}" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         if f"exit-{half}" in words:
