@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-import unicodedata
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 from dreamfusion_mesh.errors import BadInput
 
 _REMEMBERED = 1000  # lines; a batch of a million rows may warn of each
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}  # of control characters, as Python writes them
 _FAILURES: dict[int, OSError] = {}  # by descriptor: the first time that writing failed
 
 
@@ -72,7 +72,7 @@ def given_text(argument: str) -> str:
 def one_line(text: str) -> str:
     """A text in one line, with escapes for what would steer a terminal; spaces within it stay, as those of a path in a command have to."""
     line = " ".join(part.strip() for part in text.splitlines()).strip()
-    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in line)
+    return line.translate(_ESCAPES)
 
 
 def cut(text: str, longest: int = 100) -> str:

@@ -93,7 +93,7 @@ def test_a_warning_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_memory_of_warnings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's keep all lines
-    length, count = 10_000, 5000
+    length, count = 2000, 5000
     with open(os.devnull, "w") as nowhere, logged_warnings():
         monkeypatch.setattr(sys, "stderr", nowhere)
         tracemalloc.start()

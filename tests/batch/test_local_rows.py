@@ -115,7 +115,7 @@ def test_a_row_that_is_done_when_its_process_ends_is_done(batch: Batch) -> None:
 
 def test_a_row_that_is_killed_for_its_time_is_not_taken_for_one_that_wanted_memory(batch: Batch) -> None:
     """Its folder has no lock with the stage that was under way, of which the next process there would warn."""
-    assert batch.run([job("a", "hang-fit"), job("b", "hang-delivery", 1)], time_limit=TIME_LIMIT) == Totals(0, 0, 2, 0)
+    assert batch.run([job("a", "hang-fit"), job("b", "hang-delivery", 1)], time_limit=TIME_LIMIT / 4) == Totals(0, 0, 2, 0)
     assert {path.name for path in (batch.out / ".work" / "a").iterdir()} == {"run.yaml", "traceback.txt"}
     assert not (batch.out / ".work" / "b" / LOCK).exists()
 
