@@ -19,3 +19,11 @@ class AuditSettings(Settings):
     narrow_texels: Annotated[float, Field(ge=0.1, le=4096)] = 8.0  # up to the largest texture's side
     density_ratio: Annotated[float, Field(ge=1, le=1e6)] = 2.0  # a 95th over a 5th percentile, so never below 1
     utilisation: Fraction = 0.5
+    seam_difference: Annotated[float, Field(ge=0, le=200)] = 2.0  # CIE dE between both sides of a seam, 95th percentile
+    lod_ratio: tuple[Fraction, Fraction] = (0.35, 0.65)  # triangles of a level over those of the one before
+    lod_pixels: Annotated[float, Field(ge=0, le=1080)] = 1.0  # projected error of LODn where the object is 1080 / 2^n pixels high
+    hulls: Annotated[int, Field(ge=1, le=1024)] = 16
+    hull_vertices: Annotated[int, Field(ge=4, le=1024)] = 32
+    hull_coverage: Fraction = 0.98  # of surface samples, inside a hull or within hull_distance
+    hull_distance: Annotated[float, Field(ge=0, le=1)] = 0.01  # of the diagonal
+    hull_volume: Annotated[float, Field(ge=0, le=1e6)] = 1.15  # of the union of the hulls, over the mesh's own volume

@@ -11,7 +11,7 @@ UVs        origin bottom-left, with an index of their own, so a seam never split
 Draws      every random draw comes from one seeded torch.Generator on the CPU, handed down.
 """
 
-from dreamfusion_mesh.records.asset import Asset
+from dreamfusion_mesh.records.asset import Asset, Lod
 from dreamfusion_mesh.records.color import linear_to_srgb, srgb_to_linear
 from dreamfusion_mesh.records.material import ColorSpace, Material, TextureMap
 from dreamfusion_mesh.records.mesh import Fragments, Mesh, TetGrid
@@ -24,6 +24,7 @@ __all__ = [
     "FieldSample",
     "Fragments",
     "Lights",
+    "Lod",
     "Material",
     "Mesh",
     "Render",

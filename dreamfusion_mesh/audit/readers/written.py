@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+
+Part = Literal["surface", "uvs", "normals", "images", "materials"]  # of a file, that rows depend on
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,15 @@ class Materials:
 
 
 @dataclass(frozen=True, eq=False)
+class Hull:
+    """One collision hull: its node's name, vertices [V, 3] float64 in world space, each exact position once, and faces [F, 3] int64."""
+
+    name: str
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Written:
     """A delivered file.
 
@@ -46,6 +59,12 @@ class Written:
     split_faces        [F, 3] int64       the faces once vertices are split along UV seams: faces that share one lie in one chart; or None
     materials          None where files of this kind hold none
     transformed_roots  scene roots that carry a transform
+    corner_normals     [F, 3, 3] float64  as the file has them, in world space; None where it has none
+    corner_tangents    [F, 3, 4] float64  likewise, w the handedness
+    levels             levels of detail that the same file holds below the surface itself, from the finest on
+    hulls              collision hulls that the same file holds
+    notes              what the file says of its origin: glTF's asset.extras
+    unread             parts that cannot be measured as a viewer would show them, each with why: what the file asks for and is not applied
     """
 
     kind: str
@@ -55,6 +74,12 @@ class Written:
     split_faces: np.ndarray | None
     materials: Materials | None
     transformed_roots: tuple[str, ...] = ()
+    corner_normals: np.ndarray | None = None
+    corner_tangents: np.ndarray | None = None
+    levels: tuple[Written, ...] = ()
+    hulls: tuple[Hull, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[Part, str] = field(default_factory=dict)
 
 
 def from_corners(
