@@ -14,8 +14,7 @@ from typing import Any
 
 from dreamfusion_mesh.audit.atlas import measure_atlas
 from dreamfusion_mesh.audit.readers.files import read_bytes
-from dreamfusion_mesh.audit.readers.obj import read_obj
-from dreamfusion_mesh.audit.readers.trimesh_reader import KINDS, read_with_trimesh
+from dreamfusion_mesh.audit.readers.model import GLTF_SUFFIXES, SUFFIXES, read_model
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import PROPERTIES, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.rows.budget import budget_row
@@ -30,8 +29,6 @@ from dreamfusion_mesh.config import AuditSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_path, shown
 from dreamfusion_mesh.records import Mesh
-
-SUFFIXES = (".glb", ".gltf", ".obj", *KINDS)
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ def audit(path: Path, settings: AuditSettings, budget: int, longest_side: float 
     budget        triangles allowed
     longest_side  asked size in metres; None where none was asked
     reference     the refined mesh in the file's own space (placed and scaled alike), for row 3's distance; None leaves that unmeasured
-    Raises BadInput where the file is missing, of another kind, or cannot be read. A glTF that is there but broken fails row 1 instead, and
-    the other rows state that they could not be measured.
+    Raises BadInput where the file is missing, of another kind, or cannot be read. A glTF that is there and cannot be read fails row 2
+    instead, beside what the validator says in row 1, and the other rows state that they could not be measured.
     """
     path = Path(path)
     check_path(path)
@@ -80,26 +77,24 @@ def audit(path: Path, settings: AuditSettings, budget: int, longest_side: float 
         raise BadInput(f"{path}: expected a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
     data = read_bytes(path)
     check_path(os.path.realpath(path), shown(path))  # by which the validator opens it
-    valid, written = _read(data, path)
-    if written is None:
-        rest = [Row(number, name, "not measured", {}, "the file cannot be read") for number, name in PROPERTIES.items() if number != 1]
+    is_gltf = path.suffix.lower() in GLTF_SUFFIXES
+    valid = validity_row(path) if is_gltf else unmeasured_row(1, f"{path.suffix[1:].upper()} is not glTF")
+    try:
+        written = read_model(data, path)
+    except BadInput as error:
+        if not is_gltf:
+            raise
+        rest = _unreadable_rows(str(error))
     else:
         rest = [soundness_row(written, settings), budget_row(written, settings, budget, reference), *_uv_rows(written, settings)]
         rest += [pbr_row(written), placement_row(written, longest_side)]
     return Audit(path.name, hashlib.sha256(data).hexdigest(), (valid, *rest))
 
 
-def _read(data: bytes, path: Path) -> tuple[Row, Written | None]:
-    """Row 1, and the surface where it can be read at all."""
-    match path.suffix.lower():
-        case ".glb" | ".gltf":
-            return validity_row(data, path)
-        case ".obj":
-            written = read_obj(data, path)
-        case _:
-            written = read_with_trimesh(data, path)
-    article = "a" if written.kind == "PLY" else "an"
-    return unmeasured_row(1, f"{article} {written.kind}, not glTF"), written
+def _unreadable_rows(why: str) -> list[Row]:
+    """All rows but the first of a file that cannot be read: the second fails, so that no such file passes."""
+    rest = [unmeasured_row(number, "the file cannot be read") for number in PROPERTIES if number > 2]
+    return [measured_row(2, {}, [f"the file cannot be read: {why}"]), *rest]
 
 
 def _uv_rows(written: Written, settings: AuditSettings) -> list[Row]:

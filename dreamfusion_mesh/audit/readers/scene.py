@@ -26,7 +26,7 @@ class _Part:
     material: int | None
 
 
-def read_scene(gltf: Gltf) -> Written:
+def read_scene(gltf: Gltf, engine: str = "generic") -> Written:
     """Everything the default scene draws, in world space. Raises BadInput where it cannot be read as triangles."""
     roots = _roots(gltf)
     parts, triangles = list[_Part](), 0

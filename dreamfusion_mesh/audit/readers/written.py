@@ -32,11 +32,13 @@ class Materials:
     count            how many materials the surface uses
     maps             of the one material in use; empty where there is none, or several
     missing_factors  factors that this material leaves to defaults
+    problems         what is missing or broken: a texture, a material library, an index, each as a line for row 7
     """
 
     count: int
     maps: tuple[Map, ...] = ()
     missing_factors: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
