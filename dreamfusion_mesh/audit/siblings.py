@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dreamfusion_mesh.audit.readers.files import read_bytes, sibling_path
-from dreamfusion_mesh.audit.readers.gltf import parse_gltf
-from dreamfusion_mesh.audit.readers.scene import read_scene
+from dreamfusion_mesh.audit.readers.model import read_model
 from dreamfusion_mesh.audit.readers.written import Hull, Written
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file
@@ -26,24 +25,24 @@ class Level:
     written: Written
 
 
-def find_levels(path: Path, written: Written) -> list[Level]:
+def find_levels(path: Path, written: Written, engine: str) -> list[Level]:
     """The levels below the surface itself, from the finest on: those in the file, else NAME_LOD1.glb, NAME_LOD2.glb ... beside it.
 
     Raises BadInput where one is there and cannot be read.
     """
     if written.levels:
         return [Level(f"level {number}", level) for number, level in enumerate(written.levels, start=1)]
-    return [Level(name, _read(path, name)) for name in _level_names(path)]
+    return [Level(name, _read(path, name, engine)) for name in _level_names(path)]
 
 
-def find_hulls(path: Path, written: Written) -> list[Hull]:
+def find_hulls(path: Path, written: Written, engine: str) -> list[Hull]:
     """The collision hulls in the file, else those of NAME_collision.glb beside it: its shells. Raises BadInput where that cannot be read."""
     if written.hulls:
         return list(written.hulls)
     name = f"{path.stem}_collision.glb"
     if not is_file(path.parent / name):
         return []
-    found = _read(path, name)
+    found = _read(path, name, engine)
     return [*found.hulls] or shells_as_hulls(found, path.stem)
 
 
@@ -68,8 +67,8 @@ def _level_names(path: Path) -> Iterator[str]:
         yield name
 
 
-def _read(path: Path, name: str) -> Written:
+def _read(path: Path, name: str, engine: str) -> Written:
     try:
-        return read_scene(parse_gltf(read_bytes(sibling_path(name, path.parent, path.name)), path.parent))
+        return read_model(read_bytes(sibling_path(name, path.parent, path.name)), path.parent / name, engine)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from None

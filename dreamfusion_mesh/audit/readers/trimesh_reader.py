@@ -53,7 +53,7 @@ def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
     """Vertices [V, 3] float64, faces [F, 3] and corner UVs [F, 3, 2] of each part, checked."""
     import trimesh
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"), _no_remarks():  # what is not finite is refused below
+    with warnings.catch_warnings(), np.errstate(all="ignore"), no_remarks():  # what is not finite is refused below
         warnings.filterwarnings("error", message="string or file could not be read to its end")  # numpy would drop the rest of a line
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
     meshes = [mesh for mesh in scene.geometry.values() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
@@ -65,7 +65,7 @@ def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 @contextmanager
-def _no_remarks() -> Iterator[None]:
+def no_remarks() -> Iterator[None]:
     """trimesh logs, with a traceback, what it leaves out of a file, such as normals: nothing that is used here, or it is checked."""
     log = logging.getLogger("trimesh")
     level = log.level

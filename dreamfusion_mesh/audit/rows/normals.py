@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dreamfusion_mesh.audit.angles import angles, geometric_normals, unit
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.seam_edges import seam_edges
@@ -18,10 +19,10 @@ SEAM_DEGREES = 0.1  # between the normals of both sides
 class NormalFigures:
     """What is wrong with the normals of a surface.
 
-    not_unit      corners whose normal is not of length 1
-    parted        seam edges whose two sides have different normals at an end
-    largest_angle between both sides of a seam, degrees
-    wrong_side    corners whose normal points behind the face and behind the surface there
+    not_unit       corners whose normal is not of length 1
+    parted         seam edges whose two sides have different normals at an end
+    largest_angle  between both sides of a seam, degrees
+    wrong_side     corners whose normal points behind the face and behind the surface there
     """
 
     not_unit: int
@@ -54,36 +55,11 @@ def normals_row(written: Written) -> Row:
 def measure_normals(written: Written, corner_normals: np.ndarray) -> NormalFigures:
     """Measure normals [F, 3, 3] on the faces that they are of."""
     normals = corner_normals.reshape(-1, 3)
-    length = np.linalg.norm(normals, axis=1)
-    unit = normals / np.where(length > 0, length, 1.0)[:, None]
+    length, directions = np.linalg.norm(normals, axis=1), unit(normals)
     parted, largest = 0, 0.0
     if written.split_faces is not None and len(edges := seam_edges(written)):
-        angle = angles(unit[edges.one], unit[edges.other])
+        angle = angles(directions[edges.one], directions[edges.other])
         parted, largest = int((~(angle <= SEAM_DEGREES)).any(axis=1).sum()), float(angle.max())
-    across, around = _geometric_normals(written)
-    behind = (np.einsum("fci,fi->fc", unit.reshape(-1, 3, 3), across) < 0) & (
-        np.einsum("fci,fci->fc", unit.reshape(-1, 3, 3), around[written.faces]) < 0
-    )
-    return NormalFigures(int((~(np.abs(length - 1) <= UNIT_TOLERANCE)).sum()), parted, largest, int(behind.sum()))
-
-
-def angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """[...] degrees between vectors [..., 3]; exact for small ones too."""
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(one, other), axis=-1), (one * other).sum(axis=-1)))
-
-
-def _geometric_normals(written: Written) -> tuple[np.ndarray, np.ndarray]:
-    """Unit normals [F, 3] of the faces, and [V, 3] the mean of the faces round each vertex, weighted by their angles, not made unit.
-
-    Of its own, and not by geometry.normals: the exporter makes the file's normals with that.
-    """
-    size = np.ptp(written.vertices, axis=0).max()
-    corners = ((written.vertices - written.vertices.mean(axis=0)) / (size if size > 0 else 1.0))[written.faces]
-    ahead, back = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
-    across = np.cross(ahead[:, 0], back[:, 0])
-    length = np.linalg.norm(across, axis=1, keepdims=True)
-    across = across / np.where(length > 0, length, 1.0)
-    weights = np.arctan2(np.linalg.norm(np.cross(ahead, back), axis=2), (ahead * back).sum(axis=2)).reshape(-1)
-    shares = np.repeat(across, 3, axis=0) * weights[:, None]
-    rows, count = written.faces.reshape(-1), len(written.vertices)
-    return across, np.stack([np.bincount(rows, share, count) for share in shares.T], axis=1)
+    across, around = geometric_normals(written.vertices, written.faces)
+    behind_face, behind_surface = ((directions.reshape(-1, 3, 3) * sides).sum(axis=2) < 0 for sides in (across[:, None], around[written.faces]))
+    return NormalFigures(int((~(np.abs(length - 1) <= UNIT_TOLERANCE)).sum()), parted, largest, int((behind_face & behind_surface).sum()))

@@ -72,7 +72,7 @@ def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> SoundnessFigur
         inconsistent_edges=int(((used == 2) & (ahead != 1)).sum()),
         degenerate_faces=int(_degenerate(mesh).sum()),
         duplicate_faces=len(faces) - int(mesh.unique_faces().sum()),
-        inward_shells=int((volumes <= 0).sum()),
+        inward_shells=int((~(volumes > 0)).sum()),
         shells=len(sizes),
         smallest_share=float(sizes.min() / len(faces)),
         smallest_volume=float(volumes.min()),
