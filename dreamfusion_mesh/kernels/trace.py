@@ -1,4 +1,4 @@
-"""The nearest point of a surface, through a tree of boxes, on CPU and CUDA."""
+"""The nearest point of a surface, and whether it blocks a ray, through a tree of boxes, on CPU and CUDA."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import warp as wp
 from torch import Tensor
 
 from dreamfusion_mesh.kernels.launch import as_warp, launch
-from dreamfusion_mesh.kernels.trace_warp import closest
+from dreamfusion_mesh.kernels.trace_warp import blocked, closest
 
 
 class SurfaceTree:
@@ -44,6 +44,18 @@ class SurfaceTree:
         if bool((faces < 0).any()):
             raise ValueError(f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point: not finite, or no face has area")
         return nearest, faces.long(), (asked - nearest).norm(dim=1)
+
+    def blocked(self, origins: Tensor, directions: Tensor, reach: float) -> Tensor:
+        """[N] bool: whether rays from origins [N, 3] along unit directions [N, 3] meet the surface, from either side, within `reach`."""
+        for name, rays in (("origins", origins), ("directions", directions)):
+            if rays.shape != (len(origins), 3) or rays.device != self._vertices.device:
+                expected = f"[{len(origins)}, 3] on {self._vertices.device}"
+                raise ValueError(f"{name}: shape {list(rays.shape)} on {rays.device}, expected {expected}")
+        start, along = (rays.detach().float().contiguous() for rays in (origins, directions))
+        hits = torch.empty(len(start), dtype=torch.bool, device=start.device)
+        arguments = [self._mesh.id, as_warp(start, wp.vec3), as_warp(along, wp.vec3), reach, as_warp(hits, wp.bool)]
+        launch(blocked, len(start), arguments, start.device)
+        return hits
 
 
 def closest_point(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:

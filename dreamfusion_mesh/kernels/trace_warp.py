@@ -21,3 +21,17 @@ def closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), nearest: wp.array(
         faces[row] = found.face
     else:
         faces[row] = -1
+
+
+@wp.kernel
+def blocked(
+    mesh: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    reach: wp.float32,
+    hits: wp.array(dtype=wp.bool),
+    start: int,
+):
+    """Whether each ray meets the surface within `reach`."""
+    row = start + wp.tid()
+    hits[row] = wp.mesh_query_ray(mesh, origins[row], directions[row], reach).result
