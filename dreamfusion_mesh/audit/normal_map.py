@@ -24,7 +24,8 @@ class NormalMapFigures:
     """What a normal map is; all but `broken` need the refined surface.
 
     broken         share of the texels looked at that hold no unit normal, or one that points into the surface
-    mapped, plain  degrees from the refined surface's normals, median, with the map and without it
+    mapped, plain  degrees from the refined surface's normals, mean, with the map and without it; a map of which one axis points the
+                   other way has a median that hardly differs
     flat           texels of patches where neither surface bends
     tilted         of those, texels that are not (128, 128, 255), each +-1
     """
@@ -73,7 +74,7 @@ def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | N
     bent = np.concatenate([angles(values, face_normal[:, None]) for values in (corner_normals, corners)], axis=1).max(axis=1)
     flat = (bent <= FLAT_DEGREES) & (places.inside >= MARGIN)
     tilted = flat & (np.abs(places.value.astype(np.int64) - [128, 128, 255]) > 1).any(axis=1)
-    mapped, plain = (float(np.median(angles(values, refined))) for values in (world, normal))
+    mapped, plain = (float(angles(values, refined).mean()) for values in (world, normal))
     return NormalMapFigures(broken, mapped, plain, int(flat.sum()), int(tilted.sum()))
 
 

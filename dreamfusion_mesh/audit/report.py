@@ -40,6 +40,7 @@ from dreamfusion_mesh.audit.siblings import find_hulls, find_levels
 from dreamfusion_mesh.config import AuditSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_path, shown
+from dreamfusion_mesh.geometry.defects import defects
 from dreamfusion_mesh.records import Mesh
 
 # The parts of a file that a row is about: where one of them cannot be read as a viewer would show it, the row is not measured.
@@ -172,17 +173,17 @@ def _row(number: int, measure: Callable[[], Row], written: Written) -> Row:
 
 def _measures(written: Written, case: _Case) -> dict[int, Callable[[], Row]]:
     """How each row but the first is measured."""
-    settings, engine, about_uvs = case.settings, case.engine, _measure_uvs(written, settings)
+    settings, engine, seen = case.settings, case.engine, defects(written.vertices, written.faces)
     return {
-        2: lambda: soundness_row(written, settings),
+        2: lambda: soundness_row(written, settings, seen),
         3: lambda: budget_row(written, settings, case.budget, case.reference, len(case.data), case.max_bytes),
-        **about_uvs,
+        **_measure_uvs(written, settings),
         7: lambda: pbr_row(written),
         8: lambda: tangents_row(written, case.reference, engine),
         9: lambda: normals_row(written),
         11: lambda: _beside(11, lambda: levels_row(written, find_levels(case.path, written, engine), settings)),
         12: lambda: _beside(12, lambda: collision_row(written, find_hulls(case.path, written, engine), settings, engine)),
-        13: lambda: placement_row(written, case.longest_side),
+        13: lambda: placement_row(written, case.longest_side, seen),
         14: lambda: round_trip_row(written, case.path, case.round_trips),
         15: lambda: provenance_row(case.path, hashlib.sha256(case.data).hexdigest(), written.notes),
     }

@@ -35,7 +35,7 @@ def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
         return unmeasured_row(5, atlas.unmeasured)
     if atlas.size > LARGEST_SIZE:
         return unmeasured_row(5, f"a texture of {atlas.size} texels a side, and gaps are measured up to {LARGEST_SIZE}")
-    mip = max(1, int(math.log2(atlas.size)) - 8) if settings.mip == "auto" else settings.mip
+    mip = promised_mip(atlas.size, settings)
     wanted = 2 * 2**mip
     found = measure_gaps(atlas.uvs, chart_labels(atlas.split_faces), atlas.size, settings.narrow_texels)
     share = "not measured" if found.narrow is None else found.narrow / found.charts
@@ -46,6 +46,11 @@ def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
         narrow = f"narrower than {settings.narrow_texels:g} texels"
         problems.append(f"{share:.1%} of the charts are {narrow}, at most {settings.narrow_charts:.1%}")
     return measured_row(5, {"charts": found.charts, "smallest gap": found.gap, "mip": mip, "narrow charts": share}, problems, note)
+
+
+def promised_mip(size: int, settings: AuditSettings) -> int:
+    """The mip level up to which a texture of `size` texels a side has to keep its charts apart."""
+    return max(1, int(math.log2(size)) - 8) if settings.mip == "auto" else settings.mip
 
 
 def chart_labels(split_faces: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from dreamfusion_mesh.audit.atlas import Atlas
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
+from dreamfusion_mesh.audit.rows.gaps import promised_mip
 from dreamfusion_mesh.audit.seam_edges import SeamEdges, seam_edges
 from dreamfusion_mesh.audit.texels import LARGEST_SIDE, color_difference, lab, mip_levels, sample, texels_of
 from dreamfusion_mesh.config import AuditSettings
@@ -16,7 +17,10 @@ MOST_SAMPLES = 200_000  # of all seams together
 
 
 def seams_row(written: Written, atlas: Atlas | None, settings: AuditSettings) -> Row:
-    """Row 10, on the base colour texture. Raises BadInput where that does not decode."""
+    """Row 10, on the base colour texture: judged up to the mip level that row 5 asks gaps for, and told beyond it.
+
+    Raises BadInput where the texture does not decode.
+    """
     if atlas is None:
         return unmeasured_row(10, "there are no UVs")
     if atlas.size is None or atlas.layout.outside or written.materials is None:
@@ -28,13 +32,14 @@ def seams_row(written: Written, atlas: Atlas | None, settings: AuditSettings) ->
         return measured_row(10, {"seam edges": 0}, [], "there is no seam")
     texels = texels_of(next(entry.data for entry in written.materials.maps if entry.role == "base color"), "base color")
     found = seam_differences(atlas.uvs, edges, texels)
+    last = promised_mip(atlas.size, settings)
     problems = [
         f"colours differ across seams by {value:.3g} dE (p95) at mip {mip}, at most {settings.seam_difference:g}"
-        for mip, value in enumerate(found)
+        for mip, value in enumerate(found[: last + 1])
         if not value <= settings.seam_difference
     ]
     measured: Figures = {"seam edges": len(edges), **{f"dE p95 at mip {mip}": value for mip, value in enumerate(found)}}
-    return measured_row(10, measured, problems, "" if problems else "CIEDE2000")
+    return measured_row(10, measured, problems, "CIEDE2000" if last >= MIPS - 1 else f"CIEDE2000; judged to mip {last}, as the gaps are")
 
 
 def seam_differences(corner_uvs: np.ndarray, edges: SeamEdges, texels: np.ndarray) -> list[float]:
