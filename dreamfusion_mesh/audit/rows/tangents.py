@@ -18,7 +18,7 @@ from dreamfusion_mesh.records import Mesh
 UNIT_TOLERANCE = 1e-3  # of a tangent's length
 MOST_DEGREES = 1.0  # from MikkTSpace's tangents, 99th percentile
 MOST_BROKEN_TEXELS = 0.01  # of those in use, that hold no unit normal
-NEAR_DEGREES = 1.0  # from the refined surface: so far a normal map may be away, for what 8 bits round, where there is nothing to gain
+WORSE_DEGREES = 1.0  # by which a normal map may be further from the refined surface than no map at all: what 8 bits round
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _about_map(found: NormalMapFigures) -> tuple[Figures, list[str], str]:
     if found.plain is None or found.mapped is None:
         return measured, problems, "normal map not compared: no refined mesh at hand"
     measured |= {"degrees from the refined surface": found.mapped, "without the map": found.plain}
-    if not found.mapped <= max(found.plain, NEAR_DEGREES):
+    if not found.mapped <= found.plain + WORSE_DEGREES:
         problems.append(f"the normal map leads away from the refined surface: {found.mapped:.3g} degrees, {found.plain:.3g} without it")
     if found.flat:
         measured |= {"flat texels": found.flat, "of them tilted": found.tilted}

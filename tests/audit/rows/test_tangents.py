@@ -17,6 +17,7 @@ from dreamfusion_mesh.audit.angles import geometric_normals
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Row
 from dreamfusion_mesh.audit.rows.tangents import tangents_row
+from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
 
 SIZE = 256
@@ -80,7 +81,7 @@ def test_mikktspace_tangents_and_a_map_baked_in_them_pass() -> None:
     check(row, "pass")
     assert row.measured["wrong w"] == 0
     assert row.measured["degrees from MikkTSpace p99"] < 0.01
-    assert row.measured["without the map"] > 5
+    assert row.measured["without the map"] > 4
     assert row.measured["degrees from the refined surface"] < row.measured["without the map"] / 3
 
 
@@ -132,8 +133,9 @@ def test_flat_patches_are_128_128_255(tilt: int) -> None:
     """A box of 10 x 10 squares a side: those that touch no edge are flat, its smooth normals included. Told, if the reference bends there."""
     mesh = box_mesh()
     written = framed(mesh, normal=filled((128 + tilt, 128, 255)))
-    row = tangents_row(written, mesh)
+    refined = weld(mesh)
+    row = tangents_row(written, refined)
     assert row.measured["flat texels"] > 1000
     check(row, "pass" if tilt <= 1 else "fail", "" if tilt <= 1 else "of flat patches are not (128, 128, 255)")
-    bent = Mesh(mesh.vertices + torch.sin(20 * mesh.vertices[:, [1, 2, 0]]) * 0.01, mesh.faces)
+    bent = Mesh(refined.vertices + torch.sin(20 * refined.vertices[:, [1, 2, 0]]) * 0.01, refined.faces)
     assert "there is no flat patch" in tangents_row(written, bent).detail
