@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.audit.readers.model import SUFFIXES
+from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, read_text, shown
 from dreamfusion_mesh.run.folder import METRICS, RunFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from broken_files import BROKEN, failing, measure, shrink_side, with_all_maps
+from broken_files import BROKEN, INVALID, failing, measure, shrink_side, with_all_maps
 from written_files import SIZE, box
 
 from dreamfusion_mesh.audit.report import audit
@@ -26,7 +26,7 @@ def _own_checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sound_file_passes_every_row(tmp_path: Path) -> None:
     found = measure(box().write(tmp_path))
-    assert {row.number: row.status for row in found.rows} == dict.fromkeys(PROPERTIES, "pass"), found.table()
+    assert {row.number: row.status for row in found.rows} == dict.fromkeys(PROPERTIES, "pass") | {1: "not measured"}, found.table()
     assert found.passed
 
 
@@ -37,6 +37,17 @@ def test_one_fault_fails_the_rows_about_it_alone(name: str, tmp_path: Path) -> N
     assert failing(found) == wanted, found.table()
     assert not found.passed
     assert all(row.detail for row in found.rows if row.status == "fail")
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_without_a_validator_rows_fail_by_what_cannot_be_read(name: str, tmp_path: Path) -> None:
+    draft, wanted = INVALID[name]
+    found = measure(draft.write(tmp_path))
+    assert failing(found) == wanted, found.table()
+    assert found.rows[0].status == "not measured"
+    if 2 in wanted:
+        assert found.rows[1].detail.startswith("the file cannot be read: ")
+        assert {row.status for row in found.rows[2:]} == {"not measured"}
 
 
 def test_the_figures_are_those_of_the_box(tmp_path: Path) -> None:
@@ -84,7 +95,7 @@ def test_a_gltf_with_files_beside_it_passes_too(tmp_path: Path) -> None:
     (tmp_path / "the data.bin").write_bytes(binary)
     path = tmp_path / "asset.gltf"
     path.write_text(json.dumps(document).replace("the data", "the%20data"))
-    assert {row.status for row in measure(path).rows} == {"pass"}
+    assert {row.status for row in measure(path).rows[1:]} == {"pass"}
 
 
 def test_a_missing_file_or_another_kind_is_bad_input(tmp_path: Path) -> None:
