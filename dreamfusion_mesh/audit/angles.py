@@ -1,4 +1,4 @@
-"""Angles, and the normals that faces give: the audit's own, since the code that makes a file's normals might share a fault with its check."""
+"""Angles, and the normals that faces give: the audit's own, since the code that makes a file's normals might share a fault with it."""
 
 from __future__ import annotations
 

@@ -30,9 +30,16 @@ def hausdorff(written: Written, reference: Mesh, samples: int = SURFACE_SAMPLES)
     if not apart <= 1:
         return apart if apart == apart else float("inf")
     surfaces = (own, written.faces), (other, faces)
-    if not all(_areas(*surface).any() for surface in surfaces):
+    if not all(has_area(*surface) for surface in surfaces):
         return float("inf")
     return max(_one_sided(*one, *to, samples) for one, to in (surfaces, surfaces[::-1]))
+
+
+def has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether a face has an area, relative to the surface's size, that is more than nothing and finite."""
+    size = np.ptp(vertices, axis=0).max() if len(faces) else 0.0
+    total = _areas((vertices - vertices.min(axis=0)) / size, faces).sum() if 0 < size < np.inf else 0.0
+    return bool(0 < total < np.inf)
 
 
 def surface_samples(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

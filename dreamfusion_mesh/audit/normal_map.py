@@ -62,7 +62,8 @@ def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | N
     broken = float(((np.abs(np.linalg.norm(local, axis=1) - 1) > UNIT_TOLERANCE) | (local[:, 2] < 0)).mean())
     if reference is None:
         return NormalMapFigures(broken)
-    assert written.corner_normals is not None and written.corner_tangents is not None
+    assert written.corner_normals is not None
+    assert written.corner_tangents is not None
     corner_normals = written.corner_normals[places.face]
     normal, tangent = (
         np.einsum("nc,ncd->nd", places.weights, values) for values in (corner_normals, written.corner_tangents[places.face, :, :3])

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,37 +173,35 @@ def _row(number: int, measure: Callable[[], Row], written: Written) -> Row:
 
 
 def _measures(written: Written, case: _Case) -> dict[int, Callable[[], Row]]:
-    """How each row but the first is measured."""
-    settings, engine, seen = case.settings, case.engine, defects(written.vertices, written.faces)
+    """How each row but the first is measured; what several rows need is made once, when the first of them asks."""
+    settings, engine = case.settings, case.engine
+    seen = cache(lambda: defects(written.vertices, written.faces))
+    atlas = cache(lambda: measure_atlas(written))
     return {
-        2: lambda: soundness_row(written, settings, seen),
+        2: lambda: soundness_row(written, settings, seen()),
         3: lambda: budget_row(written, settings, case.budget, case.reference, len(case.data), case.max_bytes),
-        **_measure_uvs(written, settings),
+        4: lambda: _on_atlas(4, written, atlas(), uvs_row),
+        5: lambda: _on_atlas(5, written, atlas(), lambda found: gaps_row(found, settings)),
+        6: lambda: _on_atlas(6, written, atlas(), lambda found: texel_density_row(found, settings)),
         7: lambda: pbr_row(written),
         8: lambda: tangents_row(written, case.reference, engine),
         9: lambda: normals_row(written),
+        10: lambda: seams_row(written, atlas(), settings),
         11: lambda: _beside(11, lambda: levels_row(written, find_levels(case.path, written, engine), settings)),
-        12: lambda: _beside(12, lambda: collision_row(written, find_hulls(case.path, written, engine), settings, engine)),
-        13: lambda: placement_row(written, case.longest_side, seen),
+        12: lambda: _beside(12, lambda: collision_row(written, find_hulls(case.path, written), settings, engine)),
+        13: lambda: placement_row(written, case.longest_side, seen()),
         14: lambda: round_trip_row(written, case.path, case.round_trips),
         15: lambda: provenance_row(case.path, hashlib.sha256(case.data).hexdigest(), written.notes),
     }
 
 
-def _measure_uvs(written: Written, settings: AuditSettings) -> dict[int, Callable[[], Row]]:
-    """Rows 4 to 6 and 10, on one atlas. UVs may be missing only where there is no material that needs them."""
-    atlas = measure_atlas(written) if "uvs" not in written.unread else None
-    seams: dict[int, Callable[[], Row]] = {10: lambda: seams_row(written, atlas, settings)}
+def _on_atlas(number: int, written: Written, atlas: Atlas | None, measure: Callable[[Atlas], Row]) -> Row:
+    """A row on UVs, which may be missing only where there is no material that needs them."""
     if atlas is not None:
-        known: Atlas = atlas
-        return {4: lambda: uvs_row(known), 5: lambda: gaps_row(known, settings), 6: lambda: texel_density_row(known, settings), **seams}
-
-    def missing(number: int) -> Row:
-        if written.materials is None:
-            return unmeasured_row(number, f"there are no UVs, and no texture is read from {written.kind} files")
-        return measured_row(number, {}, ["there are no UVs"])
-
-    return {4: lambda: missing(4), 5: lambda: missing(5), 6: lambda: missing(6), **seams}
+        return measure(atlas)
+    if written.materials is None:
+        return unmeasured_row(number, f"there are no UVs, and no texture is read from {written.kind} files")
+    return measured_row(number, {}, ["there are no UVs"])
 
 
 def _beside(number: int, measure: Callable[[], Row]) -> Row:

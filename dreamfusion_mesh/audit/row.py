@@ -41,7 +41,7 @@ class Row:
 
 
 def measured_row(number: int, measured: Figures, problems: Sequence[str], note: str = "") -> Row:
-    """A row that fails where there are problems, or a figure that is not finite, and passes otherwise; such figures become text, for JSON."""
+    """A row that fails where there are problems or a figure is not finite, which becomes text, for JSON, and passes otherwise."""
     endless = [name for name, value in measured.items() if isinstance(value, float) and not math.isfinite(value)]
     problems = problems or [f"{name} is {measured[name]}, which is not finite" for name in endless]
     plain = {name: str(value) if name in endless else value for name, value in measured.items()}

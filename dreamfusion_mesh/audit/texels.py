@@ -52,7 +52,7 @@ def mip_levels(texels: np.ndarray, levels: int) -> Iterator[np.ndarray]:
 
 
 def sample(level: np.ndarray, uvs: np.ndarray) -> np.ndarray:
-    """[N, 3] float64 light at uvs [N, 2] (origin bottom-left) of a mip level [H, W, 3], between the four nearest texels; edges are clamped."""
+    """[N, 3] float64 light at uvs [N, 2] (origin bottom-left) of a mip level [H, W, 3], between its four nearest texels, edges clamped."""
     height, width = level.shape[:2]
     x, y = uvs[:, 0] * width - 0.5, (1.0 - uvs[:, 1]) * height - 0.5
     left, top = np.floor(x), np.floor(y)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from framed import FLAT, filled, png_of
 from written_files import SIZE, Draft, box, png, png_with
 
 from dreamfusion_mesh.audit.report import Audit, audit
 from dreamfusion_mesh.config import AuditSettings
+from dreamfusion_mesh.geometry.tangents import corner_tangents
 
 ROOT_2 = 2**-0.5
 
@@ -48,13 +50,15 @@ def with_small_part(draft: Draft) -> Draft:
     """A tetrahedron inside the box, 4 of 1204 faces; each face has a chart of its own in the free third of the square."""
     corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]]) + np.array([0, 0.5, 0])
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    outwards = corners - corners.mean(axis=0)
+    outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
     count = len(draft.positions)
     texels = np.array([[0, 20], [20, 0], [0, 0]])
     uvs = np.concatenate([texels + np.array([20 + 40 * i, 200]) for i in range(4)]) / SIZE
     return replace(
         draft,
         positions=np.concatenate([draft.positions, corners[faces.ravel()]]),
-        normals=np.concatenate([draft.normals, np.tile([0.0, 0, 1], (12, 1))]),
+        normals=np.concatenate([draft.normals, outwards[faces.ravel()]]),
         uvs=np.concatenate([draft.uvs, uvs]),
         faces=np.concatenate([draft.faces, np.arange(12).reshape(4, 3) + count]),
     )
@@ -98,15 +102,25 @@ def with_orm(image: bytes, source: int = 1) -> Draft:
     return replace(box(), extra_images=[image], change=change)
 
 
-def with_all_maps() -> Draft:
-    """One ORM image in both of its roles, and a normal map that says it is linear."""
+def with_all_maps(draft: Draft | None = None) -> Draft:
+    """One ORM image in both of its roles, and a flat normal map that says it is linear, with the tangents that it needs."""
+    draft = draft or box()
 
     def change(whole: dict[str, Any]) -> None:
         material = whole["materials"][0]
         material["pbrMetallicRoughness"]["metallicRoughnessTexture"] = material["occlusionTexture"] = {"index": 1}
         material["normalTexture"] = {"index": 2}
 
-    return replace(box(), extra_images=[png(), png_with(b"gAMA", struct.pack(">I", 100_000))], change=change)
+    flat = png_with(b"gAMA", struct.pack(">I", 100_000), png_of(filled(FLAT)))
+    return replace(draft, extra_images=[png(), flat], change=change, tangents=tangents_of(draft))
+
+
+def tangents_of(draft: Draft) -> np.ndarray:
+    """MikkTSpace's, of vertices whose faces all lie in one chart."""
+    tangents = np.zeros((len(draft.positions), 4))
+    upwards = np.stack([draft.uvs[:, 0], 1 - draft.uvs[:, 1]], axis=1)
+    tangents[draft.faces] = corner_tangents(*(values.astype("<f4")[draft.faces] for values in (draft.positions, draft.normals, upwards)))
+    return tangents
 
 
 def root(**transform: list[float]) -> Draft:
@@ -133,7 +147,7 @@ def two_boxes() -> Draft:
     return replace(
         one,
         positions=np.concatenate([one.positions, one.positions * 0.5 + [0, 0.25, 0]]),
-        normals=np.tile(one.normals, (2, 1)),
+        normals=np.concatenate([one.normals, -one.normals]),
         uvs=np.tile(one.uvs, (2, 1)),
         faces=np.concatenate([one.faces, one.faces[:, ::-1] + count]),
     )
@@ -164,7 +178,7 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "a face inside out": (flipped(box(), 7), {2, 4}),
     "a face twice": (replace(box(), faces=np.concatenate([box().faces[:-1], box().faces[:1]])), {2, 4}),
     "a face without area": (replace(box(), faces=np.concatenate([box().faces[:-1], [[0, 1, 1]]])), {2, 4}),
-    "everything inside out": (replace(box(), faces=box().faces[:, ::-1]), {2, 4}),
+    "everything inside out": (replace(box(), faces=box().faces[:, ::-1]), {2, 4, 9}),
     "a small part": (with_small_part(box()), {2, 3}),
     "a cavity": (two_boxes(), {2, 3, 4, 5, 6}),
     # 3: budget

@@ -36,7 +36,8 @@ def materials(**images: np.ndarray) -> Materials:
 
 def framed(mesh: Mesh, **images: np.ndarray) -> Written:
     """A mesh with UVs, its own normals and tangents, and maps."""
-    assert mesh.uvs is not None and mesh.face_uvs is not None
+    assert mesh.uvs is not None
+    assert mesh.face_uvs is not None
     corners, uvs = mesh.vertices[mesh.faces].double().numpy(), mesh.uvs[mesh.face_uvs].double().numpy()
     normals, tangents = (values.double().numpy() for values in corner_frames(mesh))
     return replace(from_corners("glTF", corners, uvs, materials(**images)), corner_normals=normals, corner_tangents=tangents)

@@ -25,9 +25,9 @@ def png(size: int | tuple[int, int] = SIZE, mode: str = "RGB", **options: Any) -
     return file.getvalue()
 
 
-def png_with(chunk: bytes, body: bytes) -> bytes:
+def png_with(chunk: bytes, body: bytes, plain: bytes | None = None) -> bytes:
     """A PNG with one more chunk right after its header."""
-    plain = png()
+    plain = plain or png()
     return plain[:33] + struct.pack(">I", len(body)) + chunk + body + struct.pack(">I", zlib.crc32(chunk + body)) + plain[33:]
 
 
@@ -41,6 +41,7 @@ class Draft:
     faces: np.ndarray
     image: bytes = field(default_factory=png)
     extra_images: list[bytes] = field(default_factory=list)
+    tangents: np.ndarray | None = None
     change: Callable[[dict[str, Any]], None] = lambda document: None
 
     def document_and_binary(self) -> tuple[dict[str, Any], bytes]:
@@ -50,6 +51,10 @@ class Draft:
             (self.uvs.astype("<f4"), "VEC2", 5126, 34962),
             (self.faces.astype("<u4").reshape(-1, 1), "SCALAR", 5125, 34963),
         ]
+        attributes = {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}
+        if self.tangents is not None:
+            attributes["TANGENT"] = len(arrays)
+            arrays.append((self.tangents.astype("<f4"), "VEC4", 5126, 34962))
         binary, views, accessors = b"", [], []
         for index, (values, kind, component, target) in enumerate(arrays):
             views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes, "target": target})
@@ -67,7 +72,7 @@ class Draft:
             "scene": 0,
             "scenes": [{"nodes": [0]}],
             "nodes": [{"mesh": 0, "name": "box"}],
-            "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}, "indices": 3, "material": 0}]}],
+            "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
             "materials": [{"pbrMetallicRoughness": pbr}],
             "textures": [{"source": i} for i in range(len(images))],
             "images": images,
@@ -126,12 +131,11 @@ def box(cells: int = 10) -> Draft:
         front = side < 3
         place = np.zeros((len(s), 3))
         place[:, along], place[:, across], place[:, out] = (s if front else 1 - s), t, float(front)
-        normal = np.zeros((len(s), 3))
-        normal[:, out] = 1 if front else -1
+        outwards = (place == 1).astype(float) - (place == 0)  # of all sides that meet there: one normal on both sides of a seam
         corner = np.array([8 + 85 * (side % 3), 8 + 85 * (side // 3)])
         texels = corner + np.stack([s, 1 - t], axis=1) * 77
         faces.append(sheet + side * len(s))
         positions.append(place - [0.5, 0, 0.5])
-        normals.append(normal)
+        normals.append(outwards / np.linalg.norm(outwards, axis=1, keepdims=True))
         uvs.append(texels / SIZE)
     return Draft(np.concatenate(positions), np.concatenate(normals), np.concatenate(uvs), np.concatenate(faces))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dreamfusion_mesh.audit.distance import hausdorff
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row
-from dreamfusion_mesh.audit.distance import hausdorff
 from dreamfusion_mesh.config import AuditSettings
 from dreamfusion_mesh.records import Mesh
 

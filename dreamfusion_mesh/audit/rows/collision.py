@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreamfusion_mesh.audit.distance import surface_samples
+from dreamfusion_mesh.audit.distance import has_area, surface_samples
 from dreamfusion_mesh.audit.readers.written import Hull, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.config import AuditSettings
@@ -22,6 +22,8 @@ def collision_row(written: Written, hulls: Sequence[Hull], settings: AuditSettin
     """Row 12. Names count where the file itself holds the hulls, by which engines know them."""
     if not hulls:
         return unmeasured_row(12, "there are no collision hulls, neither in the file nor as NAME_collision.glb beside it")
+    if not has_area(written.vertices, written.faces):
+        return measured_row(12, {"hulls": len(hulls)}, ["the surface has no area"])
     vertices = max(len(hull.vertices) for hull in hulls)
     diagonal = float(np.linalg.norm(np.ptp(written.vertices, axis=0)))
     problems = [f"{len(hulls)} hulls, at most {settings.hulls}"] if len(hulls) > settings.hulls else []
@@ -44,13 +46,14 @@ def collision_row(written: Written, hulls: Sequence[Hull], settings: AuditSettin
 
 
 def is_convex(hull: Hull, tolerance: float) -> bool:
-    """Closed, facing outwards, and with no vertex further than `tolerance` outside the plane of a face."""
+    """Closed, facing outwards, thicker than `tolerance`, and with no vertex further than that outside the plane of a face."""
     import trimesh
 
     mesh = trimesh.Trimesh(hull.vertices, hull.faces, process=False)
-    if not mesh.is_watertight or not mesh.is_winding_consistent or not mesh.volume > 0:
+    if not mesh.is_watertight or not mesh.is_winding_consistent:
         return False
-    return bool((_heights(hull, hull.vertices) <= tolerance).all())
+    heights = _heights(hull, hull.vertices)
+    return bool((heights <= tolerance).all() and heights.min() < -tolerance)
 
 
 def coverage(written: Written, hulls: Sequence[Hull], distance: float) -> float:

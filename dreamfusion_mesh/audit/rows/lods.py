@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from dreamfusion_mesh.audit.distance import as_mesh, barycentric, has_area, hausdorff, surface_samples
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
-from dreamfusion_mesh.audit.distance import as_mesh, barycentric, hausdorff, surface_samples
 from dreamfusion_mesh.audit.siblings import Level
 from dreamfusion_mesh.config import AuditSettings
 
@@ -36,6 +36,8 @@ def levels_row(written: Written, levels: list[Level], settings: AuditSettings) -
     """Row 11. The error is the Hausdorff distance to the asset where its longest side is 1080 / 2^n pixels, for level n."""
     if not levels:
         return unmeasured_row(11, "there are no levels of detail, neither in the file nor as NAME_LOD1.glb beside it")
+    if not all(has_area(surface.vertices, surface.faces) for surface in (written, *(level.written for level in levels))):
+        return measured_row(11, {}, ["a surface has no area"])
     before, measured, problems = len(written.faces), dict[str, float | int | str](), list[str]()
     low, high = settings.lod_ratio
     for number, level in enumerate(levels, start=1):
@@ -56,7 +58,7 @@ def measure_level(written: Written, level: Written, number: int, before: int) ->
     """Measure level `number` of an asset, whose level before has `before` triangles."""
     low, high = written.vertices.min(axis=0), written.vertices.max(axis=0)
     diagonal, side = float(np.linalg.norm(high - low)), float((high - low).max())
-    distance = hausdorff(level, as_mesh(written.vertices, written.faces), SAMPLES) * diagonal / side if side > 0 else float("inf")
+    distance = hausdorff(level, as_mesh(written.vertices, written.faces), SAMPLES) * diagonal / side
     problems = (*_material_problems(written, level), *_uv_problems(written, level))
     return LevelFigures(len(level.faces), len(level.faces) / before, distance * SCREEN / 2**number, problems)
 
@@ -90,7 +92,8 @@ def _share_at_same_place(written: Written, level: Written) -> float:
     """Share of the level's surface whose UV is, within SAME_PLACE, that of the nearest point of the asset."""
     from dreamfusion_mesh.kernels.trace import closest_point
 
-    assert written.corner_uvs is not None and level.corner_uvs is not None
+    assert written.corner_uvs is not None
+    assert level.corner_uvs is not None
     low, size = written.vertices.min(axis=0), np.ptp(written.vertices, axis=0).max()
     points, faces, weights = surface_samples((level.vertices - low) / size, level.faces, SAMPLES)
     vertices = (written.vertices - low) / size

@@ -43,7 +43,7 @@ def normals_row(written: Written) -> Row:
         for count, what in (
             (found.not_unit, "corners' normals are not unit"),
             (found.parted, f"seam edges part the normals, by up to {found.largest_angle:.3g} degrees"),
-            (found.wrong_side, "corners' normals point into the surface"),
+            (found.wrong_side, "corners' normals are on the wrong side: they point into it"),
         )
         if count
     ]
@@ -61,5 +61,6 @@ def measure_normals(written: Written, corner_normals: np.ndarray) -> NormalFigur
         angle = angles(directions[edges.one], directions[edges.other])
         parted, largest = int((~(angle <= SEAM_DEGREES)).any(axis=1).sum()), float(angle.max())
     across, around = geometric_normals(written.vertices, written.faces)
-    behind_face, behind_surface = ((directions.reshape(-1, 3, 3) * sides).sum(axis=2) < 0 for sides in (across[:, None], around[written.faces]))
+    sides = (across[:, None], around[written.faces])
+    behind_face, behind_surface = ((directions.reshape(-1, 3, 3) * side).sum(axis=2) < 0 for side in sides)
     return NormalFigures(int((~(np.abs(length - 1) <= UNIT_TOLERANCE)).sum()), parted, largest, int((behind_face & behind_surface).sum()))

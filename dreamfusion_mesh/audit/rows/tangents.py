@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dreamfusion_mesh.audit.angles import angles
+from dreamfusion_mesh.audit.distance import has_area
 from dreamfusion_mesh.audit.normal_map import NormalMapFigures, measure_normal_map
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
@@ -54,9 +55,11 @@ def tangents_row(written: Written, reference: Mesh | None, engine: str = "generi
     measured: Figures = {"degrees from MikkTSpace p99": found.degrees, "wrong w": found.wrong_handed, "not unit": found.not_unit}
     if data is None:
         return measured_row(8, measured, problems, "there is no normal map")
+    if not has_area(written.vertices, written.faces):
+        return measured_row(8, measured, [*problems, "the surface has no area"])
     texels = texels_of(data, "normal")
     if max(texels.shape) > LARGEST_SIDE:
-        return measured_row(8, measured, problems, f"normal map of {max(texels.shape)} texels a side not measured, up to {LARGEST_SIDE} are")
+        return measured_row(8, measured, problems, f"normal map not measured: it has more than {LARGEST_SIDE} texels a side")
     more, wrong, note = _about_map(measure_normal_map(written, texels, reference, green_down=engine == "unreal"))
     return measured_row(8, {**measured, **more}, [*problems, *wrong], note)
 

@@ -130,7 +130,7 @@ def test_an_image_that_holds_no_normals_fails_without_a_refined_mesh_too(color: 
 
 @pytest.mark.parametrize("tilt", [0, 1, 3])
 def test_flat_patches_are_128_128_255(tilt: int) -> None:
-    """A box of 10 x 10 squares a side: those that touch no edge are flat, its smooth normals included. Told, if the reference bends there."""
+    """A box of 10 x 10 squares a side: those that touch no edge are flat, smooth normals included. A refined surface may bend there."""
     mesh = box_mesh()
     written = framed(mesh, normal=filled((128 + tilt, 128, 255)))
     refined = weld(mesh)
