@@ -1,4 +1,4 @@
-"""The surface tree's kernels; trace.py documents what each computes."""
+"""The surface tree's kernel; trace.py documents what it computes."""
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors
