@@ -1,4 +1,4 @@
-"""The surface tree's kernels; trace.py documents what each computes."""
+"""The surface tree's kernel; trace.py documents what it computes."""
 
 # Kernels are written in Warp's language, whose annotations are values (so none are postponed) and which mypy does not read.
 # mypy: ignore-errors
@@ -21,17 +21,3 @@ def closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), nearest: wp.array(
         faces[row] = found.face
     else:
         faces[row] = -1
-
-
-@wp.kernel
-def blocked(
-    mesh: wp.uint64,
-    origins: wp.array(dtype=wp.vec3),
-    directions: wp.array(dtype=wp.vec3),
-    reach: wp.float32,
-    hits: wp.array(dtype=wp.bool),
-    start: int,
-):
-    """Whether each ray meets the surface within `reach`."""
-    row = start + wp.tid()
-    hits[row] = wp.mesh_query_ray(mesh, origins[row], directions[row], reach).result

@@ -90,22 +90,3 @@ def test_bad_surfaces_and_points_are_refused() -> None:
         SurfaceTree(vertices, faces).closest(torch.zeros(4, 2))
     with pytest.raises(ValueError, match="1 of 3 have no nearest point"):
         SurfaceTree(vertices, faces).closest(torch.tensor([[0.0, 0, 0], [torch.nan, 0, 0], [1, 1, 1]]))
-
-
-def test_rays_are_blocked_where_they_meet_the_surface_within_reach(device: torch.device) -> None:
-    """From outside, from inside, away from it, past it, and short of it."""
-    vertices, faces = ball(device)
-    origins = torch.tensor([[2.0, 0, 0], [0, 0, 0], [2, 0, 0], [2, 0.8, 0], [2, 0, 0]], device=device)
-    directions = torch.tensor([[-1.0, 0, 0], [0, 1, 0], [1, 0, 0], [-1, 0, 0], [-0.6, 0.8, 0]], device=device)
-    tree = SurfaceTree(vertices, faces)
-    assert tree.blocked(origins, directions, 2.0).tolist() == [True, True, False, False, False]
-    assert tree.blocked(origins, directions, 1.0).tolist() == [False, True, False, False, False]
-    assert tree.blocked(origins[:0], directions[:0], 1.0).tolist() == []
-
-
-def test_rays_that_do_not_fit_are_refused(device: torch.device) -> None:
-    tree = SurfaceTree(*ball(device))
-    with pytest.raises(ValueError, match=r"directions: shape \[2, 3\].*expected \[3, 3\]"):
-        tree.blocked(torch.zeros(3, 3, device=device), torch.zeros(2, 3, device=device), 1.0)
-    with pytest.raises(ValueError, match=r"origins: shape \[3, 2\]"):
-        tree.blocked(torch.zeros(3, 2, device=device), torch.zeros(3, 3, device=device), 1.0)
