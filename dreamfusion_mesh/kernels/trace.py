@@ -50,6 +50,17 @@ class SurfaceTree:
         self._check_found(faces)
         return nearest, faces.long(), (asked - nearest).norm(dim=1)
 
+    def first_hit(self, origins: Tensor, directions: Tensor, farthest: float) -> tuple[Tensor, Tensor]:
+        """The first crossing of each ray from origins [N, 3] along unit directions [N, 3], from either side of a face.
+
+        Distances [N] and faces [N] int64; infinity and -1 where nothing lies within `farthest`.
+        """
+        asked, along = self._asked("origins", origins), self._asked("directions", directions, len(origins))
+        distances, faces = torch.empty_like(asked[:, 0]), self._numbers(asked)
+        outputs = [as_warp(distances, wp.float32), as_warp(faces, wp.int32)]
+        launch(trace_warp.first_hit, len(asked), [self._mesh.id, *_vectors(asked, along), farthest, *outputs], asked.device)
+        return distances, faces.long()
+
     def project(self, points: Tensor, normals: Tensor, cage: float, reach: float, limit: float = 0.0) -> Places:
         """Where points [N, 3] with unit normals [N, 3] belong on this surface, which lies close to them.
 

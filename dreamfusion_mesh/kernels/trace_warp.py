@@ -21,3 +21,24 @@ def closest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), nearest: wp.array(
         faces[row] = found.face
     else:
         faces[row] = -1
+
+
+@wp.kernel
+def first_hit(
+    mesh: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    farthest: float,
+    distances: wp.array(dtype=float),
+    faces: wp.array(dtype=int),
+    start: int,
+):
+    """Distance and face of the nearest crossing along each ray; infinity and -1 where there is none."""
+    row = start + wp.tid()
+    hit = wp.mesh_query_ray(mesh, origins[row], directions[row], farthest)
+    if hit.result:
+        distances[row] = hit.t
+        faces[row] = hit.face
+    else:
+        distances[row] = wp.inf
+        faces[row] = -1
