@@ -125,7 +125,7 @@ def pit_share(mesh: Mesh) -> float:
     for turn in torch.arange(_DIRECTIONS) * (2 * torch.pi / _DIRECTIONS):
         flat = first[deep] * turn.cos() + second[deep] * turn.sin()
         directions = flat * elevation.cos() + normals[deep] * elevation.sin()
-        opened[deep] += ~tree.blocked(points[deep] + _LIFT * diagonal * normals[deep], directions, reach)
+        opened[deep] += tree.first_hit(points[deep] + _LIFT * diagonal * normals[deep], directions, reach)[0].isinf()
         deep = deep[opened[deep] <= _MOST_OPEN]
     return len(deep) / len(points)
 
