@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -100,6 +101,21 @@ class Draft:
         path = folder / "asset.obj"
         path.write_text("\n".join(lines) + "\n")
         return path
+
+
+def add_accessor(document: dict[str, Any], values: np.ndarray, **entry: Any) -> int:
+    """Append an accessor over values [N, components] or [N] in a buffer of their own, as a data: URI; its index."""
+    kind = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[values.reshape(len(values), -1).shape[1]]
+    component = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}[values.dtype.str[1:]]
+    document["buffers"].append({"byteLength": values.nbytes, "uri": data_uri(values.tobytes())})
+    document["bufferViews"].append({"buffer": len(document["buffers"]) - 1, "byteLength": values.nbytes})
+    view = {"bufferView": len(document["bufferViews"]) - 1}
+    document["accessors"].append({**view, "componentType": component, "count": len(values), "type": kind, **entry})
+    return len(document["accessors"]) - 1
+
+
+def data_uri(data: bytes) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(data).decode()
 
 
 def pack(document: dict[str, Any] | bytes, binary: bytes) -> bytes:

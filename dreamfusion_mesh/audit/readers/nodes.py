@@ -16,7 +16,8 @@ import numpy as np
 
 from dreamfusion_mesh.audit.readers.accessors import floats
 from dreamfusion_mesh.audit.readers.extensions import KNOWN, Unread, extension, names, needs
-from dreamfusion_mesh.audit.readers.gltf import Gltf, integer, is_integer, item, json_object
+from dreamfusion_mesh.audit.readers.files import excerpt
+from dreamfusion_mesh.audit.readers.gltf import Gltf, integer, is_integer, item, items, json_object
 from dreamfusion_mesh.errors import BadInput
 
 MAX_DRAWN = 100_000  # meshes that nodes draw, each instance counted
@@ -67,7 +68,7 @@ def roots(gltf: Gltf, unread: Unread) -> list[int]:
 
 def read_nodes(gltf: Gltf, start: list[int], engine: str, level: int, unread: Unread) -> Nodes:
     """All nodes from those of `start` down, at one level of detail (0: the finest). Each is met once, so a cycle cannot hold it."""
-    found, count = Nodes(), 0
+    found, count, finest = Nodes(), 0, _finest(gltf, engine)
     waiting = [(index, np.eye(4), False, False) for index in reversed(start)]
     while waiting:
         index, parent, in_hull, is_level = waiting.pop()
@@ -82,7 +83,7 @@ def read_nodes(gltf: Gltf, start: list[int], engine: str, level: int, unread: Un
             waiting.append((lods[min(level, len(lods)) - 1], parent, in_hull, True))
             continue
         name = node["name"] if isinstance(node.get("name"), str) else ""
-        if _is_hidden(node, name, where, engine) or _other_level(name, engine, level, found, where):
+        if _is_hidden(node, name, where, engine) or _other_level(name, engine, level + finest, found, finest):
             continue
         add_unknown(node, where, unread)
         in_hull = in_hull or (engine in _HULLS and bool(_HULLS[engine].search(name)))
@@ -182,12 +183,22 @@ def _is_hidden(node: dict[str, Any], name: str, where: str, engine: str) -> bool
     return hidden or (engine in _NOT_DRAWN and bool(_NOT_DRAWN[engine].search(name)))
 
 
-def _other_level(name: str, engine: str, level: int, found: Nodes, where: str) -> bool:
+def _level_of(name: Any, engine: str) -> int | None:
+    """The level of detail that a node's name says it is of. Raises BadInput where that is past all that are read."""
+    match = _LEVEL[engine].search(name) if engine in _LEVEL and isinstance(name, str) else None
+    if match is not None and int(match[1]) > MAX_LEVELS:
+        raise BadInput(f"nodes: {excerpt(name)}, and levels up to {MAX_LEVELS} are read")
+    return None if match is None else int(match[1])
+
+
+def _finest(gltf: Gltf, engine: str) -> int:
+    """The finest level of detail that nodes are named by: not 0 in a file that holds a later one alone."""
+    levels = [_level_of(node.get("name"), engine) for node in items(gltf.document, "nodes")] if engine in _LEVEL else []
+    return min((level for level in levels if level is not None), default=0)
+
+
+def _other_level(name: str, engine: str, level: int, found: Nodes, finest: int) -> bool:
     """Whether a node is of another level of detail, by its name."""
-    match = _LEVEL[engine].search(name) if engine in _LEVEL else None
-    if match is None:
-        return False
-    if int(match[1]) > MAX_LEVELS:
-        raise BadInput(f"{where}.name: level {match[1]}, at most {MAX_LEVELS} are read")
-    found.levels = max(found.levels, int(match[1]))
-    return int(match[1]) != level
+    own = _level_of(name, engine)
+    found.levels = max(found.levels, 0 if own is None else own - finest)
+    return own is not None and own != level

@@ -136,6 +136,7 @@ def _use(slot: dict[str, Any], where: str) -> UvUse:
 
 
 def _map(gltf: Gltf, role: str, slot: dict[str, Any], where: str) -> Map:
+    _use(slot, where)
     texture = item(gltf, "textures", slot.get("index"), where)
     where = f"textures[{slot['index']}]"
     refuse_unknown(texture, where)

@@ -20,6 +20,8 @@ from dreamfusion_mesh.audit.readers.primitives import Corners, Primitive, draws_
 from dreamfusion_mesh.audit.readers.written import Hull, Written, from_corners, unread_surface
 from dreamfusion_mesh.errors import BadInput
 
+MAX_PRIMITIVES = 20_000  # that are read, about a millisecond each
+
 
 def read_scene(gltf: Gltf, engine: str = "generic") -> Written:
     """Everything that the shown scene draws, in world space.
@@ -35,16 +37,6 @@ def read_scene(gltf: Gltf, engine: str = "generic") -> Written:
         if "surface" not in unread.parts:
             raise
         return unread_surface("glTF", unread.parts)  # what is broken may be what the extension changes
-
-
-def read_hulls(gltf: Gltf) -> tuple[Hull, ...]:
-    """Every primitive that the shown scene draws, as a collision hull: of a file that holds nothing else. Raises BadInput."""
-    unread = Unread()
-    add_required(gltf.document, unread)
-    found = _Reader(gltf, unread).hulls(read_nodes(gltf, roots(gltf, unread), "generic", 0, unread), hulls=False)
-    if "surface" in unread.parts:
-        raise Needs(unread.parts["surface"])
-    return found
 
 
 def _read(gltf: Gltf, engine: str, unread: Unread) -> Written:
@@ -71,12 +63,12 @@ class _Reader:
     def __init__(self, gltf: Gltf, unread: Unread) -> None:
         self.gltf, self.unread = gltf, unread
         self.uses = dict[int | None, UvUse]()
-        self.triangles = self.primitives = 0
+        self.triangles = self.primitives = self.drawn = 0
 
     def surface(self, nodes: Nodes) -> Written:
-        """All that is drawn as one surface. Raises BadInput where it draws no triangles."""
+        """All that is drawn as one surface; of a file of hulls alone, those. Raises BadInput where there are no triangles."""
         parts, used = list[Corners](), dict[int | None, None]()
-        for drawn in nodes.drawn:
+        for drawn in nodes.drawn or nodes.hulls:
             for primitive, where, mesh in self._primitives(drawn):
                 material = integer(primitive, "material", where) if "material" in primitive else None
                 used[material] = None
@@ -90,10 +82,10 @@ class _Reader:
         normals, tangents = _all([part.normals for part in parts]), _all([part.tangents for part in parts])
         return replace(written, corner_normals=normals, corner_tangents=tangents)
 
-    def hulls(self, nodes: Nodes, hulls: bool = True) -> tuple[Hull, ...]:
-        """Each primitive of the collision nodes, or of those that are drawn, by itself."""
+    def hulls(self, nodes: Nodes) -> tuple[Hull, ...]:
+        """Each primitive of the collision nodes, by itself."""
         found = list[Hull]()
-        for drawn in nodes.hulls if hulls else nodes.drawn:
+        for drawn in nodes.hulls:
             for primitive, where, mesh in self._primitives(drawn):
                 for part in self._corners(primitive, where, mesh, drawn, nodes, None):
                     solid = from_corners("glTF", part.positions, None, None)
@@ -107,9 +99,10 @@ class _Reader:
         primitives, where = mesh.get("primitives"), f"meshes[{index}]"
         if not isinstance(primitives, list) or not all(isinstance(primitive, dict) for primitive in primitives):
             raise BadInput(f"{where}.primitives: expected a list of objects")
-        self.primitives += len(primitives) * len(drawn.matrices)
-        if self.primitives > MAX_DRAWN:
-            raise BadInput(f"scene: more than the {MAX_DRAWN} primitives that are read, instances counted")
+        self.primitives += len(primitives)
+        self.drawn += len(primitives) * len(drawn.matrices)
+        if self.primitives > MAX_PRIMITIVES or self.drawn > MAX_DRAWN:
+            raise BadInput(f"scene: more than the {MAX_PRIMITIVES} primitives, or {MAX_DRAWN} with their instances, that are read")
         add_unknown(mesh, where, self.unread)
         placed = [(primitive, f"{where}.primitives[{i}]", mesh) for i, primitive in enumerate(primitives)]
         return [entry for entry in placed if draws_triangles(entry[0], entry[1], self.unread)]

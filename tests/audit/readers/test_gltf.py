@@ -66,7 +66,7 @@ def test_normalised_integers_follow_the_specification() -> None:
         (pack(b"[" * 100_000, b""), "nested too deeply"),
         (pack(b'{"a": "\xff"}', b""), "not JSON"),
         (pack(b'{"asset": {"version": "1.0"}}', b""), "asset.version: '1.0', expected '2.0'"),
-        (pack(b'{}', b""), "asset.version: None"),
+        (pack(b"{}", b""), "asset.version: None"),
         (pack(b'{"asset": {"version": "2.0"}, "buffers": [{"byteLength": 1099511627776}]}', b""), "its data has 0"),
         (pack(b'{"asset": {"version": "2.0"}, "buffers": [{"byteLength": 4}]}', bytes(64)), "more than padding"),
         (pack(b'{"asset": {"version": "2.0"}, "buffers": [1]}', b""), "list of objects"),

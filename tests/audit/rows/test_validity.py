@@ -13,23 +13,19 @@ from written_files import box, png
 
 from dreamfusion_mesh.audit import khronos
 from dreamfusion_mesh.audit.khronos import VALIDATOR_VARIABLE, khronos_report
-from dreamfusion_mesh.audit.row import Row
-
-
-def first(path: Path) -> Row:
-    return measure(path).rows[0]
+from dreamfusion_mesh.audit.rows.validity import validity_row
 
 
 @pytest.mark.usefixtures("gltf_validator")
 def test_a_sound_file_has_neither_errors_nor_warnings(tmp_path: Path) -> None:
-    row = first(box().write(tmp_path))
+    row = validity_row(box().write(tmp_path))
     assert (row.status, row.measured, row.detail) == ("pass", {"errors": 0, "warnings": 0}, "")
 
 
 @pytest.mark.usefixtures("gltf_validator")
 @pytest.mark.parametrize("name", INVALID)
 def test_what_the_validator_finds_fails_the_row(name: str, tmp_path: Path) -> None:
-    row = first(INVALID[name][0].write(tmp_path))
+    row = validity_row(INVALID[name][0].write(tmp_path))
     assert row.status == "fail"
     assert int(row.measured["errors"]) + int(row.measured["warnings"]) > 0
     assert row.detail
@@ -38,16 +34,16 @@ def test_what_the_validator_finds_fails_the_row(name: str, tmp_path: Path) -> No
 @pytest.mark.usefixtures("gltf_validator")
 @pytest.mark.parametrize("name", ["a missing face", "a chart outside", "no roughness", "another size"])
 def test_what_other_rows_find_does_not(name: str, tmp_path: Path) -> None:
-    assert first(BROKEN[name][0].write(tmp_path)).status == "pass"
+    assert validity_row(BROKEN[name][0].write(tmp_path)).status == "pass"
 
 
 @pytest.mark.usefixtures("gltf_validator")
 def test_what_our_reader_does_not_read_does_not(tmp_path: Path) -> None:
     """Lines are valid glTF, and an extension that is required is none of the validator's business."""
     lines = document(lambda whole: whole["meshes"][0]["primitives"][0].update(mode=1))
-    assert first(lines.write(tmp_path)).status == "pass"
+    assert validity_row(lines.write(tmp_path)).status == "pass"
     required = document(lambda whole: whole.update(extensionsRequired=["ACME_shape"], extensionsUsed=["ACME_shape"]))
-    assert first(required.write(tmp_path)).status == "pass"
+    assert validity_row(required.write(tmp_path)).status == "pass"
 
 
 @pytest.mark.usefixtures("gltf_validator")
@@ -56,7 +52,7 @@ def test_a_warning_alone_fails_the_row(tmp_path: Path) -> None:
     found = measure(replace(box(), change=lambda document: document.update(colour=1)).write(tmp_path))
     assert (found.rows[0].status, found.rows[0].measured) == ("fail", {"errors": 0, "warnings": 1})
     assert found.rows[0].detail == "UNEXPECTED_PROPERTY /colour"
-    assert {row.status for row in found.rows[1:]} == {"pass"}
+    assert not {row.number for row in found.rows[1:] if row.status == "fail"}
 
 
 def test_the_validator_reads_files_beside_a_gltf_and_no_others(gltf_validator: Path, tmp_path: Path) -> None:
@@ -83,7 +79,7 @@ def test_the_validator_does_not_wait_for_a_pipe(gltf_validator: Path, tmp_path: 
 def test_without_the_validator_the_row_states_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VALIDATOR_VARIABLE, raising=False)
     monkeypatch.setattr(khronos.shutil, "which", lambda name: None)
-    row = first(box().write(tmp_path))
+    row = validity_row(box().write(tmp_path))
     assert row.status == "not measured"
     assert row.detail == "not measured: the Khronos validator was not found (npm install -g gltf-validator)"
 
@@ -102,6 +98,6 @@ def test_a_validator_that_does_not_answer_measures_nothing(body: str, words: str
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv(VALIDATOR_VARIABLE, str(tmp_path))
     monkeypatch.setattr(khronos, "VALIDATOR_SECONDS", 0.5)
-    row = first(replace(box(), image=png()).write(tmp_path))
+    row = validity_row(replace(box(), image=png()).write(tmp_path))
     assert row.status == "not measured"
     assert words in row.detail
