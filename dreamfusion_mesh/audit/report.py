@@ -188,7 +188,7 @@ def _measures(written: Written, case: _Case) -> dict[int, Callable[[], Row]]:
         9: lambda: normals_row(written),
         10: lambda: seams_row(written, atlas(), settings),
         11: lambda: _beside(11, lambda: levels_row(written, find_levels(case.path, written, engine), settings)),
-        12: lambda: _beside(12, lambda: collision_row(written, find_hulls(case.path, written), settings, engine)),
+        12: lambda: _beside(12, lambda: collision_row(written, find_hulls(case.path, written, engine), settings)),
         13: lambda: placement_row(written, case.longest_side, seen()),
         14: lambda: round_trip_row(written, case.path, case.round_trips),
         15: lambda: provenance_row(case.path, hashlib.sha256(case.data).hexdigest(), written.notes),

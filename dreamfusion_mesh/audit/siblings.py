@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dreamfusion_mesh.audit.readers.files import read_bytes, sibling_path
-from dreamfusion_mesh.audit.readers.gltf import Gltf, parse_gltf
-from dreamfusion_mesh.audit.readers.scene import read_hulls, read_scene
+from dreamfusion_mesh.audit.readers.model import read_model
 from dreamfusion_mesh.audit.readers.written import Hull, Written
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file
@@ -33,41 +32,30 @@ def find_levels(path: Path, written: Written, engine: str) -> list[Level]:
     """
     if written.levels:
         return [Level(f"level {number}", level) for number, level in enumerate(written.levels, start=1)]
-    found = []
-    for name in _level_names(path):
-        try:
-            level = read_scene(_parsed(path, name), engine)
-        except BadInput as error:
-            raise BadInput(f"{name}: {error}") from None
-        if level.unread:
-            raise BadInput(f"{name}: {'; '.join(dict.fromkeys(level.unread.values()))}")
-        found.append(Level(name, level))
-    return found
+    return [Level(name, _read(path, name, engine)) for name in _level_names(path)]
 
 
-def find_hulls(path: Path, written: Written) -> list[Hull]:
+def find_hulls(path: Path, written: Written, engine: str) -> list[Hull]:
     """The collision hulls in the file, else those of NAME_collision.glb beside it. Raises BadInput where that cannot be read."""
     if written.hulls:
         return list(written.hulls)
     name = f"{path.stem}_collision.glb"
     if not is_file(path.parent / name):
         return []
-    try:
-        return [part for hull in read_hulls(_parsed(path, name)) for part in parted(hull)]
-    except BadInput as error:
-        raise BadInput(f"{name}: {error}") from None
+    found = _read(path, name, engine)
+    return list(found.hulls) or parts(found)
 
 
-def parted(hull: Hull) -> list[Hull]:
-    """The parts of a primitive that are connected over edges of two faces, each as a hull: files may hold all hulls in one primitive."""
+def parts(written: Written) -> list[Hull]:
+    """The parts of a surface that are connected over edges of two faces, each as a hull: those that touch stay apart."""
     import trimesh
 
-    mesh = trimesh.Trimesh(hull.vertices, hull.faces, process=False)
-    part = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(hull.faces))
+    mesh = trimesh.Trimesh(written.vertices, written.faces, process=False)
+    part = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(written.faces))
     hulls = []
-    for label in np.unique(part):
-        used, faces = np.unique(hull.faces[part == label], return_inverse=True)
-        hulls.append(Hull(hull.name, hull.vertices[used], faces.reshape(-1, 3)))
+    for number, label in enumerate(np.unique(part), start=1):
+        used, faces = np.unique(written.faces[part == label], return_inverse=True)
+        hulls.append(Hull(f"part {number}", written.vertices[used], faces.reshape(-1, 3)))
     return hulls
 
 
@@ -79,5 +67,11 @@ def _level_names(path: Path) -> Iterator[str]:
         yield name
 
 
-def _parsed(path: Path, name: str) -> Gltf:
-    return parse_gltf(read_bytes(sibling_path(name, path.parent, path.name)), path.parent)
+def _read(path: Path, name: str, engine: str) -> Written:
+    try:
+        found = read_model(read_bytes(sibling_path(name, path.parent, path.name)), path.parent / name, engine)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None
+    if found.unread:
+        raise BadInput(f"{name}: {'; '.join(dict.fromkeys(found.unread.values()))}")
+    return found

@@ -15,11 +15,10 @@ from dreamfusion_mesh.config import AuditSettings
 
 SAMPLES = 20_000  # points of the surface
 CONVEX_TOLERANCE = 1e-4  # of the surface's diagonal: what a vertex may stand out of a face's plane, for float32
-_NAMES = {"unreal": ("UCX_", ""), "godot": ("", "-convcolonly"), "unity": ("", "_collider")}  # how a hull's name begins and ends
 
 
-def collision_row(written: Written, hulls: Sequence[Hull], settings: AuditSettings, engine: str = "generic") -> Row:
-    """Row 12. Names count where the file itself holds the hulls, by which engines know them."""
+def collision_row(written: Written, hulls: Sequence[Hull], settings: AuditSettings) -> Row:
+    """Row 12."""
     if not hulls:
         return unmeasured_row(12, "there are no collision hulls, neither in the file nor as NAME_collision.glb beside it")
     if not has_area(written.vertices, written.faces):
@@ -28,7 +27,6 @@ def collision_row(written: Written, hulls: Sequence[Hull], settings: AuditSettin
     diagonal = float(np.linalg.norm(np.ptp(written.vertices, axis=0)))
     problems = [f"{len(hulls)} hulls, at most {settings.hulls}"] if len(hulls) > settings.hulls else []
     problems += [f"a hull of {vertices} vertices, at most {settings.hull_vertices}"] if vertices > settings.hull_vertices else []
-    problems += _name_problems(written.hulls, engine)
     measured: Figures = {"hulls": len(hulls), "most vertices": vertices}
     bent = [hull.name for hull in hulls if not is_convex(hull, CONVEX_TOLERANCE * diagonal)]
     if bent:
@@ -97,9 +95,3 @@ def _heights(hull: Hull, points: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(across, axis=1, keepdims=True)
     normals = across / np.where(length > 0, length, 1.0)
     return points @ normals.T - np.einsum("fi,fi->f", a, normals)
-
-
-def _name_problems(hulls: Sequence[Hull], engine: str) -> list[str]:
-    begin, end = _NAMES.get(engine, ("", ""))
-    wrong = [hull.name for hull in hulls if not (hull.name.startswith(begin) and hull.name.endswith(end))]
-    return [f"{engine} does not know {wrong[0]!r} for a hull by its name, which is {begin}NAME{end}"] if wrong else []

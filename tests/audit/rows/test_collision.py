@@ -38,8 +38,8 @@ def ball(subdivisions: int) -> Hull:
 SURFACE = framed(box_mesh())
 
 
-def row_of(hulls: Sequence[Hull], written: Written = SURFACE, engine: str = "generic", **changes: Any) -> Row:
-    return collision_row(written, hulls, AuditSettings(**changes), engine)
+def row_of(hulls: Sequence[Hull], written: Written = SURFACE, **changes: Any) -> Row:
+    return collision_row(written, hulls, AuditSettings(**changes))
 
 
 def check(row: Row, words: str) -> None:
@@ -102,19 +102,11 @@ def test_an_open_surface_has_no_volume() -> None:
     assert (row.status, row.measured["volume"]) == ("pass", "not measured")
 
 
-@pytest.mark.parametrize(("engine", "name"), [("unreal", "UCX_SM_a_01"), ("godot", "a_01-convcolonly"), ("unity", "a_collider")])
-def test_hulls_in_the_file_have_names_that_the_engine_knows(engine: str, name: str) -> None:
-    for given, status in ((name, "pass"), ("asset_hull", "fail")):
-        hulls = (hull(name=given),)
-        assert row_of(hulls, replace(SURFACE, hulls=hulls), engine).status == status
-    assert row_of([hull(name="asset_hull")], engine=engine).status == "pass"  # of a file of their own
-
-
 @pytest.mark.parametrize("merged", [False, True], ids=["a primitive each", "one primitive"])
 def test_hulls_are_read_from_the_file_beside(merged: bool, tmp_path: Path) -> None:
     path = complete(tmp_path)
     drafts = [Draft(part.vertices, part.vertices, part.vertices[:, :2], part.faces) for part in (*halves(0.01), ball(0))]
     (tmp_path / "asset_collision.glb").write_bytes(hulls_glb(*drafts, merged=merged))
-    found = find_hulls(path, SURFACE)
+    found = find_hulls(path, SURFACE, "generic")
     assert [len(part.vertices) for part in found] == [8, 8, 12]
     assert row_of(found).measured["hulls"] == 3
