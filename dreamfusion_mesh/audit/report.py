@@ -64,12 +64,13 @@ _ABOUT: dict[int, tuple[Part, ...]] = {
 
 @dataclass(frozen=True)
 class Audit:
-    """Every row of one file; `sha256` is the file's, `written` what was read of it, where that is at hand."""
+    """Every row of one file; `sha256` is the file's, `written` what was read of it, where that is at hand, `settings` the thresholds."""
 
     file: str
     sha256: str
     rows: tuple[Row, ...]
     written: Written | None = field(default=None, compare=False, repr=False)
+    settings: AuditSettings = field(default_factory=AuditSettings, compare=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -153,12 +154,12 @@ def audit(
     except BadInput as error:
         if not is_gltf:
             raise
-        return Audit(path.name, hashlib.sha256(data).hexdigest(), (valid, *_unreadable_rows(str(error))))
+        return Audit(path.name, hashlib.sha256(data).hexdigest(), (valid, *_unreadable_rows(str(error))), None, settings)
     programs = {"trimesh": read_with_trimesh, **(round_trips or {})}
     case = _Case(path, data, settings, budget, longest_side, reference, engine, max_bytes, programs)
     with np.errstate(all="ignore"):  # what is not finite fails its row
         rows = [_row(number, measure, written) for number, measure in sorted(_measures(written, case).items())]
-    return Audit(path.name, hashlib.sha256(data).hexdigest(), (valid, *rows), written)
+    return Audit(path.name, hashlib.sha256(data).hexdigest(), (valid, *rows), written, settings)
 
 
 def _unreadable_rows(why: str) -> list[Row]:

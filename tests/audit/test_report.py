@@ -53,8 +53,8 @@ def test_rows_on_what_a_viewer_would_show_otherwise_are_not_measured(tmp_path: P
         "surface": {2, 3, 6, 8, 9, 10, 11, 12, 13, 14},
         "uvs": {4, 5, 6, 8, 10, 11},
         "normals": {8, 9},
-        "images": {5, 6, 7, 8, 10, 11},
-        "materials": {5, 6, 7, 8, 10, 11},
+        "images": {4, 5, 6, 7, 8, 10, 11},
+        "materials": {4, 5, 6, 7, 8, 10, 11},
     }.items():
         monkeypatch.setattr(report, "read_model", lambda *file, part=part: replace(read_model(*file), unread={part: "needs EXT_x"}))
         rows = measure(path).rows[1:]

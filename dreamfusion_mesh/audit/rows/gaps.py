@@ -69,7 +69,8 @@ def measure_gaps(corner_uvs: np.ndarray, charts: np.ndarray, size: int, narrow_t
     labels, shared = label_image(touched_spans(corner_uvs, size), charts, size)
     inside, _ = label_image(centre_spans(corner_uvs, size), charts, size)
     count = int(charts.max()) + 1
-    return Gaps(count, 0 if shared else smallest_gap(labels), narrow_charts(inside, count, narrow_texels))
+    wide = wide_charts(inside, count, narrow_texels)
+    return Gaps(count, 0 if shared else smallest_gap(labels), None if wide is None else count - int(wide.sum()))
 
 
 def smallest_gap(labels: np.ndarray) -> int:
@@ -91,8 +92,8 @@ def smallest_gap(labels: np.ndarray) -> int:
     return smallest
 
 
-def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int | None:
-    """Charts of a label image [S, S] (0: none) in which no disc of `texels` across fits; `count` charts in all.
+def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | None:
+    """Whether a disc of `texels` across fits in each chart [count] of a label image [S, S] (chart + 1; 0: none).
 
     A chart with a whole square of that side is wide, one without a square that every such disc holds is narrow; only what is left is
     measured, on half texels, by its distance to the outside. None where its boxes are _MOST_BOXES times as large as the image together.
@@ -113,7 +114,7 @@ def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int | None:
     for chart, box in boxes.items():
         halves = np.pad((labels[box] == chart).repeat(2, axis=0).repeat(2, axis=1), 1)
         wide[chart] = distance_transform_edt(halves).max() >= texels  # n half texels across reach n / 2, that is, the width in texels
-    return count - int(wide[1:].sum())
+    return wide[1:]
 
 
 def _neighbours(values: np.ndarray, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
