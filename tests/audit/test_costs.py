@@ -11,7 +11,7 @@ import pytest
 from broken_files import measure
 from written_files import Draft, box
 
-from dreamfusion_mesh.audit.readers import accessors, gltf, nodes, obj, scene
+from dreamfusion_mesh.audit.readers import accessors, gltf, mtl, nodes, scene
 from dreamfusion_mesh.audit.readers.model import read_model
 from dreamfusion_mesh.errors import BadInput
 
@@ -110,13 +110,13 @@ def test_a_map_that_is_named_again_and_again_is_read_once(tmp_path: Path, monkey
     path = box(1).write_obj(tmp_path)
     library = tmp_path / "asset.mtl"
     library.write_text(library.read_text().replace("map_Kd", "map_Kd missing.png\n" * 50 + "map_Kd") + "map_Kd color.png\n" * 50)
-    read = counted(monkeypatch, obj, "read_bytes")
+    read = counted(monkeypatch, mtl, "read_bytes")
     assert measure(path).rows[6].status == "pass"
     assert [file.name for file in read] == ["asset.mtl", "color.png"]
 
 
 def test_many_materials_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.obj"
-    names = "".join(f"usemtl {name % MANY}\n" for name in range(2 * MANY))
-    path.write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\n{names}f 1 2 3\n")
+    names = "".join(f"usemtl {name % MANY}\nf 1 2 3\n" for name in range(2 * MANY))
+    path.write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\n{names}usemtl of no face\n")
     assert measure(path).rows[6].measured == {"materials": MANY}

@@ -36,6 +36,8 @@ def read_with_trimesh(data: bytes, path: Path) -> Written:
     try:
         parts = _load(data, kind.lower())
         corners = np.concatenate([vertices[faces] for vertices, faces, _ in parts])
+        uvs = [uv for _, _, uv in parts if uv is not None]
+        found = from_corners(kind, corners, np.concatenate(uvs) if len(uvs) == len(parts) else None, None)
     except BadInput as error:
         raise BadInput(f"{path.name}: {error}") from None
     except MemoryError:
@@ -45,8 +47,7 @@ def read_with_trimesh(data: bytes, path: Path) -> Written:
         raise BadInput(f"{path.name}: cannot be read as {kind} ({reason}); write it anew as binary PLY or STL of triangles") from None
     if kind == "STL" and _is_text_stl(data) and data.lower().count(b"vertex") != 3 * len(corners):
         raise BadInput(f"{path.name}: its vertex lines do not make {len(corners)} whole triangles; it is cut short or malformed")
-    uvs = [uv for _, _, uv in parts if uv is not None]
-    return from_corners(kind, corners, np.concatenate(uvs) if len(uvs) == len(parts) else None, None)
+    return found
 
 
 def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
@@ -83,8 +84,6 @@ def _part(mesh: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise BadInput(f"face indices from {faces.min()} to {faces.max()}, with {len(vertices)} vertices")
     corner_uvs = None if uv is None else np.asarray(uv, dtype=np.float64)[faces]
-    if not np.isfinite(vertices[faces]).all() or (corner_uvs is not None and not np.isfinite(corner_uvs).all()):
-        raise BadInput("has numbers that are not finite")
     return vertices, faces, corner_uvs
 
 

@@ -19,7 +19,7 @@ Part = Literal["surface", "uvs", "normals", "images", "materials"]  # of a file,
 class Map:
     """One texture map of a material.
 
-    role    "base color", "metallic-roughness", "occlusion", "normal" or "emissive"; an OBJ's also "roughness" or "metallic"
+    role    "base color", "metallic-roughness", "occlusion", "normal" or "emissive"; an OBJ's also "roughness", "metallic" or "bump"
     key     the image it reads, so that one image in two roles is seen
     data    the image's file
     """

@@ -7,7 +7,7 @@ from dreamfusion_mesh.audit.readers.written import Map, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.errors import BadInput
 
-_GREY = ("roughness", "metallic")  # an OBJ's maps of one channel
+_GREY = ("roughness", "metallic", "bump")  # an OBJ's maps of one channel
 
 
 def pbr_row(written: Written) -> Row:
