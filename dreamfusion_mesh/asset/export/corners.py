@@ -51,15 +51,26 @@ def export_surface(mesh: Mesh) -> ExportSurface:
     """
     if mesh.uvs is None or mesh.face_uvs is None:
         raise ValueError("export: mesh has no uvs; unwrap it first")
-    if len(mesh.faces) == 0:
-        raise ValueError("export: mesh has no faces")
-    positions, face_positions = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    positions, face_positions = used_points(mesh)
     uvs, face_uvs = _in_order_of_use(mesh.uvs.detach().cpu().float(), mesh.face_uvs.cpu())
-    if not (np.isfinite(positions).all() and np.isfinite(uvs).all()):
-        raise ValueError("export: mesh holds positions or uvs that are not finite")
+    if not np.isfinite(uvs).all():
+        raise ValueError("export: mesh holds uvs that are not finite")
     smooth = smooth_normals(torch.from_numpy(positions), torch.from_numpy(face_positions))
     normals, face_normals = _in_order_of_use(smooth, torch.from_numpy(face_positions))
     return ExportSurface(positions, normals, uvs, face_positions, face_normals, face_uvs)
+
+
+def used_points(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct positions [P, 3] float32 that the faces use, in the order of use, and the faces [F, 3] as rows of them.
+
+    Raises ValueError where there are no faces, or positions are not finite.
+    """
+    if len(mesh.faces) == 0:
+        raise ValueError("export: mesh has no faces")
+    positions, faces = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    if not np.isfinite(positions).all():
+        raise ValueError("export: mesh holds positions that are not finite")
+    return positions, faces
 
 
 def split_corners(found: ExportSurface, tangents: bool) -> Corners:
