@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from dreamfusion_mesh import pipeline
-from dreamfusion_mesh.audit.report import audit
-from dreamfusion_mesh.config import AssetSettings, AuditSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, MeshSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.deliver import Delivered
+from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run import publish
+from dreamfusion_mesh.run.audit_asset import audit_asset
 from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.stages.fine import Surface
 
@@ -48,13 +49,13 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def writing(asset: Any, rasterizer: Any, settings: AssetSettings) -> Any:
         return _once(_FILES, f"{current} {settings.model_dump_json()}", lambda: delivery_files(asset, rasterizer, settings))
 
-    def auditing(path: Path, settings: AuditSettings, *more: Any) -> Any:
-        key = (path.read_bytes(), f"{settings.model_dump_json()} {more[:2]} {current}")
-        return _once(_AUDITS, key, lambda: audit(path, settings, *more))
+    def auditing(file: Path, config: RunConfig, reference: Mesh | None) -> Any:
+        asked = "".join(group.model_dump_json() for group in (config.audit, config.asset))
+        return _once(_AUDITS, (file.read_bytes(), f"{asked} {current}"), lambda: audit_asset(file, config, reference))
 
     monkeypatch.setattr(pipeline, "deliver", delivering)
     monkeypatch.setattr(pipeline, "delivery_files", writing)
-    monkeypatch.setattr(publish, "audit", auditing)
+    monkeypatch.setattr(publish, "audit_asset", auditing)
     monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
 
 
