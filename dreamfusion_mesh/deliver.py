@@ -70,9 +70,9 @@ def deliver(
     """
     steps, device = _Steps(report, during), surface.mesh.vertices.device
     with steps.step("tidy"):
-        refined = tidy(surface.mesh, mesh)
-        reduced = decimate(refined, mesh.triangles).to(device)
-        refined = refined.to(device)
+        tidied = tidy(surface.mesh, mesh)
+        decimated = decimate(tidied.mesh, mesh.triangles, mesh.max_deviation, mesh.remesh)
+        refined, reduced = tidied.mesh.to(device), decimated.mesh.to(device)
     with steps.step("unwrap"):
         unwrapped = unwrap(reduced, texture)
     with steps.step("bake"):
@@ -81,7 +81,7 @@ def deliver(
     reference = Mesh(refined.vertices * scale + offset, refined.faces)
     material = Material({"base_color": base_color}, texture.roughness, texture.metallic)
     notes = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-    warnings = (f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()
+    warnings = (*tidied.warnings, *decimated.warnings, *((f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()))
     return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
 
 
