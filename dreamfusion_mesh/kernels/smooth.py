@@ -75,7 +75,7 @@ def smooth_cells(cells: Cells, values: Tensor, guide: Tensor, radius: int, sprea
 
 
 def sample_cells(cells: Cells, own: Tensor, likes: Tensor, values: Tensor, guide: Tensor, contrast: float, least: float) -> Tensor:
-    """[P, 3] for each point the mean of the values [N, 3] of the 27 cells round it that are like itself, else its `own` value [P, 3].
+    """[P, 3] for each point the mean of the values [N, 3] of the eight cells round it that are like itself, else its `own` value [P, 3].
 
     A cell is like a point where its guide [N, 3] is within about `contrast` of the point's `likes` [P, 3]. The own value has the weight
     that the cells would have together, times `least`. Source: joint bilateral upsampling, Kopf et al. 2007.
@@ -83,6 +83,6 @@ def sample_cells(cells: Cells, own: Tensor, likes: Tensor, values: Tensor, guide
     sampled = torch.empty_like(own)
     shapes = [as_warp(cells.volume, wp.int32), as_warp(cells.points, wp.vec3)]
     inputs = [as_warp(part.contiguous(), wp.vec3) for part in (own, likes, values, guide)]
-    bounds = [0.5 / 0.7**2, 0.5 / contrast**2, least]  # the spatial deviation is 0.7 cells
+    bounds = [0.5 / contrast**2, least]
     launch(smooth_warp.sample_cells, len(own), [*shapes, *inputs, *bounds, as_warp(sampled, wp.vec3)], own.device)
     return sampled

@@ -52,7 +52,6 @@ def sample_cells(
     likes: wp.array(dtype=wp.vec3),
     values: wp.array(dtype=wp.vec3),
     guide: wp.array(dtype=wp.vec3),
-    spatial: float,
     falloff: float,
     least: float,
     sampled: wp.array(dtype=wp.vec3),
@@ -60,21 +59,21 @@ def sample_cells(
 ):
     """Each point's mean over the cells round it that are like it, and its own value where few are; see smooth.sample_cells."""
     row = start + wp.tid()
-    point, like = points[row], likes[row]
+    point, like = points[row] - wp.vec3(0.5, 0.5, 0.5), likes[row]  # between the centres of two cells each way
     x, y, z = int(wp.floor(point[0])), int(wp.floor(point[1])), int(wp.floor(point[2]))
+    right, up, front = point[0] - float(x), point[1] - float(y), point[2] - float(z)
     total = wp.vec3(0.0, 0.0, 0.0)
     weights = float(0.0)
     nearby = float(0.0)
-    for i in range(-1, 2):
-        for j in range(-1, 2):
-            for k in range(-1, 2):
+    for i in range(2):
+        for j in range(2):
+            for k in range(2):
                 other = cells[x + i, y + j, z + k]
                 if other >= 0:
-                    away = wp.vec3(float(x + i) + 0.5, float(y + j) + 0.5, float(z + k) + 0.5) - point
-                    near = wp.exp(-spatial * wp.dot(away, away))
+                    near = wp.abs(1.0 - float(i) - right) * wp.abs(1.0 - float(j) - up) * wp.abs(1.0 - float(k) - front)
                     weight = near * _likeness(like, guide[other], falloff)
                     total += weight * values[other]
                     weights += weight
                     nearby += near
-    keep = least * nearby
+    keep = least * nearby + 1.0e-20
     sampled[row] = (total + keep * own[row]) / (weights + keep)

@@ -13,8 +13,8 @@ from dreamfusion_mesh.kernels.smooth import occupied_cells, sample_cells, smooth
 from dreamfusion_mesh.records import srgb_to_oklab
 
 _RESOLUTION = 160  # cells along the longest side
-_RADIUS, _SPREAD, _PASSES = 4, 2.5, 3  # of the filter, in cells
-_CONTRAST = 0.12  # in Oklab, at strength 1: colours that differ by more hardly mix
+_RADIUS, _SPREAD, _PASSES = 3, 2.5, 3  # of the filter, in cells
+_CONTRAST = 0.05  # in Oklab, at strength 1: colours that differ by more hardly mix
 _LEAST = 0.03  # share of the cells round a point that have to be like it
 
 
