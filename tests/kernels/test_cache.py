@@ -114,8 +114,7 @@ def test_a_real_process_compiles_there_its_children_say_nothing_and_nothing_is_l
     (tmp_path / "file").write_text("")
     (tmp_path / "temporary").mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in (VARIABLE, "XDG_CACHE_HOME")}
-    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    environment |= {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": paths}
+    environment |= {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment, timeout=120, check=True)
     found = json.loads(done.stdout)
     assert Path(found["folder"]).is_relative_to(tmp_path / "temporary")
