@@ -134,9 +134,9 @@ class UNetModel:
         predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
 
-    def _evaluate(self, views: int, noisy: Tensor, t: Tensor, text: Tensor, *cameras: Tensor) -> Tensor:
-        if cameras:
-            return predict_views(self.unet, noisy, t, text, *cameras, views)
+    def _evaluate(self, views: int, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None) -> Tensor:
+        if cameras is not None:
+            return predict_views(self.unet, noisy, t, text, cameras, views)
         predicted: Tensor = self.unet(noisy, t, encoder_hidden_states=text).sample
         return predicted
 
