@@ -15,9 +15,10 @@ import torch
 
 from dreamfusion_mesh.config import MeshSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.geometry import meshlab_worker
 from dreamfusion_mesh.geometry.areas import face_areas
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.worker import WorkerFailed, run_worker
+from dreamfusion_mesh.worker import Work, WorkerFailed, run_worker
 
 PACKAGE = "pymeshlab"
 LICENCE = "GPL-3.0"
@@ -27,7 +28,6 @@ TERMS = (
 )
 SECONDS = 120.0  # that a filter may take before its process is ended
 _REMEDY = 'install it with: pip install "dreamfusion-mesh[meshlab]", or leave it out with --set mesh.repair=default --set mesh.remesh=none'
-_FEATURE_DEGREES = 40.0  # edges with a sharper bend stay where they are in remeshing
 
 
 class MeshlabFailed(Exception):
@@ -62,7 +62,7 @@ def repaired(mesh: Mesh, seconds: float = SECONDS) -> Mesh:
 
     They may leave openings and drop faces. Raises MeshlabFailed.
     """
-    return _run(repair_filters, mesh, np.zeros(0), seconds)
+    return _run(meshlab_worker.repair, mesh, np.zeros(0), seconds)
 
 
 def remeshed(mesh: Mesh, triangles: int, seconds: float = SECONDS) -> Mesh:
@@ -72,52 +72,15 @@ def remeshed(mesh: Mesh, triangles: int, seconds: float = SECONDS) -> Mesh:
     Raises MeshlabFailed.
     """
     area = float(face_areas(mesh.vertices, mesh.faces).sum())
-    return _run(remesh_filter, mesh, np.array([math.sqrt(4 * area / (math.sqrt(3) * triangles))]), seconds)
+    return _run(meshlab_worker.remesh, mesh, np.array([math.sqrt(4 * area / (math.sqrt(3) * triangles))]), seconds)
 
 
-def _run(filters: object, mesh: Mesh, numbers: np.ndarray, seconds: float) -> Mesh:
+def _run(filters: Work, mesh: Mesh, numbers: np.ndarray, seconds: float) -> Mesh:
     arrays = [mesh.vertices.numpy(), mesh.faces.numpy().astype(np.int32), numbers]
     try:
-        vertices, faces = run_worker(filters, arrays, seconds, "MeshLab")  # type: ignore[arg-type]
+        vertices, faces = run_worker(filters, arrays, seconds, "MeshLab")
     except WorkerFailed as error:
         raise MeshlabFailed(str(error)) from None
     if len(faces) == 0 or not np.isfinite(vertices).all():
         raise MeshlabFailed(f"MeshLab left {len(faces)} faces, or vertices that are not finite")
     return Mesh(torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int64)))
-
-
-def repair_filters(vertices: np.ndarray, faces: np.ndarray, _: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In the worker's process: see `repaired`."""
-    meshes = _opened(vertices, faces)
-    meshes.meshing_remove_duplicate_vertices()
-    meshes.meshing_remove_duplicate_faces()
-    meshes.meshing_remove_null_faces()
-    meshes.meshing_remove_folded_faces()
-    meshes.meshing_remove_t_vertices()
-    meshes.meshing_repair_non_manifold_edges(method="Remove Faces")
-    meshes.meshing_repair_non_manifold_vertices()
-    meshes.meshing_remove_unreferenced_vertices()
-    return _left(meshes)
-
-
-def remesh_filter(vertices: np.ndarray, faces: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In the worker's process: see `remeshed`; length [1] of the edges."""
-    import pymeshlab
-
-    meshes = _opened(vertices, faces)
-    edge = pymeshlab.PureValue(float(length[0]))
-    meshes.meshing_isotropic_explicit_remeshing(iterations=10, targetlen=edge, featuredeg=_FEATURE_DEGREES, checksurfdist=False)
-    return _left(meshes)
-
-
-def _opened(vertices: np.ndarray, faces: np.ndarray) -> object:
-    import pymeshlab
-
-    meshes = pymeshlab.MeshSet(verbose=False)
-    meshes.add_mesh(pymeshlab.Mesh(vertices, faces))
-    return meshes
-
-
-def _left(meshes: object) -> tuple[np.ndarray, np.ndarray]:
-    mesh = meshes.current_mesh()  # type: ignore[attr-defined]
-    return mesh.vertex_matrix(), mesh.face_matrix()

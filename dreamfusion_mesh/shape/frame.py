@@ -58,5 +58,5 @@ def _frame(vertices: Tensor) -> Frame:
         raise PoorOutcome("empty", f"surface: its box is {extent:g} wide, no extent to work with; lower fine.threshold")
     far = float(middle.abs().max()) > _FAR * extent
     familiar = 1 / _FAMILIAR <= extent <= _FAMILIAR
-    scale = 1.0 if familiar else math.ldexp(1.0, min(max(-math.frexp(extent)[1], -1000), 1000))
+    scale = 1.0 if familiar else math.ldexp(1.0, min(max(-math.frexp(extent)[1], -1022), 1022))
     return Frame(scale, middle if far else torch.zeros_like(middle))

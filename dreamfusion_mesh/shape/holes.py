@@ -1,7 +1,7 @@
 """Openings in a surface closed by triangles.
 
-Small loops get the triangulation of least area (Barequet & Sharir, "Filling gaps in the boundary of a polyhedron", 1995), large ones that of
-their shape in a plane, and where either would double an edge that is there already, a fan round a new vertex in the middle.
+Small loops get the triangulation of least area (Barequet & Sharir, "Filling gaps in the boundary of a polyhedron", 1995), large ones
+that of their shape in a plane, and where either would double an edge that is there already, a fan round a new vertex in the middle.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ def outer_shells(mesh: Mesh, smallest_part: float) -> tuple[Mesh, dict[str, int]
     """Only shells that look outwards, have their share of the faces and are not inside another one; and how many went for each reason.
 
     The largest outward one always stays. Vertices in float64 on the CPU, of about unit size.
-    Raises PoorOutcome where no shell looks outwards.
+    Raises PoorOutcome where there is no face, or no shell looks outwards.
     """
+    if len(mesh.faces) == 0:
+        raise PoorOutcome("empty", "tidy: the surface is so thin or small in all its parts that nothing remains; lower fine.threshold")
     shell = shells(mesh.faces)
     volumes, sizes = shell_volumes(mesh.vertices, mesh.faces, shell), shell.bincount()
     outward = volumes > 0

@@ -32,6 +32,7 @@ _FRAGMENT = 0.005  # of the faces: smaller shells that decimation has pinched of
 _AGGRESSIVENESS = (4.0, 5.0, 6.0, 7.0)  # of quadric collapse: the lower, the truer, but low ones stop before a small budget
 _BISECTIONS = 16
 _TRUEST = 3  # of the reductions that bisection found, how many are tried
+_ALIKE = 1.02  # those with fewer triangles than so many times another's are as good as the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,11 @@ def _reductions(mesh: Mesh, triangles: int) -> Iterator[Mesh]:
         else:
             low = tolerance
             solid = simple  # fewer triangles from here on: it bounds the time
-    yield from (_drop_fragments(from_manifold(simple), parts) for simple in fits[: -_TRUEST - 1 : -1] if simple.volume() > 0)
+    sizes = [simple.num_tri() for simple in fits]
+    distinct = [at for at in range(len(fits)) if at + 1 == len(fits) or sizes[at + 1] > _ALIKE * sizes[at]]
+    for at in distinct[: -_TRUEST - 1 : -1]:
+        if fits[at].volume() > 0:
+            yield _drop_fragments(from_manifold(fits[at]), parts)
 
 
 def _drop_fragments(mesh: Mesh, parts: int) -> Mesh:

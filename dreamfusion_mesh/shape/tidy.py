@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import MeshSettings
 from dreamfusion_mesh.errors import PoorOutcome, RunFailed
+from dreamfusion_mesh.geometry.areas import signed_volume
 from dreamfusion_mesh.geometry.meshlab import MeshlabFailed, repaired
 from dreamfusion_mesh.geometry.soundness import degenerate, soundness
 from dreamfusion_mesh.geometry.topology import weld
@@ -74,21 +75,32 @@ def tidy(mesh: Mesh, settings: MeshSettings) -> Tidied:
 
 
 def _solid(mesh: Mesh, warnings: list[str]) -> tuple[Any, dict[str, int]]:
-    """The mesh as a manifold3d.Manifold: as it is indexed, or sewn by position, or else repaired; and what the repair did.
+    """The mesh as a manifold3d.Manifold: as it is indexed, or sewn by position, or else repaired; and what was done.
 
-    Raises RunFailed where it is not a closed surface then.
+    Raises RunFailed where it is not a closed surface then, PoorOutcome where no face remains.
     """
-    solid = try_manifold(mesh) or try_manifold(without_duplicate_faces(weld(mesh)))
+    single = _remaining(without_duplicate_faces(mesh))
+    counts = {"duplicate_faces_dropped": len(mesh.faces) - len(single.faces)}
+    solid = try_manifold(single) or try_manifold(without_duplicate_faces(weld(single)))
     if solid is not None:
-        return solid, {}
-    ready, counts = closable(mesh)
-    if len(ready.faces) == 0:
-        raise PoorOutcome("empty", "tidy: every face of the surface lies on another one: nothing remains")
-    closed, filled = close_holes(ready)
+        return solid, counts
+    ready, repairs = closable(single)
+    closed, filled = close_holes(_remaining(ready))
+    closed = _remaining(without_duplicate_faces(closed))
     if filled.largest > TELLING_OPENING:
-        found = f"{filled.openings} openings in the surface were closed, the largest {filled.largest:.0%} of the diagonal across"
-        warnings.append(f"tidy: {found}: what closes it is a guess")
-    return _manifold(closed), {**counts, "openings_closed": filled.openings, "faces_added": filled.faces}
+        some = "an opening" if filled.openings == 1 else f"{filled.openings} openings"
+        warnings.append(f"tidy: closed {some}, the largest {filled.largest:.0%} of the diagonal across; what closes it is a guess")
+    if float(signed_volume(closed.vertices, closed.faces)) < 0:  # which way the faces of an open surface look is a guess too
+        closed = Mesh(closed.vertices, closed.faces.flip(1))
+        repairs["faces_turned"] += len(closed.faces)
+    repairs["duplicate_faces_dropped"] += counts["duplicate_faces_dropped"]
+    return _manifold(closed), {**repairs, "openings_closed": filled.openings, "faces_added": filled.faces}
+
+
+def _remaining(mesh: Mesh) -> Mesh:
+    if len(mesh.faces) == 0:
+        raise PoorOutcome("empty", "tidy: the surface is flat: each face lies on another one and encloses nothing; lower fine.threshold")
+    return mesh
 
 
 def _manifold(mesh: Mesh) -> Any:

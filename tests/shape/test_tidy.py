@@ -11,7 +11,6 @@ from rough_shapes import ball_sdf, surface_of, torus_sdf, two_balls_sdf, volume
 from torch import Tensor
 
 from dreamfusion_mesh.config import MeshSettings
-from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh, TetGrid
