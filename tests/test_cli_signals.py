@@ -118,10 +118,10 @@ def test_a_run_that_is_interrupted_leaves_no_lock_and_no_half_file(tmp_path: Pat
 
 UNWRAPPING = """
 from dreamfusion_mesh import process
-from dreamfusion_mesh.asset.uv import unwrap
-waiting = "import time; xatlas_worker.chart = lambda *mesh: time.sleep(600); xatlas_worker.main"
-assert "xatlas_worker.main" in unwrap._WORKER
-unwrap._WORKER = unwrap._WORKER.replace("xatlas_worker.main", waiting)
+from dreamfusion_mesh.asset import worker
+served = "worker.serve("
+assert served in worker._BOOTSTRAP
+worker._BOOTSTRAP = worker._BOOTSTRAP.replace(served, "import time; time.sleep(600); worker.serve(")
 from dreamfusion_mesh import cli
 process.run(cli.main)
 """

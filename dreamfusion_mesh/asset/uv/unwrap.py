@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +22,8 @@ from dreamfusion_mesh.asset.uv.charts import (
     unflip_charts,
 )
 from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, pack
-from dreamfusion_mesh.asset.uv.xatlas_worker import decode, encode
+from dreamfusion_mesh.asset.uv.xatlas_worker import chart_surface
+from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.areas import uv_areas
@@ -35,12 +32,6 @@ from dreamfusion_mesh.records import Mesh
 
 _log = logging.getLogger(__name__)
 
-_WORKER = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from dreamfusion_mesh.asset.uv import xatlas_worker
-xatlas_worker.main(int(sys.argv[2]))
-"""
 _MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
 _MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
 _REPAIRS = 3
@@ -66,10 +57,6 @@ class Unwrapped:
     utilisation: float
 
 
-class _XatlasFailed(Exception):
-    """xatlas ran out of time, ended early or gave malformed output; the text says which."""
-
-
 def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     """Give a mesh UVs in one square of `settings.size` texels, with gaps of at least twice `settings.padding` between charts.
 
@@ -82,7 +69,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
     reason = ""
     try:
         charts = _xatlas_charts(vertices, faces, settings.unwrap_seconds)
-    except _XatlasFailed as problem:
+    except WorkerFailed as problem:
         method, reason = "box", f"{problem}; box projection instead"
         charts = box_charts(vertices, faces)
     charts, uvs, padding = _lay_out(_prepare(charts, vertices, faces, settings.size), vertices, faces, settings)
@@ -158,30 +145,11 @@ def _xatlas_charts(vertices: np.ndarray, faces: np.ndarray, seconds: float) -> C
     extent = max(float(np.ptp(vertices, axis=0).max()), 1e-30)
     unit = np.sqrt(surface_areas(vertices, faces).mean()) or extent  # xatlas drops faces under an absolute area
     positions = ((vertices - vertices.mean(axis=0)) / unit).astype(np.float32)
-    response = _run_worker(encode(positions, faces.astype(np.uint32)), seconds)
-    try:
-        uvs, face_uvs, chart = decode(response, 3)
-    except (ValueError, EOFError):
-        raise _XatlasFailed("xatlas gave output in an unknown format") from None
+    uvs, face_uvs, chart = run_worker(chart_surface, (positions, faces.astype(np.uint32)), seconds, "xatlas")
     shapes = uvs.ndim == 2 and uvs.shape[1:] == (2,) and face_uvs.shape == faces.shape and chart.shape == faces.shape[:1]
     kinds = uvs.dtype == np.float64 and face_uvs.dtype == np.int64 and chart.dtype == np.int64
     if not (shapes and kinds and np.isfinite(uvs).all() and face_uvs.min() >= 0 and face_uvs.max() < len(uvs)):
-        raise _XatlasFailed("xatlas gave values out of range")
+        raise WorkerFailed("xatlas gave values out of range")
     left_out = chart < 0
     chart = np.where(left_out, chart.max() + 1 + np.arange(len(chart)), chart)
     return regroup(uvs, face_uvs, chart)
-
-
-def _run_worker(request: bytes, seconds: float) -> bytes:
-    """Run the worker. It is killed when time is up, and when this process is interrupted or ends."""
-    command = [sys.executable, "-I", "-c", _WORKER, json.dumps(sys.path), str(os.getpid())]
-    try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        raise _XatlasFailed(f"xatlas was not done after {seconds:g} s") from None
-    except OSError as problem:
-        raise _XatlasFailed(f"xatlas could not be started ({problem})") from None
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _XatlasFailed(f"xatlas ended with {done.returncode}" + (f" ({lines[-1]})" if lines else ""))
-    return done.stdout

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import psutil
 import pytest
 import torch
 from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
+from dreamfusion_mesh.asset import worker
 from dreamfusion_mesh.asset.uv import unwrap as uv
 from dreamfusion_mesh.asset.uv.unwrap import Unwrapped, unwrap
 from dreamfusion_mesh.audit.atlas import coverage, uv_layout
@@ -61,7 +56,7 @@ def test_xatlas_charts_are_valid(name: str, size: int, padding: int) -> None:
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_box_projected_charts_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uv, "_WORKER", CRASH)
+    monkeypatch.setattr(worker, "_BOOTSTRAP", CRASH)
     given = SURFACES[name]()
     found = unwrap(given, TextureSettings(size=512, padding=4))
     assert found.method == "box"
@@ -111,58 +106,18 @@ def test_a_timeout_kills_xatlas_and_falls_back_to_box_projection() -> None:
 
 
 def test_malformed_output_falls_back_to_box_projection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uv, "_WORKER", NONSENSE)
+    monkeypatch.setattr(worker, "_BOOTSTRAP", NONSENSE)
     found = unwrap(cube(), TextureSettings(size=64, padding=1))
     assert (found.method, found.charts) == ("box", 6)
     assert "unknown format" in found.reason
 
 
 def test_out_of_range_output_falls_back_to_box_projection(monkeypatch: pytest.MonkeyPatch) -> None:
-    response = uv.encode(np.zeros((4, 2)), np.full((12, 3), 9, dtype=np.int64), np.zeros(12, dtype=np.int64))
-    monkeypatch.setattr(uv, "_run_worker", lambda request, seconds: response)
+    response = [np.zeros((4, 2)), np.full((12, 3), 9, dtype=np.int64), np.zeros(12, dtype=np.int64)]
+    monkeypatch.setattr(uv, "run_worker", lambda work, arrays, seconds, name: response)
     found = unwrap(cube(), TextureSettings(size=64, padding=1))
     assert found.method == "box"
     assert "out of range" in found.reason
-
-
-HELD = """
-import sys; sys.path[:0] = {path!r}
-import trimesh, torch
-from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import TextureSettings
-from dreamfusion_mesh.records import Mesh
-ball = trimesh.creation.torus(0.6, 0.25, 160, 80)
-print("ready", flush=True)
-unwrap(Mesh(torch.tensor(ball.vertices).float(), torch.tensor(ball.faces)), TextureSettings())
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a worker with its parent on Linux alone")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_the_worker_ends_with_its_parent(how: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", HELD.format(path=sys.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == b"ready\n"
-        workers = _wait(lambda: psutil.Process(parent.pid).children())
-        os.kill(parent.pid, how)
-        parent.wait(timeout=20)
-        assert _wait(lambda: not any(_lives(worker) for worker in workers))
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()
-
-
-def _lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def _wait(ask, seconds: float = 20):
-    end = time.monotonic() + seconds
-    while not (found := ask()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
 
 
 def test_too_many_charts_get_less_padding_and_a_reason() -> None:
