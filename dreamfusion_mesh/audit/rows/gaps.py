@@ -82,7 +82,7 @@ def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | N
     wide = with_square(labels, count, int(np.ceil(texels)))
     possible = with_square(labels, count, max(1, 2 * int((texels / 2**0.5 - 1) / 2) + 1)) & ~wide
     if not possible.any():
-        return count - int(wide[1:].sum())
+        return wide[1:]
     boxes = {chart: box for chart, box in enumerate(find_objects(labels, max_label=count), start=1) if box is not None and possible[chart]}
     if sum(labels[box].size for box in boxes.values()) > _MOST_BOXES * labels.size:
         return None
