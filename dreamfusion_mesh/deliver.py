@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from dreamfusion_mesh.asset.bake.base_color import bake_base_color
-from dreamfusion_mesh.asset.bake.texels import sample_texels
+from dreamfusion_mesh.asset.bake.material import bake_material
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.png import png_bytes
+from dreamfusion_mesh.asset.finishes import finishes_of
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import MeshSettings, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.records import Asset, Material, Mesh
+from dreamfusion_mesh.records import Asset, Mesh
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
@@ -76,12 +76,12 @@ def deliver(
     with steps.step("unwrap"):
         unwrapped = unwrap(reduced, texture)
     with steps.step("bake"):
-        base_color = bake_base_color(sample_texels(unwrapped.mesh, rasterizer, texture, refined), surface.field.albedo)
+        finishes = finishes_of(str(provenance.get("prompt", "")), texture)
+        material = bake_material(unwrapped.mesh, refined, rasterizer, texture, surface.field.albedo, finishes).material
     placed, scale, offset = stand_on_ground(unwrapped.mesh, longest_side)
     reference = Mesh(refined.vertices * scale + offset, refined.faces)
-    material = Material({"base_color": base_color}, texture.roughness, texture.metallic)
     notes = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-    warnings = (f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()
+    warnings = (*([f"unwrap: {unwrapped.reason}"] if unwrapped.reason else []), *finishes.warnings)
     return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
 
 
