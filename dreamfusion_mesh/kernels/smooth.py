@@ -74,15 +74,15 @@ def smooth_cells(cells: Cells, values: Tensor, guide: Tensor, radius: int, sprea
     return smoothed
 
 
-def sample_cells(cells: Cells, own: Tensor, likes: Tensor, values: Tensor, guide: Tensor, contrast: float, least: float) -> Tensor:
-    """[P, 3] for each point the mean of the values [N, 3] of the eight cells round it that are like itself, else its `own` value [P, 3].
+def sample_cells(cells: Cells, own: Tensor, values: Tensor, contrast: float, least: float) -> Tensor:
+    """[P, 3] for each point the mean of the values [N, 3] of the eight cells round it that are like its `own` [P, 3], else that itself.
 
-    A cell is like a point where its guide [N, 3] is within about `contrast` of the point's `likes` [P, 3]. The own value has the weight
-    that the cells would have together, times `least`. Source: joint bilateral upsampling, Kopf et al. 2007.
+    A cell weighs as it does in trilinear interpolation, times a Gaussian, with a deviation of `contrast`, of its difference to the own
+    value. The own value has the weight that the cells would have if they were alike, times `least`. Source: joint bilateral upsampling,
+    Kopf et al. 2007.
     """
     sampled = torch.empty_like(own)
-    shapes = [as_warp(cells.volume, wp.int32), as_warp(cells.points, wp.vec3)]
-    inputs = [as_warp(part.contiguous(), wp.vec3) for part in (own, likes, values, guide)]
-    bounds = [0.5 / contrast**2, least]
-    launch(smooth_warp.sample_cells, len(own), [*shapes, *inputs, *bounds, as_warp(sampled, wp.vec3)], own.device)
+    inputs = [as_warp(cells.points, wp.vec3), *(as_warp(part.contiguous(), wp.vec3) for part in (own, values))]
+    arguments = [as_warp(cells.volume, wp.int32), *inputs, 0.5 / contrast**2, least, as_warp(sampled, wp.vec3)]
+    launch(smooth_warp.sample_cells, len(own), arguments, own.device)
     return sampled

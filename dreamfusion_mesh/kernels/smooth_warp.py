@@ -49,9 +49,7 @@ def sample_cells(
     cells: wp.array(dtype=int, ndim=3),
     points: wp.array(dtype=wp.vec3),
     own: wp.array(dtype=wp.vec3),
-    likes: wp.array(dtype=wp.vec3),
     values: wp.array(dtype=wp.vec3),
-    guide: wp.array(dtype=wp.vec3),
     falloff: float,
     least: float,
     sampled: wp.array(dtype=wp.vec3),
@@ -59,7 +57,7 @@ def sample_cells(
 ):
     """Each point's mean over the cells round it that are like it, and its own value where few are; see smooth.sample_cells."""
     row = start + wp.tid()
-    point, like = points[row] - wp.vec3(0.5, 0.5, 0.5), likes[row]  # between the centres of two cells each way
+    point, like = points[row] - wp.vec3(0.5, 0.5, 0.5), own[row]  # between the centres of two cells each way
     x, y, z = int(wp.floor(point[0])), int(wp.floor(point[1])), int(wp.floor(point[2]))
     right, up, front = point[0] - float(x), point[1] - float(y), point[2] - float(z)
     total = wp.vec3(0.0, 0.0, 0.0)
@@ -71,9 +69,9 @@ def sample_cells(
                 other = cells[x + i, y + j, z + k]
                 if other >= 0:
                     near = wp.abs(1.0 - float(i) - right) * wp.abs(1.0 - float(j) - up) * wp.abs(1.0 - float(k) - front)
-                    weight = near * _likeness(like, guide[other], falloff)
+                    weight = near * _likeness(like, values[other], falloff)
                     total += weight * values[other]
                     weights += weight
                     nearby += near
     keep = least * nearby + 1.0e-20
-    sampled[row] = (total + keep * own[row]) / (weights + keep)
+    sampled[row] = (total + keep * like) / (weights + keep)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.kernels.smooth import occupied_cells, sample_cells, smooth_cells
-from dreamfusion_mesh.records import srgb_to_oklab
 
 _RESOLUTION = 160  # cells along the longest side
 _RADIUS, _SPREAD, _PASSES = 3, 2.5, 3  # of the filter, in cells
-_CONTRAST = 0.05  # in Oklab, at strength 1: colours that differ by more hardly mix
+_CONTRAST = 0.09  # of sRGB, at strength 1: colours that differ by more hardly mix
 _LEAST = 0.03  # share of the cells round a point that have to be like it
 
 
@@ -32,7 +31,6 @@ def smooth_colors(colors: Tensor, points: Tensor, strength: float) -> Tensor:
     cells = occupied_cells(points, _RESOLUTION)
     values = cells.means(colors)
     for _ in range(_PASSES):
-        guide = srgb_to_oklab(smooth_cells(cells, values, values, 1, 0.7, 1e3))
+        guide = smooth_cells(cells, values, values, 1, 0.7, 1e3)
         values = smooth_cells(cells, values, guide, _RADIUS, _SPREAD, contrast)
-    guide = srgb_to_oklab(values)
-    return sample_cells(cells, colors, srgb_to_oklab(colors), values, guide, contrast, _LEAST)
+    return sample_cells(cells, colors, values, contrast, _LEAST)

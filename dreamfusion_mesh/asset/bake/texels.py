@@ -11,9 +11,10 @@ from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.geometry.areas import cross_2d
-from dreamfusion_mesh.geometry.normals import unit_vectors, vertex_normals
+from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.geometry.topology import weld
-from dreamfusion_mesh.kernels.trace import Places, SurfaceTree, blend
+from dreamfusion_mesh.kernels.interpolate import Places, interpolate
+from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Mesh
 
 _CAGE = 1.25  # how far rays reach, in units of the distance between both surfaces at their vertices
@@ -28,8 +29,7 @@ class Texels:
     size       texels a side
     covered    [S, S] bool, texels that a chart covers
     rows       [K] int64, of the texels that lie on the surface, row by row (row * S + column): those covered and the gutter round them
-    faces      [K] int64, the mesh's face of each; the gutter has the nearest covered texel's
-    weights    [K, 3], of the face's corners; the gutter's are those of the nearest point of its face
+    on_mesh    where each lies on the mesh; the gutter at the nearest point of the nearest covered texel's face
     across     [K, 2, 3], the step in space for one texel to the right, and for one down
     places     on the reference surface
     points     [K, 3], of the places
@@ -40,8 +40,7 @@ class Texels:
     size: int
     covered: Tensor
     rows: Tensor
-    faces: Tensor
-    weights: Tensor
+    on_mesh: Places
     across: Tensor
     places: Places
     points: Tensor
@@ -82,14 +81,14 @@ def sample_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings,
     inside = covered.view(-1)
     rows = (inside.index_fill(0, gutter, True)).nonzero()[:, 0]
     faces, outside = face.view(-1)[origin[rows]], ~inside[rows]
-    centre, across = weights.view(-1, 3)[rows], _steps(mesh, faces, size)
-    place = blend(mesh.vertices, mesh.faces[faces], centre)
-    if bool(outside.any()):
-        place[outside], centre[outside] = _extended(mesh, faces[outside], rows[outside], origin[rows[outside]], across[outside], weights)
+    on_mesh, across = Places(faces, weights.view(-1, 3)[rows]), _steps(mesh, faces, size)
+    points = interpolate(mesh.vertices, mesh.faces, on_mesh)
+    edge = outside.nonzero()[:, 0]
+    points[edge], on_mesh.weights[edge] = _extended(mesh, faces[edge], rows[edge], origin[rows[edge]], across[edge], weights)
     surface = mesh if reference is None else Mesh(reference.vertices.detach().float(), reference.faces)
     tree = SurfaceTree(surface.vertices, surface.faces)
-    places = _placed(mesh, surface, tree, place, faces, centre, outside)
-    return Texels(size, covered, rows, faces, centre, across, places, tree.positions(places), surface, tree)
+    places = _placed(mesh, surface, tree, points, on_mesh, edge)
+    return Texels(size, covered, rows, on_mesh, across, places, tree.positions(places), surface, tree)
 
 
 def _covering(mesh: Mesh, rasterizer: Rasterizer, size: int) -> tuple[Tensor, Tensor]:
@@ -151,21 +150,19 @@ def _extended(mesh: Mesh, faces: Tensor, rows: Tensor, origins: Tensor, across: 
     return points, inside / inside.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _placed(mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, faces: Tensor, weights: Tensor, outside: Tensor) -> Places:
-    """Where the texels' points [K, 3] on the mesh belong on the surface; those `outside` [K] bool of the charts are moved to the nearest."""
-    if surface is mesh:
-        places = Places(faces.clone(), weights.clone())
-        inner = torch.zeros_like(outside)
-    else:
-        places = Places(torch.empty_like(faces), torch.empty_like(weights))
-        inner = ~outside
+def _placed(mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, on_mesh: Places, edge: Tensor) -> Places:
+    """Where the texels' points [K, 3] at places on the mesh belong on the surface; those of the rows `edge` lie outside of the charts."""
     whole = weld(mesh)
-    normals = unit_vectors(blend(vertex_normals(whole.vertices.double(), whole.faces, "angle").float(), whole.faces[faces], weights))
-    apart = max(float(tree.closest(mesh.vertices)[2].max()), float(SurfaceTree(mesh.vertices, mesh.faces).closest(surface.vertices)[2].max()))
-    extent = tree.extent()
+    normals = interpolate(vertex_normals(whole.vertices.double(), whole.faces, "angle"), whole.faces, on_mesh, unit=True)
+    extent, apart = tree.extent(), 0.0
+    if surface is not mesh:
+        back = SurfaceTree(mesh.vertices, mesh.faces)
+        apart = max(float(one.closest(other.vertices)[2].max()) for one, other in ((tree, mesh), (back, surface)))
     cage = min(max(_CAGE * apart, _LEAST_CAGE * extent), _MOST_CAGE * extent)
-    for part, length in ((inner, cage), (outside, 0.0)):
-        if bool(part.any()):
-            found = tree.project(points[part], normals[part], length, 2 * cage)
-            places.faces[part], places.weights[part] = found
+    if surface is mesh:
+        places = Places(on_mesh.faces.clone(), on_mesh.weights.clone())
+    else:
+        places = tree.project(points, normals, cage, 2 * cage)
+    if len(edge):
+        places.faces[edge], places.weights[edge] = tree.project(points[edge], normals[edge], 0.0, 2 * cage)
     return places
