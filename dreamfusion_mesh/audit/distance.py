@@ -8,6 +8,7 @@ import torch
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.records import Mesh
 
+FAR = 1e3  # of a surface's size
 SURFACE_SAMPLES = 100_000  # of each surface, beside all its vertices
 
 
@@ -52,6 +53,19 @@ def surface_samples(vertices: np.ndarray, faces: np.ndarray, count: int) -> tupl
     return np.einsum("nc,ncd->nd", weights, vertices[faces[face]]), face, weights
 
 
+def nearest_points(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nearest points [N, 3] on a surface with area to points [N, 3], their faces [N], and the distances [N].
+
+    For coordinates that are scaled so that what matters is near the unit box: what lies further than FAR is brought there, which keeps it
+    far, and float32's squares finite.
+    """
+    from dreamfusion_mesh.kernels.trace import closest_point
+
+    query, target = (torch.from_numpy(np.clip(values, -FAR, FAR)).float() for values in (points, vertices))
+    found = closest_point(query, target, torch.from_numpy(faces.astype(np.int64)))
+    return found[0].double().numpy(), found[1].numpy(), found[2].double().numpy()
+
+
 def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """[N, 3] barycentric coordinates of points [N, 3] in triangles [N, 3, 3] with area, clamped into them."""
     import trimesh
@@ -74,8 +88,5 @@ def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def _one_sided(vertices: np.ndarray, faces: np.ndarray, to_vertices: np.ndarray, to_faces: np.ndarray, samples: int) -> float:
     """The largest distance from the first surface to the second; every vertex is used by a face."""
-    from dreamfusion_mesh.kernels.trace import closest_point
-
     points = np.concatenate([vertices, surface_samples(vertices, faces, samples)[0]])
-    query, target = torch.from_numpy(points).float(), torch.from_numpy(to_vertices).float()
-    return float(closest_point(query, target, torch.from_numpy(to_faces.astype(np.int64)))[2].max())
+    return float(nearest_points(points, to_vertices, to_faces)[2].max())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from dreamfusion_mesh.audit.angles import angles, geometric_normals, unit
-from dreamfusion_mesh.audit.distance import barycentric, surface_samples
+from dreamfusion_mesh.audit.distance import barycentric, nearest_points, surface_samples
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.geometry.areas import cross_2d
 from dreamfusion_mesh.records import Mesh
@@ -101,13 +100,10 @@ def _places(written: Written, texels: np.ndarray) -> _Places:
 
 def _refined_normals(points: np.ndarray, reference: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Smooth normals [N, 3] of the refined surface at its nearest points, and those of the nearest faces' corners [N, 3, 3]."""
-    from dreamfusion_mesh.kernels.trace import closest_point
-
     vertices, faces = reference.vertices.detach().cpu().double().numpy(), reference.faces.cpu().numpy()
     low, size = vertices.min(axis=0), max(float(np.ptp(vertices, axis=0).max()), 1e-300)
     placed = (vertices - low) / size
-    query, target = (torch.from_numpy(values).float() for values in ((points - low) / size, placed))
-    nearest, found, _ = closest_point(query, target, torch.from_numpy(faces))
-    corners = geometric_normals(vertices, faces)[1][faces[found.numpy()]]
-    weights = barycentric(nearest.double().numpy(), placed[faces[found.numpy()]])
+    nearest, found, _ = nearest_points((points - low) / size, placed, faces)
+    corners = geometric_normals(vertices, faces)[1][faces[found]]
+    weights = barycentric(nearest, placed[faces[found]])
     return unit(np.einsum("nc,ncd->nd", weights, corners)), corners

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from dreamfusion_mesh.audit.distance import has_area, surface_samples
+from dreamfusion_mesh.audit.distance import has_area, nearest_points, surface_samples
 from dreamfusion_mesh.audit.readers.written import Hull, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.config import AuditSettings
@@ -56,8 +55,6 @@ def is_convex(hull: Hull, tolerance: float) -> bool:
 
 def coverage(written: Written, hulls: Sequence[Hull], distance: float) -> float:
     """Share of the surface's area in a convex hull, or within `distance` of one."""
-    from dreamfusion_mesh.kernels.trace import closest_point
-
     low, size = written.vertices.min(axis=0), float(np.ptp(written.vertices, axis=0).max())
     points = surface_samples((written.vertices - low) / size, written.faces, SAMPLES)[0]
     placed = [Hull(hull.name, (hull.vertices - low) / size, hull.faces) for hull in hulls]
@@ -65,9 +62,8 @@ def coverage(written: Written, hulls: Sequence[Hull], distance: float) -> float:
     if not len(left):
         return 1.0
     starts = np.cumsum([0, *(len(hull.vertices) for hull in placed[:-1])])
-    vertices = torch.from_numpy(np.concatenate([hull.vertices for hull in placed])).float()
-    faces = torch.from_numpy(np.concatenate([hull.faces + start for hull, start in zip(placed, starts, strict=True)]))
-    apart = closest_point(torch.from_numpy(left).float(), vertices, faces)[2].numpy()
+    vertices = np.concatenate([hull.vertices for hull in placed])
+    apart = nearest_points(left, vertices, np.concatenate([hull.faces + start for hull, start in zip(placed, starts, strict=True)]))[2]
     return 1.0 - float((~(apart <= distance / size)).sum()) / len(points)
 
 

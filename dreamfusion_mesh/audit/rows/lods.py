@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from dreamfusion_mesh.audit.distance import as_mesh, barycentric, has_area, hausdorff, surface_samples
+from dreamfusion_mesh.audit.distance import as_mesh, barycentric, has_area, hausdorff, nearest_points, surface_samples
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.siblings import Level
@@ -90,15 +89,12 @@ def _uv_problems(written: Written, level: Written) -> list[str]:
 
 def _share_at_same_place(written: Written, level: Written) -> float:
     """Share of the level's surface whose UV is, within SAME_PLACE, that of the nearest point of the asset."""
-    from dreamfusion_mesh.kernels.trace import closest_point
-
     assert written.corner_uvs is not None
     assert level.corner_uvs is not None
     low, size = written.vertices.min(axis=0), np.ptp(written.vertices, axis=0).max()
     points, faces, weights = surface_samples((level.vertices - low) / size, level.faces, SAMPLES)
     vertices = (written.vertices - low) / size
-    nearest, found, _ = closest_point(*(torch.from_numpy(values).float() for values in (points, vertices)), torch.from_numpy(written.faces))
-    shares = barycentric(nearest.double().numpy(), vertices[written.faces[found.numpy()]])
-    own = np.einsum("nc,ncd->nd", shares, written.corner_uvs[found.numpy()])
+    nearest, found, _ = nearest_points(points, vertices, written.faces)
+    own = np.einsum("nc,ncd->nd", barycentric(nearest, vertices[written.faces[found]]), written.corner_uvs[found])
     other = np.einsum("nc,ncd->nd", weights, level.corner_uvs[faces])
     return float((np.linalg.norm(own - other, axis=1) <= SAME_PLACE).mean())
