@@ -33,7 +33,7 @@ def refuse_work(*arguments: object) -> None:
 @pytest.fixture
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is audited."""
-    monkeypatch.setattr(audit_file, "audit", refuse_work)
+    monkeypatch.setattr(audit_file, "audit_asset", refuse_work)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -175,7 +175,7 @@ def test_what_bars_a_path_is_one_true_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     if "--json" in arguments:
-        monkeypatch.setattr(audit_file, "audit", refuse_work)
+        monkeypatch.setattr(audit_file, "audit_asset", refuse_work)
     if "guidance.model=closed/inner" not in arguments:
         monkeypatch.setattr(pipeline, "load_guidance", refuse_work)
     before = sorted(barred.rglob("*"))

@@ -118,7 +118,7 @@ def test_a_run_that_is_interrupted_leaves_no_lock_and_no_half_file(tmp_path: Pat
 
 UNWRAPPING = """
 from dreamfusion_mesh import process
-from dreamfusion_mesh.asset import worker
+from dreamfusion_mesh import worker
 served = "worker.serve("
 assert served in worker._BOOTSTRAP
 worker._BOOTSTRAP = worker._BOOTSTRAP.replace(served, "import time; time.sleep(600); worker.serve(")

@@ -11,6 +11,7 @@ LEVELS = [
     ["errors", "limits"],
     ["files", "terminal", "out_of_memory"],
     ["process"],
+    ["worker"],
     ["records", "config"],
     ["contracts"],
     ["kernels"],

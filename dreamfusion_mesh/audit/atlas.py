@@ -66,6 +66,8 @@ def _texture_size(written: Written) -> tuple[int | None, str]:
     materials = written.materials
     if materials is None:
         return None, f"no texture is read from {written.kind} files"
+    if "images" in written.unread or "materials" in written.unread:
+        return None, written.unread.get("images", written.unread.get("materials", ""))
     if materials.count > 1:
         return None, f"{materials.count} materials, and UVs are measured on one"
     color = [entry for entry in materials.maps if entry.role == "base color"]

@@ -15,7 +15,14 @@ PROPERTIES = {
     5: "mip-safe gaps",
     6: "texel density",
     7: "PBR",
+    8: "tangents",
+    9: "normals",
+    10: "seams",
+    11: "LODs",
+    12: "collision",
     13: "placement",
+    14: "round trip",
+    15: "provenance",
 }
 
 Status = Literal["pass", "fail", "not measured"]
@@ -34,10 +41,11 @@ class Row:
 
 
 def measured_row(number: int, measured: Figures, problems: Sequence[str], note: str = "") -> Row:
-    """A row that fails where there are problems, and passes otherwise; figures that are not finite become text, for JSON."""
-    detail = "; ".join([*problems, note] if note else problems)
-    plain = {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in measured.items()}
-    return Row(number, PROPERTIES[number], "fail" if problems else "pass", plain, detail)
+    """A row that fails where there are problems or a figure is not finite, which becomes text, for JSON, and passes otherwise."""
+    endless = [name for name, value in measured.items() if isinstance(value, float) and not math.isfinite(value)]
+    problems = problems or [f"{name} is {measured[name]}, which is not finite" for name in endless]
+    plain = {name: str(value) if name in endless else value for name, value in measured.items()}
+    return Row(number, PROPERTIES[number], "fail" if problems else "pass", plain, "; ".join([*problems, note] if note else problems))
 
 
 def unmeasured_row(number: int, why: str) -> Row:

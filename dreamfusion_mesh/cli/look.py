@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dreamfusion_mesh.cli.options import LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR, Preset, Set
-from dreamfusion_mesh.files import kind_of
+from dreamfusion_mesh.cli.options import LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR, Engine, Preset, Set
+from dreamfusion_mesh.files import kind_of, shown, write_file
 from dreamfusion_mesh.out_of_memory import check_address_space
 
 
@@ -16,24 +16,39 @@ def audit(
     file: Annotated[Path, typer.Argument(readable=False, help="A .glb, .gltf, .obj, .ply, .stl or .off file.")],
     preset: Preset = None,
     set_: Set = None,
+    engine: Engine = None,
     json_: Annotated[Path | None, typer.Option("--json", readable=False, help="Also write the result there.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", readable=False, help="Also draw the UV layout, the texel density and the rows there, as PNG."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where a row is not measured.")] = False,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
     check_address_space(LEAST_FOR_AUDITS)
     kind_of(file)
     from dreamfusion_mesh.run.audit_file import audit_file
-    from dreamfusion_mesh.run.report_file import check_report
+    from dreamfusion_mesh.run.report_file import check_picture, check_report
 
     if json_ is not None:
         check_report(file, json_, preset)
-    found = audit_file(file, preset, set_ or ())
+    if picture is not None:
+        check_picture(file, picture, preset, json_)
+    found = audit_file(file, preset, set_ or (), engine)
+    drawn = None
+    if picture is not None:
+        from dreamfusion_mesh.audit.picture import audit_picture
+
+        drawn = audit_picture(found)
     print(found.table())
     if json_ is not None:
         from dreamfusion_mesh.run.folder import RunFolder
         from dreamfusion_mesh.run.result import audit_document
 
         RunFolder(json_.parent).write_json(json_.name, audit_document(found))
-    raise typer.Exit(0 if found.passed else 1)
+    if picture is not None and drawn is not None:
+        write_file(picture, drawn, f"--picture {shown(picture)}")
+    raise typer.Exit(0 if (found.strictly_passed if strict else found.passed) else 1)
 
 
 def doctor() -> None:

@@ -15,12 +15,13 @@ Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="generic, unreal, unity or godot: whose names and axes the files have.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts whose licence bars commercial use.")]
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
         help="Exit with 1 where a row of the audit failed or was not measured, also of a run that is finished already; its files stay. "
-        "Without it such rows are warnings. Row 1 does not need the Khronos validator: without it, it is measured by checks of its own.",
+        "Without it such rows are warnings. Row 1 needs the Khronos validator.",
     ),
 ]

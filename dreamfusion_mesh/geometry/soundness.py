@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.geometry.areas import area_vectors, shell_volumes
-from dreamfusion_mesh.geometry.topology import edge_keys, shells
+from dreamfusion_mesh.geometry.topology import edge_keys, shells, unique_rows
 from dreamfusion_mesh.records import Mesh
 
 DEGENERATE_HEIGHT = 1e-6  # of the diagonal: a face lower than this has no usable normal in float32
@@ -71,7 +71,7 @@ def soundness(mesh: Mesh) -> Soundness:
         nonmanifold_edges=int((uses > 2).sum()),
         inconsistent_edges=int(((uses == 2) & (balance != 0)).sum()),
         degenerate_faces=int(degenerate(vertices, faces).sum()),
-        duplicate_faces=len(faces) - len(faces.sort(dim=1).values.unique(dim=0)),
+        duplicate_faces=len(faces) - len(unique_rows(faces.sort(dim=1).values)[0]),
         shells=len(sizes),
         inverted_shells=int((shell_volumes(vertices, faces, shell) <= 0).sum()),
         smallest_shell=int(sizes.min()) / len(faces),

@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamfusion_mesh.audit.report import Audit, audit
+from dreamfusion_mesh.audit.report import Audit
 from dreamfusion_mesh.config import RunConfig, change, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file, kind_of, shown
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.run.audit_asset import audit_asset
 from dreamfusion_mesh.run.checkpoints import remedy
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import RESULT_FILE, checkpoint_name
@@ -24,17 +25,19 @@ _ASSET = "asset"  # the stem of a delivery's files while there is no result.json
 _REFERENCE = "reference"
 
 
-def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = ()) -> Audit:
+def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = (), engine: str | None = None) -> Audit:
     """Audit any file. One that a run wrote is compared with that run's settings and surface, unless `preset` is named.
 
+    engine  stands for asset.engine where it is given
     Read-only, so it takes no lock. Raises BadInput where the file, the settings or the run's reference surface cannot be used.
     """
+    changes = [*changes, *([f"asset.engine={engine}"] if engine is not None else [])]
     kind_of(file)  # what cannot be looked up is named by its own path, and not by that of the settings beside it
     run = RunFolder(file.parent)
     own = None if preset else _own_settings(run, file)
     config = load_config(preset or "default", changes) if own is None else change(own, changes, None, ("mesh", "asset", "audit"))
     reference = None if own is None else _reference(run, own.asset.longest_side)
-    return audit(file, config.audit, config.mesh.triangles, config.asset.longest_side, reference)
+    return audit_asset(file, config, reference)
 
 
 def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:

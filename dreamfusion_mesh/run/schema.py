@@ -12,7 +12,7 @@ from dreamfusion_mesh.errors import BadInput
 
 RESULT = 1
 PROVENANCE = 1
-AUDIT = 1
+AUDIT = 2  # since 1: fifteen rows
 CHECKPOINT = 2
 _CHECKPOINT_CHANGES = "optimisers and the field's heads have names, `seen` is `lookup_sdf`, notes lie with the tensors"  # since 1
 

@@ -90,3 +90,29 @@ def test_bad_surfaces_and_points_are_refused() -> None:
         SurfaceTree(vertices, faces).closest(torch.zeros(4, 2))
     with pytest.raises(ValueError, match="1 of 3 have no nearest point"):
         SurfaceTree(vertices, faces).closest(torch.tensor([[0.0, 0, 0], [torch.nan, 0, 0], [1, 1, 1]]))
+
+
+def test_rays_find_the_first_face_that_they_meet_within_reach(device: torch.device) -> None:
+    """From outside, from inside, away from it, past it, and askew; distances from the ball's and its faces' closed forms."""
+    vertices, faces = ball(device)
+    origins = torch.tensor([[2.0, 0.01, 0.02], [0, 0, 0], [2, 0, 0], [2, 0.8, 0], [2, 0, 0]], device=device)
+    directions = torch.tensor([[-1.0, 0, 0], [0.36, 0.48, 0.8], [1, 0, 0], [-1, 0, 0], [-0.6, 0.8, 0]], device=device)
+    tree = SurfaceTree(vertices, faces)
+    distances, found = tree.first_hit(origins, directions, 2.0)
+    assert distances.isfinite().tolist() == (found >= 0).tolist() == [True, True, False, False, False]
+    assert torch.allclose(distances[:2], torch.tensor([1.3, 0.7], device=device), atol=0.02)
+    corners = vertices[faces[found[:2]]].double()
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    crossing = (origins + directions * distances[:, None])[:2].double()
+    assert (((crossing - corners[:, 0]) * normal).sum(dim=1) / normal.norm(dim=1)).abs().max() < 1e-6
+    assert ((normal * directions[:2]).sum(dim=1) > 0).tolist() == [False, True]
+    assert tree.first_hit(origins, directions, 1.0)[1].lt(0).tolist() == [True, False, True, True, True]
+    assert tree.first_hit(origins[:0], directions[:0], 1.0)[1].tolist() == []
+
+
+def test_rays_that_do_not_fit_are_refused(device: torch.device) -> None:
+    tree = SurfaceTree(*ball(device))
+    with pytest.raises(ValueError, match=r"directions: shape \[2, 3\].*expected \[3, 3\]"):
+        tree.first_hit(torch.zeros(3, 3, device=device), torch.zeros(2, 3, device=device), 1.0)
+    with pytest.raises(ValueError, match=r"origins: shape \[3, 2\]"):
+        tree.first_hit(torch.zeros(3, 2, device=device), torch.zeros(3, 3, device=device), 1.0)

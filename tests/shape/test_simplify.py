@@ -39,9 +39,9 @@ def _farthest(points: Tensor, mesh: Mesh) -> float:
 @pytest.mark.parametrize(("shape", "shells"), [(torus_sdf, 1), (two_balls_sdf, 2), (table_sdf, 1)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_decimated_noisy_shapes_are_sound_at_every_budget(grid: TetGrid, shape: Callable[[Tensor], Tensor], shells: int, seed: int) -> None:
-    mesh = tidy(surface_of(grid, shape, noise=0.012, seed=seed), _ROUGH)
+    mesh = tidy(surface_of(grid, shape, noise=0.012, seed=seed), _ROUGH).mesh
     for budget in (5000, 400):
-        reduced = decimate(mesh, budget)
+        reduced = decimate(mesh, budget, 1.0).mesh
         found = soundness(weld(reduced))
         assert found.sound, str(found)
         assert found.shells == shells
@@ -51,28 +51,28 @@ def test_decimated_noisy_shapes_are_sound_at_every_budget(grid: TetGrid, shape: 
 
 @pytest.mark.parametrize("shape", [torus_sdf, table_sdf])
 def test_decimation_stays_within_half_a_percent_of_the_diagonal(grid: TetGrid, shape: Callable[[Tensor], Tensor]) -> None:
-    mesh = tidy(surface_of(grid, shape), MeshSettings())
-    reduced = decimate(mesh, 10_000)
+    mesh = tidy(surface_of(grid, shape), MeshSettings()).mesh
+    reduced = decimate(mesh, 10_000, 0.005).mesh
     diagonal = float((mesh.vertices.amax(dim=0) - mesh.vertices.amin(dim=0)).norm())
     assert _farthest(_samples(mesh, 5000), reduced) < 0.005 * diagonal
     assert _farthest(_samples(reduced, 5000), mesh) < 0.005 * diagonal
 
 
 def test_a_mesh_within_its_budget_is_left_alone(grid: TetGrid) -> None:
-    mesh = decimate(tidy(surface_of(grid, torus_sdf), MeshSettings()), 2000)
-    again = decimate(mesh, 2000)
+    mesh = decimate(tidy(surface_of(grid, torus_sdf), MeshSettings()).mesh, 2000, 0.005).mesh
+    again = decimate(mesh, 2000, 0.005).mesh
     assert torch.equal(again.vertices, mesh.vertices)
     assert torch.equal(again.faces, mesh.faces)
 
 
 def test_an_impossible_budget_is_refused_with_numbers(grid: TetGrid) -> None:
-    mesh = tidy(surface_of(grid, torus_sdf), MeshSettings())
+    mesh = tidy(surface_of(grid, torus_sdf), MeshSettings()).mesh
     with pytest.raises(RunFailed, match=f"{len(mesh.faces)} triangles to at most 3"):
-        decimate(mesh, 3)
+        decimate(mesh, 3, 0.005)
 
 
 def test_the_same_surface_gives_the_same_bits(grid: TetGrid) -> None:
     raw = surface_of(grid, torus_sdf, noise=0.012)
-    first, second = (decimate(tidy(raw, MeshSettings()), 3000) for _ in range(2))
+    first, second = (decimate(tidy(raw, MeshSettings()).mesh, 3000, 0.005).mesh for _ in range(2))
     assert torch.equal(first.vertices, second.vertices)
     assert torch.equal(first.faces, second.faces)

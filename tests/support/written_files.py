@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -25,9 +26,9 @@ def png(size: int | tuple[int, int] = SIZE, mode: str = "RGB", **options: Any) -
     return file.getvalue()
 
 
-def png_with(chunk: bytes, body: bytes) -> bytes:
+def png_with(chunk: bytes, body: bytes, plain: bytes | None = None) -> bytes:
     """A PNG with one more chunk right after its header."""
-    plain = png()
+    plain = plain or png()
     return plain[:33] + struct.pack(">I", len(body)) + chunk + body + struct.pack(">I", zlib.crc32(chunk + body)) + plain[33:]
 
 
@@ -41,6 +42,7 @@ class Draft:
     faces: np.ndarray
     image: bytes = field(default_factory=png)
     extra_images: list[bytes] = field(default_factory=list)
+    tangents: np.ndarray | None = None
     change: Callable[[dict[str, Any]], None] = lambda document: None
 
     def document_and_binary(self) -> tuple[dict[str, Any], bytes]:
@@ -50,6 +52,10 @@ class Draft:
             (self.uvs.astype("<f4"), "VEC2", 5126, 34962),
             (self.faces.astype("<u4").reshape(-1, 1), "SCALAR", 5125, 34963),
         ]
+        attributes = {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}
+        if self.tangents is not None:
+            attributes["TANGENT"] = len(arrays)
+            arrays.append((self.tangents.astype("<f4"), "VEC4", 5126, 34962))
         binary, views, accessors = b"", [], []
         for index, (values, kind, component, target) in enumerate(arrays):
             views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes, "target": target})
@@ -67,7 +73,7 @@ class Draft:
             "scene": 0,
             "scenes": [{"nodes": [0]}],
             "nodes": [{"mesh": 0, "name": "box"}],
-            "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}, "indices": 3, "material": 0}]}],
+            "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
             "materials": [{"pbrMetallicRoughness": pbr}],
             "textures": [{"source": i} for i in range(len(images))],
             "images": images,
@@ -95,6 +101,21 @@ class Draft:
         path = folder / "asset.obj"
         path.write_text("\n".join(lines) + "\n")
         return path
+
+
+def add_accessor(document: dict[str, Any], values: np.ndarray, **entry: Any) -> int:
+    """Append an accessor over values [N, components] or [N] in a buffer of their own, as a data: URI; its index."""
+    kind = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[values.reshape(len(values), -1).shape[1]]
+    component = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}[values.dtype.str[1:]]
+    document["buffers"].append({"byteLength": values.nbytes, "uri": data_uri(values.tobytes())})
+    document["bufferViews"].append({"buffer": len(document["buffers"]) - 1, "byteLength": values.nbytes})
+    view = {"bufferView": len(document["bufferViews"]) - 1}
+    document["accessors"].append({**view, "componentType": component, "count": len(values), "type": kind, **entry})
+    return len(document["accessors"]) - 1
+
+
+def data_uri(data: bytes) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(data).decode()
 
 
 def pack(document: dict[str, Any] | bytes, binary: bytes) -> bytes:
@@ -126,12 +147,11 @@ def box(cells: int = 10) -> Draft:
         front = side < 3
         place = np.zeros((len(s), 3))
         place[:, along], place[:, across], place[:, out] = (s if front else 1 - s), t, float(front)
-        normal = np.zeros((len(s), 3))
-        normal[:, out] = 1 if front else -1
+        outwards = (place == 1).astype(float) - (place == 0)  # of all sides that meet there: one normal on both sides of a seam
         corner = np.array([8 + 85 * (side % 3), 8 + 85 * (side // 3)])
         texels = corner + np.stack([s, 1 - t], axis=1) * 77
         faces.append(sheet + side * len(s))
         positions.append(place - [0.5, 0, 0.5])
-        normals.append(normal)
+        normals.append(outwards / np.linalg.norm(outwards, axis=1, keepdims=True))
         uvs.append(texels / SIZE)
     return Draft(np.concatenate(positions), np.concatenate(normals), np.concatenate(uvs), np.concatenate(faces))

@@ -1,4 +1,4 @@
-"""What an exporter needs of a mesh: smooth normals of the welded surface, tangents, and one index, split where UVs part."""
+"""What an exporter needs of a mesh: smooth normals of the welded surface, tangents, and one index, split where UVs or tangents part."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.geometry.tangents import uv_handedness, vertex_tangents
+from dreamfusion_mesh.geometry.tangents import corner_tangents, smooth_normals
 from dreamfusion_mesh.geometry.topology import distinct_rows
 from dreamfusion_mesh.records import Mesh
 
@@ -33,7 +32,7 @@ class ExportSurface:
 
 @dataclass(frozen=True, eq=False)
 class Corners:
-    """One index for all attributes: a vertex is doubled only where its UV, or its tangent's handedness, differs.
+    """One index for all attributes: a vertex is doubled only where its UV, or its tangent, differs.
 
     positions, normals [N, 3], uvs [N, 2] (origin bottom-left), tangents [N, 4] or None: float32; indices [F, 3] int64
     """
@@ -52,38 +51,38 @@ def export_surface(mesh: Mesh) -> ExportSurface:
     """
     if mesh.uvs is None or mesh.face_uvs is None:
         raise ValueError("export: mesh has no uvs; unwrap it first")
-    if len(mesh.faces) == 0:
-        raise ValueError("export: mesh has no faces")
-    positions, face_positions = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    positions, face_positions = used_points(mesh)
     uvs, face_uvs = _in_order_of_use(mesh.uvs.detach().cpu().float(), mesh.face_uvs.cpu())
-    if not (np.isfinite(positions).all() and np.isfinite(uvs).all()):
-        raise ValueError("export: mesh holds positions or uvs that are not finite")
-    smooth = _smooth_normals(positions, face_positions)
-    normals, face_normals = _in_order_of_use(torch.from_numpy(smooth), torch.from_numpy(face_positions))
+    if not np.isfinite(uvs).all():
+        raise ValueError("export: mesh holds uvs that are not finite")
+    smooth = smooth_normals(torch.from_numpy(positions), torch.from_numpy(face_positions))
+    normals, face_normals = _in_order_of_use(smooth, torch.from_numpy(face_positions))
     return ExportSurface(positions, normals, uvs, face_positions, face_normals, face_uvs)
 
 
-def _smooth_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """[P, 3] float32 unit normals, weighted by angle; +Y where the faces show no direction, since a file must not hold a zero normal."""
-    normals = vertex_normals(torch.from_numpy(positions).double(), torch.from_numpy(faces), "angle").numpy()
-    return np.where(normals.any(axis=1, keepdims=True), normals, [0.0, 1.0, 0.0]).astype(np.float32)
+def used_points(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct positions [P, 3] float32 that the faces use, in the order of use, and the faces [F, 3] as rows of them.
+
+    Raises ValueError where there are no faces, or positions are not finite.
+    """
+    if len(mesh.faces) == 0:
+        raise ValueError("export: mesh has no faces")
+    positions, faces = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    if not np.isfinite(positions).all():
+        raise ValueError("export: mesh holds positions that are not finite")
+    return positions, faces
 
 
 def split_corners(found: ExportSurface, tangents: bool) -> Corners:
-    """One index from a surface's three, in the order in which the faces use them; with tangents where asked."""
+    """One index from a surface's three, in the order in which the faces use them; with MikkTSpace's tangents where asked."""
+    corners = (found.positions[found.face_positions], found.normals[found.face_normals], found.uvs[found.face_uvs])
     keys = np.stack([found.face_positions, found.face_uvs], axis=2).reshape(-1, 2)
-    if tangents:
-        handedness = uv_handedness(torch.from_numpy(found.uvs).double(), torch.from_numpy(found.face_uvs)).numpy()
-        keys = np.concatenate([keys, np.repeat(handedness, 3)[:, None]], axis=1)
+    directions = corner_tangents(*corners).reshape(-1, 4) if tangents else None
+    if directions is not None:
+        keys = np.concatenate([keys, np.unique(directions, axis=0, return_inverse=True)[1].reshape(-1, 1)], axis=1)
     first, indices = _by_first_use(keys)
-    positions = found.positions[found.face_positions.reshape(-1)[first]]
-    normals = found.normals[found.face_normals.reshape(-1)[first]]
-    uvs = found.uvs[found.face_uvs.reshape(-1)[first]]
-    vectors = None
-    if tangents:
-        points, coordinates, directions = (torch.from_numpy(values).double() for values in (positions, uvs, normals))
-        vectors = vertex_tangents(points, coordinates, directions, torch.from_numpy(indices)).numpy().astype(np.float32)
-    return Corners(positions, normals, uvs, vectors, indices)
+    positions, normals, uvs = (values.reshape(len(keys), -1)[first] for values in corners)
+    return Corners(positions, normals, uvs, None if directions is None else directions[first], indices)
 
 
 def _in_order_of_use(values: torch.Tensor, faces: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -23,12 +23,12 @@ from dreamfusion_mesh.asset.uv.charts import (
 )
 from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, pack
 from dreamfusion_mesh.asset.uv.xatlas_worker import chart_surface
-from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.areas import uv_areas
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What runs in xatlas' own process (see asset/worker.py): it holds the GIL, reports no progress and cannot be interrupted."""
+"""What runs in xatlas' own process (see worker.py): it holds the GIL, reports no progress and cannot be interrupted."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A glTF 2.0 file as it is on disk: its JSON, its accessors as arrays, its images as bytes.
 
 The file is not trusted: every index, offset and length is checked against the bytes that are there, files are looked for beside the
-.gltf alone, and whatever is wrong raises BadInput in one line. Read: core glTF 2.0 without sparse accessors or required extensions.
-Source: Khronos glTF 2.0 specification, sections 3.6 (data), 4.4 (GLB layout).
+.gltf alone, and whatever is wrong raises BadInput in one line.
+Source: Khronos glTF 2.0 specification, sections 3.2 (asset), 3.6 (data), 4.4 (GLB layout).
 """
 
 from __future__ import annotations
@@ -13,26 +13,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
-
+from dreamfusion_mesh.audit.readers.extensions import MESHOPT, names, needs, refuse_unknown
 from dreamfusion_mesh.audit.readers.files import excerpt, read_uri
 from dreamfusion_mesh.errors import BadInput
 
 MAX_JSON_BYTES = 64 << 20
 MAX_ITEMS = 100_000  # of each kind: accessors, nodes, images ...
-
-COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+MAX_VALUES = 1 << 30  # numbers read in all, so that many primitives on the same bytes cannot hold a reader up
 
 
 @dataclass(frozen=True, eq=False)
 class Gltf:
-    """`document` is the JSON object, `buffers` the bytes of each of its buffers, `folder` where external files are looked for."""
+    """`document` is the JSON object, `buffers` the bytes of each of its buffers, `folder` where external files are looked for.
+
+    decoded  what was unpacked of its compressed data, by buffer view
+    """
 
     document: dict[str, Any]
     buffers: list[memoryview]
     folder: Path
+    decoded: dict[int, Any] = field(default_factory=dict)
+    _read: list[int] = field(default_factory=lambda: [0])
     _checked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # lists that `items` has looked through, which takes time
+
+    def count(self, values: int) -> None:
+        """Note that many numbers are about to be read. Raises BadInput where they are more than MAX_VALUES in all."""
+        self._read[0] += values
+        if self._read[0] > MAX_VALUES:
+            raise BadInput(f"the file: more than the {MAX_VALUES} numbers that are read, parts counted as often as they are drawn")
 
 
 def parse_gltf(data: bytes, folder: Path) -> Gltf:
@@ -42,6 +50,9 @@ def parse_gltf(data: bytes, folder: Path) -> Gltf:
     else:
         text, binary = data, None
     document = _document(text)
+    version = json_object(document, "asset", "document").get("version")
+    if not isinstance(version, str) or not version.startswith("2."):
+        raise BadInput(f"asset.version: {excerpt(version)}, expected '2.0'")
     views = [_buffer(entry, i, binary, folder) for i, entry in enumerate(items(document, "buffers"))]
     return Gltf(document, views, folder)
 
@@ -91,6 +102,7 @@ def view_bytes(gltf: Gltf, index: Any, where: str) -> memoryview:
     """The bytes of a buffer view. Raises BadInput where it leaves its buffer."""
     view = item(gltf, "bufferViews", index, where)
     name = f"bufferViews[{index}]"
+    refuse_compressed(view, name)
     item(gltf, "buffers", view.get("buffer"), name)
     offset, length = integer(view, "byteOffset", name, 0), integer(view, "byteLength", name, low=1)
     buffer = gltf.buffers[view["buffer"]]
@@ -99,41 +111,19 @@ def view_bytes(gltf: Gltf, index: Any, where: str) -> memoryview:
     return buffer[offset : offset + length]
 
 
-def accessor(gltf: Gltf, index: Any, where: str) -> np.ndarray:
-    """An accessor's values as stored, [count, components] in its own component type. Raises BadInput where it leaves its bytes."""
-    entry = item(gltf, "accessors", index, where)
-    name = f"accessors[{index}]"
-    if "sparse" in entry or "bufferView" not in entry:
-        raise BadInput(f"{name}: sparse or without a bufferView, which is not read; write its values out")
-    dtype, width = _element(entry, name)
-    count, offset = integer(entry, "count", name, low=1), integer(entry, "byteOffset", name, 0)
-    data = view_bytes(gltf, entry["bufferView"], name)
-    view = gltf.document["bufferViews"][entry["bufferView"]]
-    size = dtype.itemsize * width
-    stride = integer(view, "byteStride", f"bufferViews[{entry['bufferView']}]", size)
-    if stride < size or (stride > 252 and stride != size):
-        raise BadInput(f"bufferViews[{entry['bufferView']}].byteStride: {stride}, expected {size} to 252")
-    if (offset + integer(view, "byteOffset", name, 0)) % dtype.itemsize or stride % dtype.itemsize:
-        raise BadInput(f"{name}: starts or steps off the {dtype.itemsize}-byte boundary its numbers need")
-    needed = offset + stride * (count - 1) + size
-    if needed > len(data):
-        raise BadInput(f"{name}: {count} values need {needed} bytes, its bufferView has {len(data)}")
-    return np.ndarray((count, width), dtype, buffer=data, offset=offset, strides=(stride, dtype.itemsize))
-
-
-def as_float(values: np.ndarray, normalized: bool = False) -> np.ndarray:
-    """Stored values as float64; normalised integers by the specification's rule (section 3.11)."""
-    with np.errstate(invalid="ignore"):  # a signalling NaN, which callers refuse as any number that is not finite
-        floats = values.astype(np.float64)
-    if normalized and values.dtype.kind in "iu":
-        floats = np.maximum(floats / np.iinfo(values.dtype).max, -1.0)
-    return floats
+def refuse_compressed(view: dict[str, Any], where: str) -> None:
+    """Raises Needs where a buffer view's bytes are compressed, or stand for something unknown."""
+    for name in MESHOPT:
+        if name in names(view):
+            raise needs(name, where)
+    refuse_unknown(view, where)
 
 
 def image_bytes(gltf: Gltf, index: Any, where: str) -> bytes:
     """An image's file as embedded or beside the .gltf. Raises BadInput."""
     entry = item(gltf, "images", index, where)
     name = f"images[{index}]"
+    refuse_unknown(entry, name)
     if "bufferView" in entry:
         return bytes(view_bytes(gltf, entry["bufferView"], name))
     return read_uri(entry.get("uri"), gltf.folder, name)
@@ -184,6 +174,8 @@ def _refuse_constant(name: str) -> Any:
 def _buffer(entry: dict[str, Any], index: int, binary: memoryview | None, folder: Path) -> memoryview:
     where = f"buffers[{index}]"
     length = integer(entry, "byteLength", where, low=1)
+    if "uri" not in entry and any(name in names(entry) for name in MESHOPT):
+        return memoryview(b"")  # which only compressed views refer to
     if "uri" in entry:
         data = memoryview(read_uri(entry["uri"], folder, where))
     elif index == 0 and binary is not None:
@@ -195,11 +187,3 @@ def _buffer(entry: dict[str, Any], index: int, binary: memoryview | None, folder
     if length > len(data):
         raise BadInput(f"{where}.byteLength: {length}, its data has {len(data)}")
     return data[:length]
-
-
-def _element(entry: dict[str, Any], name: str) -> tuple[np.dtype, int]:
-    kind, code = entry.get("type"), entry.get("componentType")
-    if not isinstance(kind, str) or kind not in WIDTHS or not is_integer(code) or code not in COMPONENTS:
-        allowed = f"{', '.join(WIDTHS)} of {', '.join(map(str, COMPONENTS))}"
-        raise BadInput(f"{name}: type {excerpt(kind)} of component {excerpt(code)} is not read; expected {allowed}")
-    return np.dtype(COMPONENTS[code]), WIDTHS[kind]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dreamfusion_mesh.errors import BadInput
 
 MAX_SIDE = 16_384  # texels; a small file may claim an image that fills the memory
+_OTHERS = ("JPEG", "WEBP", "AVIF", "DDS")  # than PNG: those that glTF and its extensions know
 _SRGB_GAMMA = 45_455  # PNG's gAMA for sRGB, in units of 1 / 100000
 
 
@@ -17,7 +18,7 @@ _SRGB_GAMMA = 45_455  # PNG's gAMA for sRGB, in units of 1 / 100000
 class ImageInfo:
     """What an image file is.
 
-    mime        "image/png" or "image/jpeg"
+    mime        "image/png", "image/jpeg" ... as Pillow names it
     bits        of each channel
     mode        Pillow's name: "RGB", "RGBA", "L", "P" ...
     color       the colour space that a PNG's chunks state: "sRGB", "linear", "ICC profile", "gamma 0.5", "cICP" or "" (none)
@@ -32,21 +33,22 @@ class ImageInfo:
 
 
 def decode(data: bytes, where: str) -> ImageInfo:
-    """Decode a PNG or JPEG whole. Raises BadInput where it does not, or is larger than MAX_SIDE."""
+    """Decode a PNG, JPEG, WebP, AVIF or DDS whole. Raises BadInput where it does not, or is larger than MAX_SIDE."""
     from PIL import Image, UnidentifiedImageError
 
     png = data.startswith(b"\x89PNG\r\n\x1a\n")
     bits, color = _png_header(data, where) if png else (8, "")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",) if png else ("JPEG",)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",) if png else _OTHERS) as image:
             if max(image.size) > MAX_SIDE:
                 raise BadInput(f"{where}: {image.size[0]} x {image.size[1]}, at most {MAX_SIDE} a side are read")
             image.load()
-            return ImageInfo("image/png" if png else "image/jpeg", image.width, image.height, bits, image.mode, color)
+            mime = image.get_format_mimetype() or f"image/{str(image.format).lower()}"
+            return ImageInfo(mime, image.width, image.height, bits, image.mode, color)
     except BadInput:
         raise
     except UnidentifiedImageError:
-        raise BadInput(f"{where}: neither PNG nor JPEG") from None
+        raise BadInput(f"{where}: neither PNG nor JPEG, nor another image that is read") from None
     except Exception as error:  # Pillow raises whatever a broken file leads it to
         raise BadInput(f"{where}: does not decode ({' '.join(str(error).split())[:120] or type(error).__name__})") from None
 

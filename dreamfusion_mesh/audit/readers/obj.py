@@ -1,73 +1,109 @@
-"""An OBJ and its MTL read back for the audit: triangles, UVs and maps. The files are not trusted."""
+"""An OBJ read back for the audit: triangles, UVs, normals and paint. The file is not trusted.
+
+Source: Wavefront's OBJ specification, https://paulbourke.net/dataformats/obj/
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from dreamfusion_mesh.audit.readers.files import MAX_TRIANGLES, read_bytes, sibling_path
-from dreamfusion_mesh.audit.readers.written import Map, Materials, Written, from_corners
+from dreamfusion_mesh.audit.readers.files import MAX_TRIANGLES
+from dreamfusion_mesh.audit.readers.mtl import read_paint, statement, text_lines
+from dreamfusion_mesh.audit.readers.polygons import cut_polygons
+from dreamfusion_mesh.audit.readers.written import Part, Written, from_corners
 from dreamfusion_mesh.errors import BadInput
 
-_ROLES = {"map_Kd": "base color", "map_Pr": "roughness", "map_Pm": "metallic", "norm": "normal", "map_Ke": "emissive"}
-_FACTORS = ("Kd", "Pr", "Pm")
+_OTHER_ELEMENTS = {"p": "points", "l": "lines", "curv": "curves", "curv2": "curves", "surf": "free-form surfaces"}
 
 
 @dataclass
 class _Contents:
-    vertices: list[list[float]] = field(default_factory=list)
-    uvs: list[list[float]] = field(default_factory=list)
-    corners: list[tuple[int, int]] = field(default_factory=list)  # rows of vertices and uvs (-1: none), three a triangle
-    library: str = ""
-    materials: dict[str, None] = field(default_factory=dict)  # names, in their order
+    """What the lines hold: numbers in a row, and of each corner the rows of vertices, uvs and normals (-1: none)."""
+
+    vertices: array[float] = field(default_factory=lambda: array("d"))
+    uvs: array[float] = field(default_factory=lambda: array("d"))
+    normals: array[float] = field(default_factory=lambda: array("d"))
+    corners: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))  # corners of each face
+    libraries: list[str] = field(default_factory=list)
+    material: str | None = None
+    used: dict[str | None, None] = field(default_factory=dict)  # materials of faces, in their order
+    other: str = ""  # what it draws beside faces
 
 
 def read_obj(data: bytes, path: Path) -> Written:
-    """Polygons (cut into fans), their UVs and the maps of the one material in use. Raises BadInput naming the line."""
+    """Polygons cut into triangles, their UVs and normals, and the maps of the one material in use. Raises BadInput naming the line."""
     contents = _Contents()
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
+    for number, line in text_lines(data, path.name):
         words = line.split()
-        if not words or words[0].startswith("#"):
+        if not words or words[0][0] == "#":
             continue
         try:
-            _read_line(contents, words)
-        except (ValueError, IndexError) as error:
+            _read_line(contents, words, line)
+        except (ValueError, IndexError, OverflowError) as error:
             raise BadInput(f"{path.name}, line {number}: {line.strip()[:60]!r} cannot be read ({str(error)[:60]})") from None
-        if len(contents.corners) > 3 * MAX_TRIANGLES:
+        if len(contents.corners) > 9 * MAX_TRIANGLES:
             raise BadInput(f"{path.name}: more than the {MAX_TRIANGLES} triangles that are read")
-    if not contents.corners:
+    unread = dict[Part, str]()
+    if contents.other:
+        unread = dict.fromkeys(("surface", "uvs", "normals"), f"{path.name} draws {contents.other}, which are no part of a surface")
+    elif not contents.sizes:
         raise BadInput(f"{path.name}: it has no faces")
-    rows = np.array(contents.corners)
-    vertices, uvs = np.array(contents.vertices, dtype=np.float64), np.array(contents.uvs, dtype=np.float64)
-    if not np.isfinite(vertices).all() or not np.isfinite(uvs).all():
-        raise BadInput(f"{path.name}: has numbers that are not finite")
-    corner_uvs = None if (rows[:, 1] < 0).any() else uvs[rows[:, 1]].reshape(-1, 3, 2)
-    return from_corners("OBJ", vertices[rows[:, 0]].reshape(-1, 3, 3), corner_uvs, _materials(contents, path))
+    return _written(contents, path, unread)
 
 
-def _read_line(contents: _Contents, words: list[str]) -> None:
+def _written(contents: _Contents, path: Path, unread: dict[Part, str]) -> Written:
+    vertices, uvs, normals = (
+        np.array(values, dtype=np.float64).reshape(-1, width)
+        for values, width in ((contents.vertices, 3), (contents.uvs, 2), (contents.normals, 3))
+    )
+    rows = np.array(contents.corners, dtype=np.int64).reshape(-1, 3)
+    rows = rows[cut_polygons(vertices[rows[:, 0]], np.array(contents.sizes, dtype=np.int64), path.name)]
+    paint = read_paint(contents.libraries, list(contents.used) or [None], path)
+    corner_uvs = None if (rows[..., 1] < 0).any() else paint.apply(uvs[rows[..., 1]])
+    try:
+        written = from_corners("OBJ", vertices[rows[..., 0]], corner_uvs, paint.materials)
+    except BadInput as error:
+        raise BadInput(f"{path.name}: {error}") from None
+    return replace(written, corner_normals=None if (rows[..., 2] < 0).any() else normals[rows[..., 2]], unread={**paint.unread, **unread})
+
+
+def _read_line(contents: _Contents, words: list[str], line: str) -> None:
     match words[0]:
         case "v":
-            contents.vertices.append([float(word) for word in (words[1], words[2], words[3])])
+            contents.vertices.extend((float(words[1]), float(words[2]), float(words[3])))  # a weight or a colour may follow
         case "vt":
-            contents.uvs.append([float(word) for word in (words[1], words[2])])
-        case "f":
-            corners = [_corner(word, contents) for word in words[1:]]
-            if len(corners) < 3:
-                raise ValueError("a face needs 3 corners")
-            for i in range(1, len(corners) - 1):
-                contents.corners += [corners[0], corners[i], corners[i + 1]]
+            contents.uvs.extend((float(words[1]), float(words[2]) if len(words) > 2 and words[2][0] != "#" else 0.0))
+        case "vn":
+            contents.normals.extend((float(words[1]), float(words[2]), float(words[3])))
+        case "f" | "fo":
+            _read_face(contents, words)
         case "mtllib":
-            contents.library = " ".join(words[1:])
+            contents.libraries.append(statement(line))
         case "usemtl":
-            contents.materials[words[1]] = None
+            contents.material = statement(line)
+        case keyword if keyword in _OTHER_ELEMENTS:
+            contents.other = contents.other or _OTHER_ELEMENTS[keyword]
 
 
-def _corner(word: str, contents: _Contents) -> tuple[int, int]:
-    parts = word.split("/")
-    return _row(parts[0], len(contents.vertices)), _row(parts[1], len(contents.uvs)) if len(parts) > 1 and parts[1] else -1
+def _read_face(contents: _Contents, words: list[str]) -> None:
+    counts = (len(contents.vertices) // 3, len(contents.uvs) // 2, len(contents.normals) // 3)
+    found: list[int] = []
+    for word in words[1:]:
+        if word[0] == "#":
+            break
+        parts = word.split("/")
+        for i in range(3):
+            found.append(_row(parts[i], counts[i]) if i < len(parts) and (parts[i] or not i) else -1)
+    if len(found) < 9:
+        raise ValueError("a face needs 3 corners")
+    contents.corners.extend(found)
+    contents.sizes.append(len(found) // 3)
+    contents.used[contents.material] = None
 
 
 def _row(word: str, count: int) -> int:
@@ -76,21 +112,3 @@ def _row(word: str, count: int) -> int:
     if index == 0 or not 0 <= row < count:
         raise ValueError(f"index {index} of {count}")
     return row
-
-
-def _materials(contents: _Contents, path: Path) -> Materials:
-    if not contents.library or len(contents.materials) != 1:
-        return Materials(len(contents.materials))
-    text = read_bytes(sibling_path(contents.library, path.parent, "mtllib")).decode("utf-8", "replace")
-    (used,) = contents.materials
-    current, names, keywords = "", dict[str, str](), set[str]()
-    for line in text.splitlines():
-        words = line.split()
-        if words[:1] == ["newmtl"]:
-            current = " ".join(words[1:])
-        elif words and current == used:
-            keywords.add(words[0])
-            if words[0] in _ROLES:
-                names[words[0]] = words[-1]  # the last of a kind counts
-    maps = [Map(_ROLES[kind], name, read_bytes(sibling_path(name, path.parent, kind))) for kind, name in names.items()]
-    return Materials(1, tuple(maps), tuple(factor for factor in _FACTORS if factor not in keywords))

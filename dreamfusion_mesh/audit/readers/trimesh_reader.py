@@ -36,6 +36,8 @@ def read_with_trimesh(data: bytes, path: Path) -> Written:
     try:
         parts = _load(data, kind.lower())
         corners = np.concatenate([vertices[faces] for vertices, faces, _ in parts])
+        uvs = [uv for _, _, uv in parts if uv is not None]
+        found = from_corners(kind, corners, np.concatenate(uvs) if len(uvs) == len(parts) else None, None)
     except BadInput as error:
         raise BadInput(f"{path.name}: {error}") from None
     except MemoryError:
@@ -45,15 +47,14 @@ def read_with_trimesh(data: bytes, path: Path) -> Written:
         raise BadInput(f"{path.name}: cannot be read as {kind} ({reason}); write it anew as binary PLY or STL of triangles") from None
     if kind == "STL" and _is_text_stl(data) and data.lower().count(b"vertex") != 3 * len(corners):
         raise BadInput(f"{path.name}: its vertex lines do not make {len(corners)} whole triangles; it is cut short or malformed")
-    uvs = [uv for _, _, uv in parts if uv is not None]
-    return from_corners(kind, corners, np.concatenate(uvs) if len(uvs) == len(parts) else None, None)
+    return found
 
 
 def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Vertices [V, 3] float64, faces [F, 3] and corner UVs [F, 3, 2] of each part, checked."""
     import trimesh
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"), _no_remarks():  # what is not finite is refused below
+    with warnings.catch_warnings(), np.errstate(all="ignore"), no_remarks():  # what is not finite is refused below
         warnings.filterwarnings("error", message="string or file could not be read to its end")  # numpy would drop the rest of a line
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True)
     meshes = [mesh for mesh in scene.geometry.values() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
@@ -65,7 +66,7 @@ def _load(data: bytes, kind: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 @contextmanager
-def _no_remarks() -> Iterator[None]:
+def no_remarks() -> Iterator[None]:
     """trimesh logs, with a traceback, what it leaves out of a file, such as normals: nothing that is used here, or it is checked."""
     log = logging.getLogger("trimesh")
     level = log.level
@@ -83,8 +84,6 @@ def _part(mesh: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise BadInput(f"face indices from {faces.min()} to {faces.max()}, with {len(vertices)} vertices")
     corner_uvs = None if uv is None else np.asarray(uv, dtype=np.float64)[faces]
-    if not np.isfinite(vertices[faces]).all() or (corner_uvs is not None and not np.isfinite(corner_uvs).all()):
-        raise BadInput("has numbers that are not finite")
     return vertices, faces, corner_uvs
 
 

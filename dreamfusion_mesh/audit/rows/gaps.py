@@ -35,7 +35,7 @@ def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
         return unmeasured_row(5, atlas.unmeasured)
     if atlas.size > LARGEST_SIZE:
         return unmeasured_row(5, f"a texture of {atlas.size} texels a side, and gaps are measured up to {LARGEST_SIZE}")
-    mip = max(1, int(math.log2(atlas.size)) - 8) if settings.mip == "auto" else settings.mip
+    mip = promised_mip(atlas.size, settings)
     wanted = 2 * 2**mip
     found = measure_gaps(atlas.uvs, chart_labels(atlas.split_faces), atlas.size, settings.narrow_texels)
     share = "not measured" if found.narrow is None else found.narrow / found.charts
@@ -46,6 +46,11 @@ def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
         narrow = f"narrower than {settings.narrow_texels:g} texels"
         problems.append(f"{share:.1%} of the charts are {narrow}, at most {settings.narrow_charts:.1%}")
     return measured_row(5, {"charts": found.charts, "smallest gap": found.gap, "mip": mip, "narrow charts": share}, problems, note)
+
+
+def promised_mip(size: int, settings: AuditSettings) -> int:
+    """The mip level up to which a texture of `size` texels a side has to keep its charts apart."""
+    return max(1, int(math.log2(size)) - 8) if settings.mip == "auto" else settings.mip
 
 
 def chart_labels(split_faces: np.ndarray) -> np.ndarray:
@@ -64,7 +69,8 @@ def measure_gaps(corner_uvs: np.ndarray, charts: np.ndarray, size: int, narrow_t
     labels, shared = label_image(touched_spans(corner_uvs, size), charts, size)
     inside, _ = label_image(centre_spans(corner_uvs, size), charts, size)
     count = int(charts.max()) + 1
-    return Gaps(count, 0 if shared else smallest_gap(labels), narrow_charts(inside, count, narrow_texels))
+    wide = wide_charts(inside, count, narrow_texels)
+    return Gaps(count, 0 if shared else smallest_gap(labels), None if wide is None else count - int(wide.sum()))
 
 
 def smallest_gap(labels: np.ndarray) -> int:
@@ -86,8 +92,8 @@ def smallest_gap(labels: np.ndarray) -> int:
     return smallest
 
 
-def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int | None:
-    """Charts of a label image [S, S] (0: none) in which no disc of `texels` across fits; `count` charts in all.
+def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | None:
+    """Whether a disc of `texels` across fits in each chart [count] of a label image [S, S] (chart + 1; 0: none).
 
     A chart with a whole square of that side is wide, one without a square that every such disc holds is narrow; only what is left is
     measured, on half texels, by its distance to the outside. None where its boxes are _MOST_BOXES times as large as the image together.
@@ -108,7 +114,7 @@ def narrow_charts(labels: np.ndarray, count: int, texels: float) -> int | None:
     for chart, box in boxes.items():
         halves = np.pad((labels[box] == chart).repeat(2, axis=0).repeat(2, axis=1), 1)
         wide[chart] = distance_transform_edt(halves).max() >= texels  # n half texels across reach n / 2, that is, the width in texels
-    return count - int(wide[1:].sum())
+    return wide[1:]
 
 
 def _neighbours(values: np.ndarray, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

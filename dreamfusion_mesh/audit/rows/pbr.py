@@ -7,7 +7,7 @@ from dreamfusion_mesh.audit.readers.written import Map, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.errors import BadInput
 
-_GREY = ("roughness", "metallic")  # an OBJ's maps of one channel
+_GREY = ("roughness", "metallic", "bump")  # an OBJ's maps of one channel
 
 
 def pbr_row(written: Written) -> Row:
@@ -16,8 +16,9 @@ def pbr_row(written: Written) -> Row:
     if materials is None:
         return unmeasured_row(7, f"no material is read from {written.kind} files")
     if materials.count != 1:
-        return measured_row(7, {"materials": materials.count}, [f"{materials.count} materials, expected 1"])
+        return measured_row(7, {"materials": materials.count}, [f"{materials.count} materials, expected 1", *materials.problems])
     problems, images = map_problems(materials.maps)
+    problems += materials.problems
     problems += [f"{factor} is not written out" for factor in materials.missing_factors]
     measured: Figures = {role: f"{image.width} x {image.height}" for role, image in images.items()}
     return measured_row(7, measured, problems)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row
+from dreamfusion_mesh.geometry.defects import Defects
 
 TOLERANCE = 1e-4  # of the longest side
 
 
-def placement_row(written: Written, longest_side: float | None) -> Row:
-    """Row 13; `longest_side` in metres, None where none was asked."""
+def placement_row(written: Written, longest_side: float | None, seen: Defects) -> Row:
+    """Row 13; `longest_side` in metres, None where none was asked. What is `seen` below the largest part's base is told."""
     low, high = written.vertices.min(axis=0), written.vertices.max(axis=0)
     side = float((high - low).max())
     middle = (low + high) / 2
@@ -19,5 +22,7 @@ def placement_row(written: Written, longest_side: float | None) -> Row:
     if longest_side is not None and not abs(side - longest_side) <= TOLERANCE * longest_side:
         problems.append(f"longest side {side:.6g}, asked {longest_side:g}")
     pivot: Figures = {"pivot x": float(middle[0]), "pivot y": float(low[1]), "pivot z": float(middle[2])}
-    units = "metres and +Y up by glTF's definition" if written.kind == "glTF" else f"{written.kind} states no units or axes"
-    return measured_row(13, {"longest side": side, **pivot}, problems, f"{units}; the front cannot be measured from a file")
+    above = replace(seen, below_height=0.0).lines()
+    notes = ["metres and +Y up by glTF's definition" if written.kind == "glTF" else f"{written.kind} states no units or axes"]
+    notes += ["the front cannot be measured from a file", *(line for line in seen.lines() if line not in above)]
+    return measured_row(13, {"longest side": side, **pivot, "below the base": seen.below_height}, problems, "; ".join(notes))

@@ -5,7 +5,7 @@ Measured by trimesh, which the code that made the surface (geometry.soundness, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row
 from dreamfusion_mesh.config import AuditSettings
+from dreamfusion_mesh.geometry.defects import Defects
 
 # Of the diagonal: a face lower than this has no area in float32. Ten times smaller than geometry.soundness.DEGENERATE_HEIGHT, which the
 # surface is made to, so that rounding to the file's float32 fails no surface that was sound.
@@ -39,8 +40,8 @@ class SoundnessFigures:
     smallest_volume: float
 
 
-def soundness_row(written: Written, settings: AuditSettings) -> Row:
-    """Row 2."""
+def soundness_row(written: Written, settings: AuditSettings, seen: Defects) -> Row:
+    """Row 2. What is `seen` on the surface, and does not make it unsound, is told and does not fail it."""
     found = measure_soundness(written.vertices, written.faces)
     counts: Figures = {
         "non-manifold edges": found.non_manifold_edges,
@@ -53,8 +54,9 @@ def soundness_row(written: Written, settings: AuditSettings) -> Row:
     problems = [f"{count} {name}" for name, count in counts.items() if count]
     if found.smallest_share < settings.smallest_shell:
         problems.append(f"a shell has {found.smallest_share:.3%} of the faces, at least {settings.smallest_shell:.3%}")
-    figures = {"shells": found.shells, "smallest shell": found.smallest_share, "smallest volume": found.smallest_volume}
-    return measured_row(2, {**counts, **figures}, problems)
+    figures: Figures = {"shells": found.shells, "smallest shell": found.smallest_share, "smallest volume": found.smallest_volume}
+    figures |= {"cavities": seen.cavities, "holes through it": seen.holes, "in pits": seen.pits}
+    return measured_row(2, {**counts, **figures}, problems, "; ".join(replace(seen, below_height=0.0).lines()))
 
 
 def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> SoundnessFigures:
@@ -72,7 +74,7 @@ def measure_soundness(vertices: np.ndarray, faces: np.ndarray) -> SoundnessFigur
         inconsistent_edges=int(((used == 2) & (ahead != 1)).sum()),
         degenerate_faces=int(_degenerate(mesh).sum()),
         duplicate_faces=len(faces) - int(mesh.unique_faces().sum()),
-        inward_shells=int((volumes <= 0).sum()),
+        inward_shells=int((~(volumes > 0)).sum()),
         shells=len(sizes),
         smallest_share=float(sizes.min() / len(faces)),
         smallest_volume=float(volumes.min()),

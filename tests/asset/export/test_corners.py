@@ -9,6 +9,7 @@ from assets import mapped
 from surfaces import SURFACES, sphere
 
 from dreamfusion_mesh.asset.export.corners import export_surface, split_corners
+from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.records import Mesh
 
 FLAT = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -79,6 +80,29 @@ def test_tangents_follow_u_and_w_points_towards_v(uvs: torch.Tensor, tangent: li
         [corner[(1.0, 0.0, 0.0)] - corner[(0.0, 0.0, 0.0)], corner[(0.0, 1.0, 0.0)] - corner[(0.0, 0.0, 0.0)]]
     )  # d uv / dx, dy
     assert towards_v[:2] @ along[:, 1] > 0
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_what_is_written_is_the_basis_that_normal_maps_are_baked_in(name: str) -> None:
+    found = split_corners(export_surface(mapped(name)), tangents=True)
+    normals, tangents = corner_frames(mapped(name))
+    assert np.array_equal(found.normals[found.indices], normals.numpy())
+    assert np.array_equal(found.tangents[found.indices], tangents.numpy())
+
+
+def test_corners_part_where_their_tangents_do() -> None:
+    """Two squares meet in one vertex and share its UV there, but neither an edge nor a direction of u."""
+    other = -SQUARE
+    mesh = Mesh(
+        torch.cat([panel(SQUARE).vertices, torch.cat([other, torch.zeros(4, 1)], dim=1)]),
+        torch.cat([FLAT, FLAT + 4]),
+        torch.cat([SQUARE, SQUARE @ torch.tensor([[0.0, 1], [-1, 0]])]),
+        torch.cat([FLAT, FLAT + 4]),
+    )
+    with_tangents, without = (split_corners(export_surface(mesh), tangents) for tangents in (True, False))
+    assert (len(with_tangents.positions), len(without.positions)) == (8, 7)
+    shared = (with_tangents.positions == 0).all(axis=1)
+    assert with_tangents.tangents[shared].round(6).tolist() == [[1, 0, 0, 1], [0, 1, 0, 1]]
 
 
 @pytest.mark.parametrize("name", SURFACES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from surfaces import SURFACES, as_mesh, cube, sphere, torus
 
-from dreamfusion_mesh.asset import worker
+from dreamfusion_mesh import worker
 from dreamfusion_mesh.asset.uv import unwrap as uv
 from dreamfusion_mesh.asset.uv.unwrap import Unwrapped, unwrap
 from dreamfusion_mesh.audit.atlas import coverage, uv_layout

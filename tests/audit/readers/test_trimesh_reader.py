@@ -133,6 +133,8 @@ def test_a_binary_stl_may_begin_with_the_word_solid() -> None:
         ("a.ply", text_ply(3, 1, TRIANGLE + "3 0 1 -1\n"), "face indices from -1 to 1"),
         ("a.ply", text_ply(3, 1, "0 0 0\n1 0 0\n0 x 0\n3 0 1 2\n"), "cannot be read as PLY"),
         ("a.ply", text_ply(3, 1, "0 0 0\n1 0 0\n0 nan 0\n3 0 1 2\n"), "not finite"),
+        ("a.ply", text_ply(3, 1, "0 0 0\n1 0 0\n0 1e39 0\n3 0 1 2\n").replace(b"float y", b"double y"), "larger than float32 holds"),
+        ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1e300 0\n3 0 1 2\n", "larger than float32 holds"),
         ("a.ply", text_ply(3, 0, TRIANGLE), "it has no faces"),
         ("a.ply", text_ply(0, 0, ""), "it has no faces"),
         ("a.ply", text_ply(3, 1, TRIANGLE, "binary_little_endian 1.0"), "PLY is unexpected length"),

@@ -8,7 +8,7 @@ from uv_rectangles import rectangle
 
 from dreamfusion_mesh.audit.atlas import Atlas, uv_layout
 from dreamfusion_mesh.audit.rows import gaps
-from dreamfusion_mesh.audit.rows.gaps import chart_labels, gaps_row, measure_gaps, narrow_charts, smallest_gap
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, gaps_row, measure_gaps, smallest_gap, wide_charts
 from dreamfusion_mesh.config import AuditSettings
 
 
@@ -57,15 +57,15 @@ def test_a_chart_is_as_wide_as_the_disc_that_fits(width: int, narrow: int) -> No
 def test_a_slanted_strip_is_measured_across() -> None:
     rows, columns = np.mgrid[:128, :128]
     across = np.abs(rows - columns) / 2**0.5
-    assert narrow_charts((across <= 5.2).astype(np.int32), 1, 8.0) == 0
-    assert narrow_charts((across <= 3.2).astype(np.int32), 1, 8.0) == 1
+    for reach, wide in ((5.2, True), (3.2, False)):
+        assert wide_charts((across <= reach).astype(np.int32), 1, 8.0).tolist() == [wide]
 
 
 def test_a_thin_ring_is_narrow_and_so_is_a_chart_that_covers_no_texel() -> None:
     image = np.zeros((64, 64), np.int32)
     image[10:50, 10:50] = 1
     image[14:46, 14:46] = 0
-    assert narrow_charts(image, 2, 8.0) == 2
+    assert wide_charts(image, 2, 8.0).tolist() == [False, False]
 
 
 def test_faces_that_share_a_uv_corner_are_one_chart() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dreamfusion_mesh.audit.distance import hausdorff
 from dreamfusion_mesh.audit.readers.written import Materials, Written, from_corners
-from dreamfusion_mesh.audit.rows.budget import hausdorff
 from dreamfusion_mesh.records import Mesh
 
 

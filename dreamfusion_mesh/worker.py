@@ -23,7 +23,7 @@ Work = Callable[..., Sequence[np.ndarray]]
 _BOOTSTRAP = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from dreamfusion_mesh.asset import worker
+from dreamfusion_mesh import worker
 worker.serve(int(sys.argv[2]), sys.argv[3], sys.argv[4])
 """
 

@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from dreamfusion_mesh.asset import worker
-from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
+from dreamfusion_mesh import worker
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 
 CRASH = "import os; os.abort()"
 NONSENSE = "import sys; sys.stdin.buffer.read(); print('1 2 3')"
@@ -76,7 +76,7 @@ def test_what_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 HELD = """
 import sys; sys.path[:0] = {path!r}
 import test_worker
-from dreamfusion_mesh.asset.worker import run_worker
+from dreamfusion_mesh.worker import run_worker
 print("ready", flush=True)
 run_worker(test_worker.sleeping, (), 600, "it")
 """

@@ -1,0 +1,18 @@
+"""The audit of an asset by a run's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dreamfusion_mesh.audit.report import Audit, audit
+from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.records import Mesh
+
+
+def audit_asset(file: Path, config: RunConfig, reference: Mesh | None) -> Audit:
+    """Audit `file` by what `config` asks of it. Raises BadInput as `audit` does.
+
+    reference  the surface before decimation, in the space of the file; None where there is none
+    """
+    asked = config.mesh.triangles, config.asset.longest_side
+    return audit(file, config.audit, *asked, reference, config.asset.engine, config.mesh.max_bytes)
