@@ -42,8 +42,8 @@ class NvdiffrastRasterizer(WarpRasterizer):
     Antialiasing is the Warp back end's: nvdiffrast's own looks for outlines among the edges of faces that a pixel's centre sees, so it
     loses those of small faces. It is given corners rounded as nvdiffrast rounds them to decide what covers a centre.
 
-    Not given of the contract: float64; an order among faces at equal depth; coverage and outlines closer to an edge than the sixteenth of a
-    pixel that corners are rounded to. Sums in backward are atomic, in no fixed order.
+    Not given of the contract: float64; an order among faces at equal depth; coverage, outlines and which face is nearer, closer to an edge
+    or to where faces cross than the sixteenth of a pixel that corners are rounded to. Sums in backward are atomic, in no fixed order.
     Its pictures begin with the row at the bottom, so it is given the scene upside down; then centres on an edge fall to the same side as in
     the Warp back end, too. Its faces are int32 and counted from 1, its (u, v) weight corners 0 and 1, and its z / w carries no gradient, so
     depth is made from the weights and the corners' z and w.
