@@ -6,6 +6,7 @@ that of their shape in a plane, and where either would double an edge that is th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 
 from dreamfusion_mesh.geometry.topology import edge_keys
 from dreamfusion_mesh.records import Mesh
+
+Joined = Callable[[np.ndarray, np.ndarray], np.ndarray]  # whether corners of a loop, by their places in it, are joined by an edge already
 
 _LEAST_AREA = 64  # corners of a loop up to which the least area is looked for, in time of their cube
 _MOST_LOOPS = 20_000  # that are treated one by one, the longest; smaller ones get a fan, so that the time is bounded
@@ -36,10 +39,16 @@ def close_holes(mesh: Mesh) -> tuple[Mesh, Closed]:
     keys = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1) @ np.array([len(vertices), 1]))
     loops.sort(key=len, reverse=True)
     middles, filled = [], []
+
+    def edges(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether vertices are joined by an edge of the mesh."""
+        asked = np.minimum(one, other) * len(vertices) + np.maximum(one, other)
+        return keys[np.searchsorted(keys, asked).clip(max=len(keys) - 1)] == asked
+
     for index, loop in enumerate(loops):
         corners = vertices[loop]
-        triangles = _triangulated(corners) if index < _MOST_LOOPS else None
-        if triangles is None or not _new_edges_only(loop[triangles], len(loop), keys, len(vertices)):
+        triangles = _triangulated(corners, lambda one, other, loop=loop: edges(loop[one], loop[other])) if index < _MOST_LOOPS else None
+        if triangles is None:
             ahead = np.arange(len(loop))
             triangles = np.stack([ahead, np.roll(ahead, -1), np.full(len(loop), len(loop))], axis=1)
             loop = np.append(loop, len(vertices) + len(middles))
@@ -88,14 +97,21 @@ def _walk(first: int, onward: dict[int, list[int]]) -> list[np.ndarray]:
     return loops
 
 
-def _triangulated(corners: np.ndarray) -> np.ndarray | None:
-    """Triangles [N - 2, 3] of a loop's corners [N, 3], in its direction; None where its plane's triangulation fails."""
-    if len(corners) == 3:
+def _triangulated(corners: np.ndarray, joined: Joined) -> np.ndarray | None:
+    """Triangles [N - 2, 3] of a loop's corners [N, 3], in its direction; None where they would double an edge that is there."""
+    count = len(corners)
+    if count == 3:
         return np.array([[0, 1, 2]])
-    return _of_least_area(corners) if len(corners) <= _LEAST_AREA else _in_a_plane(corners)
+    if count <= _LEAST_AREA:
+        return _of_least_area(corners, joined)
+    found = _in_a_plane(corners)
+    if found is None:
+        return None
+    sides = found[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return found if int(joined(sides[:, 0], sides[:, 1]).sum()) == count else None  # the loop's own, once each
 
 
-def _of_least_area(corners: np.ndarray) -> np.ndarray:
+def _of_least_area(corners: np.ndarray, joined: Joined) -> np.ndarray | None:
     count = len(corners)
     cost, best = np.zeros((count, count)), np.zeros((count, count), dtype=np.int64)
     for gap in range(2, count):
@@ -104,9 +120,13 @@ def _of_least_area(corners: np.ndarray) -> np.ndarray:
         end = begin + gap
         sides = corners[between] - corners[begin], corners[end] - corners[begin]
         total = cost[begin, between] + cost[between, end] + np.linalg.norm(np.cross(*sides), axis=2)
-        chosen = total.argmin(axis=1)
         rows = np.arange(count - gap)
-        cost[rows, rows + gap], best[rows, rows + gap] = total[rows, chosen], between[rows, chosen]
+        chosen = total.argmin(axis=1)
+        doubled = joined(rows, rows + gap) & (gap < count - 1)
+        cost[rows, rows + gap] = np.where(doubled, np.inf, total[rows, chosen])
+        best[rows, rows + gap] = between[rows, chosen]
+    if not np.isfinite(cost[0, count - 1]):
+        return None
     found, spans = [], [(0, count - 1)]
     while spans:
         begin_at, end_at = spans.pop()
@@ -132,10 +152,3 @@ def _in_a_plane(corners: np.ndarray) -> np.ndarray | None:
     flat = np.stack([around @ first, around @ np.cross(normal, first)], axis=1)
     found = np.asarray(manifold3d.triangulate([flat])).astype(np.int64)
     return found if found.shape == (len(corners) - 2, 3) else None
-
-
-def _new_edges_only(triangles: np.ndarray, corners: int, keys: np.ndarray, span: int) -> bool:
-    """Whether a loop's triangles have its own edges once, and no other edge that is in the ascending `keys` already."""
-    sides = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1) @ np.array([span, 1])
-    place = np.searchsorted(keys, sides).clip(max=len(keys) - 1)
-    return int((keys[place] == sides).sum()) == corners

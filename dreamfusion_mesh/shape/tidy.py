@@ -99,15 +99,22 @@ def _solid(mesh: Mesh, warnings: list[str]) -> tuple[Any, dict[str, int]]:
 
 def _remaining(mesh: Mesh) -> Mesh:
     if len(mesh.faces) == 0:
-        raise PoorOutcome("empty", "tidy: the surface is flat: each face lies on another one and encloses nothing; lower fine.threshold")
+        raise _flat()
     return mesh
 
 
 def _manifold(mesh: Mesh) -> Any:
     solid = try_manifold(mesh)
-    if solid is None:
-        raise RunFailed(f"tidy: the surface is not closed and manifold ({soundness(mesh)}); raise fine.sdf_sign or fine.tet_size")
-    return solid
+    if solid is not None:
+        return solid
+    found = soundness(mesh)
+    if found.open_edges + found.nonmanifold_edges + found.inconsistent_edges == 0:
+        raise _flat()
+    raise RunFailed(f"tidy: the surface is not closed and manifold ({found}); raise fine.sdf_sign or fine.tet_size")
+
+
+def _flat() -> PoorOutcome:
+    return PoorOutcome("empty", "tidy: the surface is flat: its faces lie on one another and enclose nothing; lower fine.threshold")
 
 
 def _by_meshlab(mesh: Mesh, warnings: list[str]) -> Mesh:
