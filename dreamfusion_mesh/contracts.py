@@ -19,7 +19,7 @@ class Limits:
     """What a back end cannot give of the rasterizer's contract; the defaults are the whole of it.
 
     precisions       of clip, attributes and images
-    edge             pixels; a centre this close to a triangle's edge may be seen on either side of it
+    edge             pixels; a centre this close to a triangle's edge, or to where triangles cross, may be seen on either side of it
     first_of_equals  of faces at equal depth the first wins, always
     gradient_spread  how far the gradients of two runs over the same input may lie apart, in float32 and as a share of the largest;
                      0: they have the same bits

@@ -1,28 +1,33 @@
-"""From the refined surface to the asset: tidy, decimate, unwrap, bake, stand on the ground.
+"""From the refined surface to the asset: tidy, decimate, unwrap, bake, levels of detail, collision hulls, stand on the ground.
 
-Returns an Asset and the bytes of its files, and writes none. Unwrapping starts a process for xatlas, and logs a warning where that fails
-or padding shrinks.
+Returns an Asset and the bytes of its files, and writes none. What differs from the settings is logged, and among the warnings.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from dreamfusion_mesh.asset.bake.base_color import bake_base_color
-from dreamfusion_mesh.asset.bake.texels import sample_texels
+from dreamfusion_mesh.asset.bake.material import Baked, bake_material
+from dreamfusion_mesh.asset.collision import collision_hulls
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.png import png_bytes
+from dreamfusion_mesh.asset.finishes import finishes_of
+from dreamfusion_mesh.asset.lod.levels import make_lods
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import AssetSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
-from dreamfusion_mesh.records import Asset, Material, Mesh
+from dreamfusion_mesh.geometry.meshlab import meshlab_notes
+from dreamfusion_mesh.records import Asset, Lod, Material, Mesh
+from dreamfusion_mesh.render.inspection import inspection_sheet
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
@@ -30,7 +35,8 @@ from dreamfusion_mesh.stages.fine import Surface
 from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
-STEPS = ("tidy", "unwrap", "bake")
+STEPS = ("tidy", "unwrap", "bake", "levels", "collision")
+SMALLEST = 64  # texels a side of a texture
 During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
 
@@ -39,14 +45,14 @@ class Delivered:
     """An asset, and what its audit and provenance need of how it was made.
 
     reference  the refined surface before decimation, placed and scaled as the asset is
-    unwrap     how the UVs came about: method, reason, charts, padding, utilisation
+    notes      of each of STEPS, plain values for provenance.json
     seconds    of each of STEPS
     warnings   lines for the user
     """
 
     asset: Asset
     reference: Mesh
-    unwrap: dict[str, Any]
+    notes: dict[str, Any]
     seconds: dict[str, float]
     warnings: tuple[str, ...]
 
@@ -55,40 +61,113 @@ class Delivered:
 def deliver(
     surface: Surface,
     rasterizer: Rasterizer,
-    mesh: MeshSettings,
-    texture: TextureSettings,
-    longest_side: float,
-    provenance: dict[str, Any],
+    config: RunConfig,
+    provenance: Mapping[str, Any],
     report: Report = no_progress,
     during: During = lambda name: nullcontext(),
 ) -> Delivered:
     """The asset of `surface`, on the surface's device; `rasterizer` draws there.
 
-    longest_side  of the asset, metres
-    provenance    what the asset's files state of where it came from
+    provenance  what the asset's files state of where it came from
     Raises RunFailed where the surface cannot be made sound, or cannot be unwrapped or baked.
     """
-    steps, device = _Steps(report, during), surface.mesh.vertices.device
-    with steps.step("tidy"):
-        refined = tidy(surface.mesh, mesh)
-        reduced = decimate(refined, mesh.triangles).to(device)
-        refined = refined.to(device)
-    with steps.step("unwrap"):
-        unwrapped = unwrap(reduced, texture)
-    with steps.step("bake"):
-        base_color = bake_base_color(sample_texels(unwrapped.mesh, rasterizer, texture, refined), surface.field.albedo)
-    placed, scale, offset = stand_on_ground(unwrapped.mesh, longest_side)
-    reference = Mesh(refined.vertices * scale + offset, refined.faces)
-    material = Material({"base_color": base_color}, texture.roughness, texture.metallic)
-    notes = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-    warnings = (f"unwrap: {unwrapped.reason}",) if unwrapped.reason else ()
-    return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
+    work = _Work(surface, rasterizer, config, _Steps(report, during))
+    refined = work.refined()
+    made = work.made(refined, config.mesh.triangles)
+    placed, scale, offset = stand_on_ground(made.mesh, config.asset.longest_side)
+    lods = tuple(Lod(_moved(level.mesh, scale, offset), level.material) for level in made.lods)
+    hulls = tuple(_moved(hull, scale, offset) for hull in work.hulls(made.mesh))
+    asset = Asset(NAME, placed, made.material, dict(provenance), lods, hulls)
+    return Delivered(asset, _moved(refined, scale, offset), work.notes, work.steps.seconds, tuple(dict.fromkeys(work.warnings)))
 
 
 def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings) -> dict[str, bytes]:
-    """The files of an asset by name, with its preview, whose pictures have `settings.preview_size` pixels a side."""
+    """The files of an asset by name, with two pictures of it whose parts have `settings.preview_size` pixels a side."""
     preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, settings.preview_size)
-    return {**asset_files(asset, settings), "preview.png": png_bytes(preview)}
+    inspection = inspection_sheet(asset, rasterizer, settings.preview_size)
+    return {**asset_files(asset, settings), "preview.png": png_bytes(preview), "inspection.png": png_bytes(inspection)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A mesh with UVs, its material and its levels of detail, in the surface's own space."""
+
+    mesh: Mesh
+    material: Material
+    lods: tuple[Lod, ...]
+
+
+@dataclass
+class _Work:
+    """The parts of a delivery, and what each has to say."""
+
+    surface: Surface
+    rasterizer: Rasterizer
+    config: RunConfig
+    steps: _Steps
+    notes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def refined(self) -> Mesh:
+        """The surface as a sound solid, on its device."""
+        with self.steps.step("tidy"):
+            tidied = tidy(self.surface.mesh, self.config.mesh)
+        self.notes["tidy"] = {**tidied.counts, "meshlab": meshlab_notes(self.config.mesh)}
+        self.warnings += tidied.warnings
+        return tidied.mesh.to(self.surface.mesh.vertices.device)
+
+    def made(self, refined: Mesh, triangles: int) -> _Made:
+        """At most `triangles` of them, with UVs, maps and levels of detail."""
+        texture = self.config.texture
+        with self.steps.step("unwrap"):
+            mesh = self._unwrapped(refined, triangles, texture, "unwrap")
+        with self.steps.step("bake"):
+            baked = self._baked(mesh, refined, texture)
+            self.notes["bake"] = {"seconds": baked.seconds}
+        with self.steps.step("levels"):
+            levels = make_lods(mesh, baked.material, self.config.asset.lods, partial(self._remade, refined), self.config.audit.lod_pixels)
+            self.notes["levels"] = [asdict(note) for note in levels.notes]
+            self.warnings += levels.warnings
+        return _Made(mesh, baked.material, levels.lods)
+
+    def hulls(self, mesh: Mesh) -> tuple[Mesh, ...]:
+        """Convex hulls that stand for the mesh in collisions."""
+        asked = self.config.asset
+        with self.steps.step("collision"):
+            found = collision_hulls(mesh, asked.collision_hulls, asked.collision_seconds)
+            self.notes["collision"] = found.notes
+            self.warnings += found.warnings
+        return found.hulls
+
+    def _remade(self, refined: Mesh, mesh: Mesh, triangles: int) -> Lod:
+        """A level of detail with an atlas of its own, at half the size."""
+        texture = _halved(self.config.texture)
+        reduced = self._unwrapped(mesh, triangles, texture, "level")
+        return Lod(reduced, self._baked(reduced, refined, texture).material)
+
+    def _unwrapped(self, refined: Mesh, triangles: int, texture: TextureSettings, name: str) -> Mesh:
+        asked = self.config.mesh
+        decimated = decimate(Mesh(refined.vertices, refined.faces), triangles, asked.max_deviation, asked.remesh)
+        unwrapped = unwrap(decimated.mesh.to(refined.vertices.device), texture)
+        told = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
+        self.notes[name] = {**told, "deviation": decimated.deviation}
+        self.warnings += [*decimated.warnings, *([f"unwrap: {unwrapped.reason}"] if unwrapped.reason else [])]
+        return unwrapped.mesh
+
+    def _baked(self, mesh: Mesh, refined: Mesh, texture: TextureSettings) -> Baked:
+        finishes = finishes_of(self.config.prompt, texture)
+        self.warnings += finishes.warnings
+        return bake_material(mesh, refined, self.rasterizer, texture, self.surface.field.albedo, finishes)
+
+
+def _halved(texture: TextureSettings) -> TextureSettings:
+    """The settings of a texture half as large, where there is one, with gaps that survive to one mip less."""
+    size = max(texture.size // 2, SMALLEST)
+    return texture.model_copy(update={"size": size, "padding": min(max(texture.padding // 2, 2), texture.padding)})
+
+
+def _moved(mesh: Mesh, scale: float, offset: Tensor) -> Mesh:
+    return Mesh(mesh.vertices * scale + offset, mesh.faces, mesh.uvs, mesh.face_uvs)
 
 
 @dataclass
@@ -105,6 +184,6 @@ class _Steps:
         started = time.perf_counter()
         with self.during(name):
             yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0) + time.perf_counter() - started, 3)
         if name == STEPS[-1]:
             self.report("deliver", len(STEPS), len(STEPS), {})

@@ -106,10 +106,10 @@ def _deliver(work: Work) -> Result:
     origin = {"prompt": config.prompt, "seed": config.seed, "model": fit["guidance"]}
     with work.stage("tidy"):
         surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
-    delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report, work.stage)
+    delivered = deliver(surface, rasterizer, config, origin, work.report, work.stage)
     with work.stage("write") as write_seconds:
         files = delivery_files(delivered.asset, rasterizer, config.asset)
     seconds = {**fit["seconds"], **delivered.seconds, "write": write_seconds()}
-    notes = {**work.origin, "guidance": fit["guidance"], "unwrap": delivered.unwrap, "seconds": seconds}
+    notes = {**work.origin, "guidance": fit["guidance"], **delivered.notes, "seconds": seconds}
     with work.stage("audit"):
         return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))

@@ -15,8 +15,9 @@ from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_image
 from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.lod import levels
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import AssetSettings, FieldSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, FieldSettings, MeshSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape.field import HashField
@@ -26,7 +27,8 @@ from dreamfusion_mesh.stages.fine import Surface
 
 RASTERIZER = resolve_rasterizer("warp", "cpu")
 MESH = MeshSettings(triangles=1200, smooth=0)
-TEXTURE = TextureSettings(size=128, padding=2, roughness=0.3, metallic=0.7)
+TEXTURE = TextureSettings(size=128, padding=2, roughness=0.3, metallic=0.7, denoise=0.0, occlusion_rays=16)
+CONFIG = RunConfig(mesh=MESH, texture=TEXTURE, asset=AssetSettings(longest_side=2.0, lods=2, collision_hulls=8))
 
 
 def field() -> HashField:
@@ -37,7 +39,7 @@ def field() -> HashField:
 
 
 def delivered() -> Delivered:
-    return deliver(Surface(torus(), field()), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
+    return deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {"seed": 7})
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +65,11 @@ def test_the_reference_is_the_surface_before_decimation_placed_alike() -> None:
     assert float((radius.sqrt() - 0.25).abs().max()) < 0.01
 
 
-def test_the_material_holds_the_fields_colour_and_the_settings_factors() -> None:
+def test_the_material_holds_the_fields_colour_and_the_settings_finish() -> None:
     material = ring().asset.material
-    assert (material.roughness_factor, material.metallic_factor) == (0.3, 0.7)
-    assert list(material.maps) == ["base_color"]
+    assert (material.roughness_factor, material.metallic_factor) == (1.0, 1.0)
+    assert list(material.maps) == ["base_color", "orm", "normal"]
+    assert np.unique(material.maps["orm"].pixels[..., 1:].reshape(-1, 2), axis=0).tolist() == [[round(0.3 * 255), round(0.7 * 255)]]
     pixels = material.maps["base_color"].pixels
     assert pixels.shape == (128, 128, 3)
     with torch.no_grad():
@@ -80,26 +83,50 @@ def test_the_material_holds_the_fields_colour_and_the_settings_factors() -> None
 
 def test_what_was_done_is_reported_and_timed() -> None:
     lines: list[tuple[str, int, int]] = []
-    made = deliver(
-        Surface(torus(), field()), RASTERIZER, MESH, TEXTURE, 1.0, {}, lambda stage, done, total, _: lines.append((stage, done, total))
-    )
-    assert lines == [("deliver", done, 3) for done in (0, 1, 2, 3)]
+    made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {}, lambda stage, done, total, _: lines.append((stage, done, total)))
+    assert lines == [("deliver", done, len(STEPS)) for done in range(len(STEPS) + 1)]
     assert tuple(made.seconds) == STEPS
-    assert made.unwrap["method"] == "xatlas"
-    assert made.warnings == ()
+    assert tuple(made.notes) == STEPS
+    assert made.notes["unwrap"]["method"] in ("xatlas", "uvunwrap")
+    assert [note["atlas"] for note in made.notes["levels"]] == ["shared", "shared"]
+
+
+def test_levels_and_hulls_stand_where_the_asset_does() -> None:
+    asset = ring().asset
+    before = len(asset.mesh.faces)
+    for level in asset.lods:
+        assert 0.35 * before <= len(level.mesh.faces) <= 0.65 * before
+        assert level.material is asset.material
+        before = len(level.mesh.faces)
+    assert 1 <= len(asset.hulls) <= 8
+    bounds = torch.cat([asset.mesh.vertices.amin(dim=0), asset.mesh.vertices.amax(dim=0)])
+    for meshes in (*((level.mesh,) for level in asset.lods), asset.hulls):
+        vertices = torch.cat([mesh.vertices[mesh.faces.unique()] for mesh in meshes])
+        assert torch.allclose(torch.cat([vertices.amin(dim=0), vertices.amax(dim=0)]), bounds, atol=0.03)
+
+
+def test_a_level_that_cannot_share_the_atlas_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(levels, "_problem", lambda *arguments: "for this test")
+    made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {})
+    assert [note["atlas"] for note in made.notes["levels"]] == ["own", "own"]
+    for level in made.asset.lods:
+        assert level.material.maps["base_color"].pixels.shape == (64, 64, 3)
+    assert sum("an atlas of its own" in line for line in made.warnings) == 2
 
 
 def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = asset_files(delivered().asset, AssetSettings())
-    assert sorted(files) == ["asset.glb", "asset.mtl", "asset.obj", "asset_basecolor.png"]
+    names = "asset.glb asset_LOD1.glb asset_LOD2.glb asset_collision.glb asset.obj asset.mtl"
+    maps = "asset_basecolor.png asset_orm.png asset_normal.png asset_roughness.png asset_metallic.png"
+    assert sorted(files) == sorted(f"{names} {maps}".split())
     assert files == asset_files(ring().asset, AssetSettings())
     assert not list(tmp_path.iterdir())
 
 
 def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
     rasterizer = resolve_rasterizer("warp", device)
-    found = deliver(Surface(torus().to(device), field().to(device)), rasterizer, MESH, TEXTURE, 2.0, {"seed": 7}).asset
+    found = deliver(Surface(torus().to(device), field().to(device)), rasterizer, CONFIG, {"seed": 7}).asset
     assert found.mesh.vertices.device.type == device.type
     assert torch.allclose(found.mesh.vertices.cpu(), ring().asset.mesh.vertices, atol=1e-6)
     assert torch.equal(found.mesh.face_uvs.cpu(), ring().asset.mesh.face_uvs)
@@ -112,9 +139,9 @@ def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
     with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, export_surface]) as one:
-        made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
+        made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, CONFIG, {"seed": 7})
         files = asset_files(made.asset, AssetSettings())
-    for found in (made.asset.mesh, made.reference):
+    for found in (made.asset.mesh, made.reference, *(level.mesh for level in made.asset.lods), *made.asset.hulls):
         assert_on(PRETENDED, found.vertices, found.faces)
     assert_on(PRETENDED, made.asset.mesh.uvs, made.asset.mesh.face_uvs)
     assert files == asset_files(ring().asset, AssetSettings())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamfusion_mesh.audit.readers.images import decode
+from dreamfusion_mesh.audit.readers.images import image_size
 from dreamfusion_mesh.audit.readers.written import Written
-from dreamfusion_mesh.audit.spans import centre_spans, uncovered
+from dreamfusion_mesh.audit.spans import centre_spans, covered_cells
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.geometry.areas import uv_areas
 
@@ -72,10 +72,9 @@ def _texture_size(written: Written) -> tuple[int | None, str]:
         return None, f"{materials.count} materials, and UVs are measured on one"
     color = [entry for entry in materials.maps if entry.role == "base color"]
     try:
-        image = decode(color[0].data, "base color") if color else None
+        return (max(image_size(color[0].data, "base color")), "") if color else (None, "no base color texture gives a size")
     except BadInput as error:
         return None, str(error)
-    return (max(image.width, image.height), "") if image else (None, "no base color texture gives a size")
 
 
 def _too_many_rows(corner_uvs: np.ndarray, grid: int) -> str:
@@ -97,10 +96,4 @@ def coverage(corner_uvs: np.ndarray, grid: int) -> tuple[int, int]:
 
     UVs [F, 3, 2] in [0, 1]. Counted exactly, see `centre_spans`.
     """
-    covered = overlapping = 0
-    for band in centre_spans(corner_uvs, grid):
-        begin, end = band.row * (grid + 1) + band.start, band.row * (grid + 1) + band.stop  # ends lie below the next row's beginnings
-        order, fresh, _ = uncovered(begin, end)
-        overlapping += int((fresh - begin[order]).sum())
-        covered += int((end[order] - fresh).sum())
-    return covered, overlapping
+    return covered_cells(centre_spans(corner_uvs, grid), grid)

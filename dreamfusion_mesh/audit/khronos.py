@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
+from dreamfusion_mesh.audit.node import find_package
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.files import kind_of, shown
 
 VALIDATOR_VARIABLE = "DREAMFUSION_MESH_GLTF_VALIDATOR"
 VALIDATOR_SECONDS = 120
@@ -31,34 +29,8 @@ require(validator)
 
 
 def find_validator() -> Path | None:
-    """The folder of the package gltf-validator, None where it, or node, is not installed.
-
-    Looked for in node_modules of the folder that DREAMFUSION_MESH_GLTF_VALIDATOR names, and nowhere else where that is set; otherwise
-    in node's global folders, never in the working folder, which is not trusted: absolute folders of NODE_PATH, then the global packages of
-    node's prefix (where `npm install -g` puts them unless npm has another prefix).
-    Sources: https://nodejs.org/api/modules.html (NODE_PATH), https://docs.npmjs.com/cli/configuring-npm/folders (prefix).
-    Raises BadInput where the environment names a folder without it.
-    """
-    node, named = shutil.which("node"), os.environ.get(VALIDATOR_VARIABLE)
-    if named:
-        kind_of(Path(named), f"{VALIDATOR_VARIABLE}: {shown(named)}")  # a folder that may not be entered is not one without it
-    folders = [Path(named) / "node_modules"] if named else _node_folders(node)
-    found = [folder / "gltf-validator" for folder in folders if os.path.isfile(folder / "gltf-validator" / "package.json")]
-    if node and found:
-        return found[0].resolve()
-    if named:
-        raise BadInput(
-            f"{VALIDATOR_VARIABLE}: {shown(named)} has no node_modules/gltf-validator, or node is missing; npm install gltf-validator there"
-        )
-    return None
-
-
-def _node_folders(node: str | None) -> list[Path]:
-    listed = [Path(entry) for entry in os.environ.get("NODE_PATH", "").split(os.pathsep) if os.path.isabs(entry)]
-    if node is None:
-        return listed
-    beside = Path(node).resolve().parent
-    return [*listed, beside / "node_modules" if os.name == "nt" else beside.parent / "lib" / "node_modules"]
+    """The folder of the package gltf-validator; see `find_package`. Raises BadInput where the environment names a folder without it."""
+    return find_package("gltf-validator", VALIDATOR_VARIABLE)
 
 
 def khronos_report(path: Path, validator: Path) -> tuple[int, int, list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from dreamfusion_mesh.audit.atlas import Atlas, measure_atlas
 from dreamfusion_mesh.audit.report import Audit
 from dreamfusion_mesh.audit.row import Row
-from dreamfusion_mesh.audit.rows.gaps import LARGEST_SIZE, chart_labels, wide_charts
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, wide_charts
 from dreamfusion_mesh.audit.spans import centre_spans, label_image
 from dreamfusion_mesh.config import AuditSettings
 from dreamfusion_mesh.geometry.areas import uv_areas
@@ -117,7 +117,7 @@ def _layout_panel(atlas: Atlas, settings: AuditSettings) -> _Panel:
 def _thin(atlas: Atlas, charts: np.ndarray, settings: AuditSettings) -> tuple[np.ndarray, str]:
     """Which charts are narrower than row 5 asks, and the legend's words for them."""
     nothing = np.zeros(int(charts.max()) + 1, bool)
-    if atlas.size is None or atlas.unmeasured or atlas.size > LARGEST_SIZE:
+    if atlas.size is None or atlas.unmeasured:
         return nothing, "narrow charts: not measured"
     inside = label_image(centre_spans(atlas.uvs, atlas.size), charts, atlas.size)[0]
     wide = wide_charts(inside, len(nothing), settings.narrow_texels)

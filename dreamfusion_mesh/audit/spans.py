@@ -1,7 +1,7 @@
 """Which grid cells a UV face covers, as spans of columns in rows: exact by centres, or every cell the face touches.
 
-A span is one row of one face, so overlaps and coverage are counted by sorting spans; no image of the grid is ever made. Rows come in
-bands of bounded size.
+A span is one row of one face, so overlaps, coverage and gaps are counted by sorting spans, without an image of the grid. Rows come in bands
+of bounded size.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ class Spans:
 
     face: np.ndarray
     row: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Columns start <= x < stop of `row` that have `label`, all [N] int64, by rows and beginnings. Those of one label and row are apart."""
+
+    row: np.ndarray
+    label: np.ndarray
     start: np.ndarray
     stop: np.ndarray
 
@@ -75,47 +85,105 @@ def touched_spans(corner_uvs: np.ndarray, grid: int) -> Iterator[Spans]:
         yield Spans(face, row, start, np.clip(np.ceil(right - 1e-6), start + 1, grid).astype(np.int64))
 
 
-def uncovered(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each of the spans begin <= x < end, all [N], leaves what those before it cover: cells fresh <= x < end are first covered by it.
+def covered_cells(spans: Iterator[Spans], grid: int) -> tuple[int, int]:
+    """How many cells some span covers, and how many times a cell is covered by a further one."""
+    covered = overlapping = 0
+    for band in spans:
+        begin, length = _sorted(band.row * grid + band.start, band.stop - band.start)
+        end = begin + length
+        fresh = np.clip(_reached_before(end), begin, end)
+        overlapping += int((fresh - begin).sum())
+        covered += int((end - fresh).sum())
+    return covered, overlapping
 
-    Returns the order of the spans by their beginnings, and in that order `fresh`, at most `end`, and how far all spans reach by then.
-    """
-    order = np.argsort(begin, kind="stable")
-    begin, end = begin[order], end[order]
-    reached = np.maximum.accumulate(end)
-    before = np.concatenate([np.full(1, np.iinfo(np.int64).min), reached[:-1]])
-    return order, np.clip(before, begin, end), reached
+
+def label_runs(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> Runs:
+    """The spans as runs of the labels [F] of their faces."""
+    parts = [_joined(band.row, labels[band.face], band.start, band.stop, grid) for band in spans]
+    return _in_order(*(np.concatenate([part[i] for part in parts] or [np.zeros(0, np.int64)]) for i in range(4)), grid)
 
 
 def label_image(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
     """Image [grid, grid] int32 of the label + 1 of a face in each cell, 0 where none, and how many times a cell has a further label.
 
-    No cell is written twice, so that faces that cover one another, as those of a tiled texture do, cost no more than their spans.
+    Painted run by run, so that faces that cover one another, as those of a tiled texture do, cost no more than their spans.
     """
-    image = np.zeros(grid * grid, np.int32)
-    shared = 0
-    for band in spans:
-        row, label, start, stop = _joined(band.row, labels[band.face], band.start, band.stop, grid)
-        order, fresh, _ = uncovered(row * (grid + 1) + start, row * (grid + 1) + stop)
-        row, label, stop = row[order], label[order], stop[order]
-        first = fresh - row * (grid + 1)
-        shared += int((first - start[order]).sum())
-        lengths = stop - first
-        cells = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - first - row * grid, lengths)
-        image[cells] = np.repeat(label + 1, lengths)
-    return image.reshape(grid, grid), shared
+    runs = label_runs(spans, labels, grid)
+    begin, end = runs.row * grid + runs.start, runs.row * grid + runs.stop
+    before = np.maximum(_reached_before(end), 0)
+    fresh = np.clip(before, begin, end)
+    values, lengths = np.zeros(2 * len(begin) + 1, np.int32), np.empty(2 * len(begin) + 1, np.int64)
+    values[1::2], lengths[1::2] = runs.label + 1, end - fresh
+    lengths[:-1:2], lengths[-1] = np.maximum(begin - before, 0), grid * grid - end.max(initial=0)
+    return np.repeat(values, lengths).reshape(grid, grid), int((fresh - begin).sum())
+
+
+def smallest_gap(runs: Runs, grid: int) -> int:
+    """Free cells between the nearest two labels, along rows, columns or diagonals (0: none there); `grid` where there are fewer than two.
+
+    Two labels are at most g cells apart where, in some g + 2 rows laid over one another, they are at most g columns apart. The number of
+    rows is found by doubling, then by halves.
+    """
+    if len(runs.label) == 0 or runs.label.min() == runs.label.max():
+        return grid
+    windows = [runs]  # of 1, 2, 4 ... rows: all runs of rows r, r + 1 ... as one row r
+    while not _closer(windows[-1], 2 ** (len(windows) - 1) - 1, grid):
+        windows.append(_over(windows[-1], windows[-1], 2 ** (len(windows) - 1), grid))
+    if len(windows) == 1:
+        return 0
+    rows, found = 2 ** (len(windows) - 2), windows[-2]
+    for power in reversed(range(len(windows) - 2)):
+        taller = _over(found, windows[power], rows, grid)
+        if not _closer(taller, rows + 2**power - 1, grid):
+            rows, found = rows + 2**power, taller
+    return rows - 1
+
+
+def _closer(runs: Runs, columns: int, grid: int) -> bool:
+    """Whether two labels are less than so many columns apart in some row; one over the other counts as -1 columns or less."""
+    differ = (runs.row[1:] == runs.row[:-1]) & (runs.label[1:] != runs.label[:-1])
+    return columns >= grid or bool((differ & (runs.start[1:] - runs.stop[:-1] < columns)).any())
+
+
+def _over(runs: Runs, others: Runs, shift: int, grid: int) -> Runs:
+    """The runs, and in each row r those that `others` has in row r + shift."""
+    kept = others.row >= shift
+    row = np.concatenate([runs.row, others.row[kept] - shift])
+    label, start, stop = (np.concatenate([getattr(runs, name), getattr(others, name)[kept]]) for name in ("label", "start", "stop"))
+    return _in_order(*_joined(row, label, start, stop, grid), grid)
 
 
 def _joined(row: np.ndarray, label: np.ndarray, start: np.ndarray, stop: np.ndarray, grid: int) -> tuple[np.ndarray, ...]:
     """The spans of each label in each row with those that touch joined: row, label, start and stop, [N] each."""
-    groups, group = np.unique(np.stack([row, label]), axis=1, return_inverse=True)
-    base = group.reshape(-1) * (grid + 2)  # spans of two groups never touch
-    order, _, reached = uncovered(base + start, base + stop)
-    begin = (base + start)[order]
-    opens = np.concatenate([np.ones(min(len(begin), 1), bool), begin[1:] > reached[:-1]])
-    closes = np.concatenate([opens[1:], np.ones(min(len(begin), 1), bool)])
-    chosen = group.reshape(-1)[order][opens]
-    return groups[0, chosen], groups[1, chosen], begin[opens] - chosen * (grid + 2), reached[closes] - chosen * (grid + 2)
+    count = int(label.max(initial=0)) + 1
+    base = (row * count + label) * (grid + 2)  # spans of two labels, or rows, never touch
+    begin, length = _sorted(base + start, stop - start)
+    end = begin + length
+    opens = begin > _reached_before(end)
+    first = np.flatnonzero(opens)
+    reached = np.maximum.accumulate(end)[np.append(first[1:], len(begin)) - 1] if len(first) else end
+    group, start = np.divmod(begin[first], grid + 2)
+    return group // count, group % count, start, reached - group * (grid + 2)
+
+
+def _in_order(row: np.ndarray, label: np.ndarray, start: np.ndarray, stop: np.ndarray, grid: int) -> Runs:
+    order = np.argsort(row * (grid + 1) + start, kind="stable")
+    return Runs(row[order], label[order], start[order], stop[order])
+
+
+def _sorted(begin: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spans by their beginnings. Packed into one number each where they fit, which sorts several times as fast as their order is found."""
+    bits = int(length.max(initial=0)).bit_length()
+    if int(begin.max(initial=0)).bit_length() + bits < 63:
+        packed = np.sort((begin << bits) | length)
+        return packed >> bits, packed & ((1 << bits) - 1)
+    order = np.argsort(begin, kind="stable")
+    return begin[order], length[order]
+
+
+def _reached_before(end: np.ndarray) -> np.ndarray:
+    """How far the spans before each one reach."""
+    return np.concatenate([np.full(1, np.iinfo(np.int64).min), np.maximum.accumulate(end)[:-1]])[: len(end)]
 
 
 def _bands(low: np.ndarray, high: np.ndarray, grid: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

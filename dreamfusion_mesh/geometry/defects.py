@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.geometry.areas import area_vectors, face_areas, shell_volumes
-from dreamfusion_mesh.geometry.topology import edge_keys, shells, weld
+from dreamfusion_mesh.geometry.areas import face_areas, shell_volumes
+from dreamfusion_mesh.geometry.normals import face_normals
+from dreamfusion_mesh.geometry.samples import spread_points
+from dreamfusion_mesh.geometry.topology import components, edge_keys, shells, weld
 from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Mesh
 
@@ -111,10 +113,11 @@ def pit_share(mesh: Mesh) -> float:
     quarter of its width. An edge, a wide groove or a corner between three walls leaves more directions open, and a cup is wider.
     """
     diagonal = float((mesh.vertices.amax(dim=0) - mesh.vertices.amin(dim=0)).norm())
-    points, normals = _spread(mesh.vertices.double(), mesh.faces, _SAMPLES)
+    points, face = spread_points(mesh.vertices.double(), mesh.faces, _SAMPLES)
     if diagonal == 0.0 or len(points) == 0:
         return 0.0
     tree = SurfaceTree(mesh.vertices, mesh.faces)
+    normals = face_normals(mesh.vertices.double(), mesh.faces)[face]
     axis = torch.eye(3, dtype=normals.dtype)[normals.abs().argmin(dim=1)]
     first = torch.nn.functional.normalize(torch.linalg.cross(normals, axis), dim=1)
     second = torch.linalg.cross(normals, first)
@@ -149,13 +152,6 @@ def _handles(faces: Tensor, shell: Tensor) -> tuple[Tensor, Tensor]:
     Shells are taken as two-dimensional manifolds: a side of an edge with other than two faces is a boundary, and where sheets touch in a
     vertex alone each has a vertex of its own.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    def components(one: Tensor, other: Tensor, count: int) -> Tensor:
-        graph = coo_array((np.ones(len(one), dtype=np.int8), (one.numpy(), other.numpy())), shape=(count, count))
-        return torch.from_numpy(connected_components(graph, directed=False)[1]).long()
-
     sides = 3 * len(faces)  # side 3 f + c runs from corner c of face f to its next corner; corners are numbered alike
     key, order = edge_keys(faces, int(faces.max()) + 1)[0].reshape(-1).sort(stable=True)
     _, edge, uses = key.unique_consecutive(return_inverse=True, return_counts=True)
@@ -188,21 +184,6 @@ def _below_base(mesh: Mesh, main: Tensor, areas: Tensor) -> tuple[float, float]:
     falling = 1 - (y2 - base).square() / ((y2 - y0) * (y2 - y1)).clamp_min(tiny)
     share = torch.where(base <= y0, 0.0, torch.where(base >= y2, 1.0, torch.where(base <= y1, rising, falling)))
     return float((base - low) / (high - low)), float((share * areas).sum() / areas.sum())
-
-
-def _spread(vertices: Tensor, faces: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`count` points [N, 3] at equal steps of area along the faces, the same every time, and their faces' normals; none without area."""
-    vectors = area_vectors(vertices, faces)
-    doubled = vectors.norm(dim=1)
-    reached = doubled.cumsum(0)
-    if not reached[-1] > 0:
-        return vertices[:0], vertices[:0]
-    steps = torch.arange(count, dtype=vertices.dtype)
-    face = torch.searchsorted(reached, (steps + 0.5) / count * reached[-1], right=True).clamp_max(len(faces) - 1)
-    u, v = (steps * 0.7548776662466927) % 1, (steps * 0.5698402909980532) % 1  # Roberts' R2 sequence
-    u, v = torch.where(u + v > 1, 1 - u, u)[:, None], torch.where(u + v > 1, 1 - v, v)[:, None]
-    a, b, c = vertices[faces[face]].unbind(1)
-    return a + u * (b - a) + v * (c - a), vectors[face] / doubled[face, None]
 
 
 def _sums(values: Tensor, group: Tensor) -> Tensor:

@@ -27,13 +27,18 @@ def face_adjacency(faces: Tensor) -> Tensor:
 
 def shells(faces: Tensor) -> Tensor:
     """[F] number of the shell each face belongs to, from 0; faces are connected through shared edges."""
+    a, b = face_adjacency(faces.cpu()).unbind(1)
+    return components(a, b, len(faces)).to(faces.device)
+
+
+def components(one: Tensor, other: Tensor, count: int) -> Tensor:
+    """[count] number, from 0, of the group that each of `count` things is in, where one[i] and other[i] are connected; on the CPU."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    a, b = face_adjacency(faces.cpu()).T.numpy()
-    graph = coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(len(faces), len(faces)))
-    return torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(faces.device)
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one.numpy(), other.numpy())), shape=(count, count))
+    return torch.from_numpy(connected_components(graph, directed=False)[1]).long()
 
 
 def weld(mesh: Mesh) -> Mesh:

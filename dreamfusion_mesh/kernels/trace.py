@@ -1,22 +1,16 @@
 """A surface asked by points and rays, through a tree of boxes, on CPU and CUDA: what is nearest, what is hit, what is open."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import warp as wp
 from torch import Tensor
 
 from dreamfusion_mesh.kernels import trace_bake_warp, trace_warp
+from dreamfusion_mesh.kernels.interpolate import Places, interpolate, vectors
 from dreamfusion_mesh.kernels.launch import as_warp, launch
 
 _SKIN = 1e-6  # of the surface's extent: how far behind a point its rays begin, and past a face they go on
-
-
-class Places(NamedTuple):
-    """Points of a surface: faces [N] int64 (-1: none) and the weights [N, 3] of their corners; zeros where there is none."""
-
-    faces: Tensor
-    weights: Tensor
 
 
 class SurfaceTree:
@@ -45,8 +39,8 @@ class SurfaceTree:
     def closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of points [N, 3]: the nearest points on the surface [N, 3], their faces [N] int64, and the distances [N]."""
         asked = self._asked("points", points)
-        nearest, faces = torch.empty_like(asked), self._numbers(asked)
-        launch(trace_warp.closest, len(asked), [self._mesh.id, *_vectors(asked, nearest), as_warp(faces, wp.int32)], asked.device)
+        nearest, faces = torch.empty_like(asked), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
+        launch(trace_warp.closest, len(asked), [self._mesh.id, *vectors(asked, nearest), as_warp(faces, wp.int32)], asked.device)
         self._check_found(faces)
         return nearest, faces.long(), (asked - nearest).norm(dim=1)
 
@@ -70,12 +64,12 @@ class SurfaceTree:
         Raises ValueError where there is no nearest point.
         """
         asked, facing = self._asked("points", points), self._asked("normals", normals, len(points))
-        faces, weights = self._numbers(asked), torch.zeros_like(asked)
-        inputs = [self._mesh.id, *_vectors(self._vertices), as_warp(self._indices, wp.int32), *_vectors(asked, facing)]
+        faces, weights = torch.empty(len(asked), dtype=torch.int64, device=asked.device), torch.zeros_like(asked)
+        inputs = [self._mesh.id, *vectors(self._vertices), as_warp(self._indices, wp.int32), *vectors(asked, facing)]
         bounds = [cage, reach, _SKIN * self.extent(), limit]
-        launch(trace_bake_warp.project, len(asked), [*inputs, *bounds, as_warp(faces, wp.int32), *_vectors(weights)], asked.device)
+        launch(trace_bake_warp.project, len(asked), [*inputs, *bounds, as_warp(faces, wp.int64), *vectors(weights)], asked.device)
         self._check_found(faces)
-        return Places(faces.long(), weights)
+        return Places(faces, weights)
 
     def open_share(
         self, points: Tensor, normals: Tensor, seeds: Tensor, rays: int, farthest: float, part: Tensor | None = None, parts: int = 1
@@ -93,7 +87,7 @@ class SurfaceTree:
         shares = torch.empty_like(asked[:, 0])
         numbers = (seeds, torch.zeros_like(seeds) if part is None else part)
         turned = [as_warp(number.to(torch.int32).contiguous(), wp.int32) for number in numbers]
-        arguments = [self._mesh.id, *_vectors(asked, facing), *turned, parts, rays, farthest, as_warp(shares, wp.float32)]
+        arguments = [self._mesh.id, *vectors(asked, facing), *turned, parts, rays, farthest, as_warp(shares, wp.float32)]
         launch(trace_bake_warp.open_share, len(asked), arguments, asked.device, smallest_slice=64)
         return shares
 
@@ -103,7 +97,7 @@ class SurfaceTree:
 
     def positions(self, places: Places) -> Tensor:
         """[N, 3] where places on this surface lie."""
-        return blend(self._vertices, self._indices.view(-1, 3)[places.faces].long(), places.weights)
+        return interpolate(self._vertices, self._indices.view(-1, 3).long(), places)
 
     def _asked(self, name: str, values: Tensor, count: int | None = None) -> Tensor:
         shaped = values.dim() == 2 and values.shape[1] == 3 and count in (None, len(values))
@@ -112,21 +106,9 @@ class SurfaceTree:
             raise ValueError(f"{name}: shape {list(values.shape)} on {values.device}, {expected}")
         return values.detach().float().contiguous()
 
-    def _numbers(self, asked: Tensor) -> Tensor:
-        return torch.empty(len(asked), dtype=torch.int32, device=asked.device)
-
     def _check_found(self, faces: Tensor) -> None:
         if bool((faces < 0).any()):
             raise ValueError(f"points: {int((faces < 0).sum())} of {len(faces)} have no nearest point: not finite, or no face has area")
-
-
-def blend(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
-    """[N, C] of values [V, C], as corners [N, 3] (rows of them) with weights [N, 3] have them between them."""
-    return sum(values[corners[:, k]] * weights[:, k : k + 1] for k in range(3))  # type: ignore[return-value]
-
-
-def _vectors(*tensors: Tensor) -> list[Any]:
-    return [as_warp(tensor, wp.vec3) for tensor in tensors]
 
 
 def closest_point(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -81,7 +81,7 @@ def project(
     reach: float,
     skin: float,
     limit: float,
-    faces: wp.array(dtype=int),
+    faces: wp.array(dtype=wp.int64),
     weights: wp.array(dtype=wp.vec3),
     start: int,
 ):
@@ -91,18 +91,18 @@ def project(
     ahead, face, u, v = _first_facing(mesh, point, normal, normal, cage, skin, limit)
     behind, other, other_u, other_v = _first_facing(mesh, point, -normal, normal, ahead, skin, limit)
     if other >= 0:
-        faces[row] = other
+        faces[row] = wp.int64(other)
         weights[row] = _weights(other_u, other_v)
         return
     if face >= 0:
-        faces[row] = face
+        faces[row] = wp.int64(face)
         weights[row] = _weights(u, v)
         return
     found = wp.mesh_query_point_no_sign(mesh, point, _FARTHEST)
-    faces[row] = -1
+    faces[row] = wp.int64(-1)
     if not found.result:
         return
-    faces[row] = found.face
+    faces[row] = wp.int64(found.face)
     weights[row] = _weights(found.u, found.v)
     if wp.dot(wp.mesh_eval_face_normal(mesh, found.face), normal) > limit:
         return
@@ -122,7 +122,7 @@ def project(
                 distance = wp.length(share[0] * a + share[1] * b + share[2] * c - point)
                 if distance < best and distance <= reach:
                     best = distance
-                    faces[row] = candidate
+                    faces[row] = wp.int64(candidate)
                     weights[row] = share
         widenings += 1
         if best <= wide or wide >= reach:

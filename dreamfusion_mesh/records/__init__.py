@@ -12,7 +12,7 @@ Draws      every random draw comes from one seeded torch.Generator on the CPU, h
 """
 
 from dreamfusion_mesh.records.asset import Asset, Lod
-from dreamfusion_mesh.records.color import linear_to_srgb, srgb_to_linear
+from dreamfusion_mesh.records.color import linear_to_srgb, srgb_to_linear, srgb_to_oklab
 from dreamfusion_mesh.records.material import ColorSpace, Material, TextureMap
 from dreamfusion_mesh.records.mesh import Fragments, Mesh, TetGrid
 from dreamfusion_mesh.records.views import Cameras, FieldSample, Lights, Render, Shading, Views
@@ -34,4 +34,5 @@ __all__ = [
     "Views",
     "linear_to_srgb",
     "srgb_to_linear",
+    "srgb_to_oklab",
 ]

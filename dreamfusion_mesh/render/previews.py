@@ -22,10 +22,10 @@ COLUMNS = 4
 BACKGROUND = 0.27  # grey, display-referred: white and dark objects both stand out
 
 _ELEVATION = math.radians(18)
-_FOV_Y = math.radians(30)
-_MARGIN = 1.08  # of the bounding sphere's radius
+FOV_Y = math.radians(30)
+MARGIN = 1.08  # of the bounding sphere's radius
 _SUPERSAMPLE = 2
-_CLAY = 0.6  # the textureless grey, linear
+CLAY = 0.6  # the textureless grey, linear
 _KEY = 0.85  # light above the camera's left shoulder, linear
 _SKY, _GROUND = 0.38, 0.18  # hemispheric ambient, linear: from above, from below
 
@@ -47,7 +47,7 @@ def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: in
     mesh, normals = smooth_surface(mesh)
     color_of = _colors(mesh, texture, rasterizer)
     cameras = turntable(
-        VIEWS, _ELEVATION, _MARGIN / math.sin(_FOV_Y / 2), _FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device
+        VIEWS, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device
     )
     with torch.no_grad():
         pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
@@ -68,21 +68,21 @@ def to_picture(light: Tensor) -> np.ndarray:
 
 def _picture(mesh: Mesh, normals: Tensor, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras) -> Tensor:
     """[2, 1, size, size, 3] linear light of one view: textured, and clay."""
-    center, radius = _sphere(mesh.vertices[mesh.faces].reshape(-1, 3))
+    center, radius = bounding_sphere(mesh.vertices[mesh.faces].reshape(-1, 3))
     framed = (mesh.vertices - center) / radius
     project = clip_from_world(camera, _distance(camera) - 1.1, _distance(camera) + 1.1)
     clip = torch.cat((framed, torch.ones_like(framed[:, :1])), dim=1) @ project.transpose(1, 2)
     fragments = rasterizer.rasterize(clip, mesh.faces, (camera.height, camera.width))
     seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
     facing = normalize(rasterizer.interpolate(normals, fragments, mesh.faces).reshape(-1, 3)[seen], dim=1)
-    light = _light(facing, camera)
+    light = headlight(facing, camera)
     empty = srgb_to_linear(torch.full((camera.height * camera.width, 6), BACKGROUND, device=framed.device))
-    filled = empty.index_copy(0, seen, torch.cat((color_of(fragments, seen) * light, (_CLAY * light).expand(-1, 3)), dim=1))
+    filled = empty.index_copy(0, seen, torch.cat((color_of(fragments, seen) * light, (CLAY * light).expand(-1, 3)), dim=1))
     smooth = rasterizer.antialias(filled.reshape(1, camera.height, camera.width, 6), fragments, clip, mesh.faces)
     return torch.stack(downsample(smooth, _SUPERSAMPLE).split(3, dim=3))
 
 
-def _light(normals: Tensor, camera: Cameras) -> Tensor:
+def headlight(normals: Tensor, camera: Cameras) -> Tensor:
     """[N, 1] linear: a key light that goes with the camera, above it and a little to its left, and a hemisphere around."""
     right, up, back = camera.to_world[0, :3, :3].unbind(dim=1)
     key = normalize(back + 0.8 * up - 0.45 * right, dim=0)
@@ -118,7 +118,7 @@ def _probed(vertices: Tensor, faces: Tensor, texture: Probe, rasterizer: Rasteri
     return color_of
 
 
-def _sphere(vertices: Tensor) -> tuple[Tensor, Tensor]:
+def bounding_sphere(vertices: Tensor) -> tuple[Tensor, Tensor]:
     """Centre [3] of the bounding box and the radius [] around it that holds every vertex."""
     center = (vertices.amin(dim=0) + vertices.amax(dim=0)) / 2
     return center, (vertices - center).norm(dim=1).max().clamp_min(1e-12)

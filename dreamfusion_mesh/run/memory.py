@@ -29,6 +29,8 @@ STAGES = {  # in their order, with the settings that lower each one's memory
     "tidy": ("fine.tet_size",),
     "unwrap": ("mesh.triangles", "texture.size"),
     "bake": ("texture.size", "texture.supersample", "mesh.triangles"),
+    "levels": ("mesh.triangles", "asset.lods"),
+    "collision": ("mesh.triangles", "asset.collision_hulls"),
     "write": ("texture.size", "asset.preview_size"),
     "audit": ("texture.size", "mesh.triangles"),
 }

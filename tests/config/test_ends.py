@@ -168,11 +168,13 @@ def test_a_fine_step_leaves_a_finite_surface(name: str, value: Any) -> None:
 @pytest.mark.parametrize("smooth", [0, 100])
 @pytest.mark.parametrize("smallest_part", [0, 1])
 @pytest.mark.parametrize("triangles", [50, 5_000_000])
-def test_a_surface_is_tidied_and_decimated(smooth: int, smallest_part: float, triangles: int) -> None:
-    settings = MeshSettings(smooth=smooth, smallest_part=smallest_part, triangles=triangles)
-    mesh = decimate(tidy(torus(), settings), settings.triangles)
-    assert soundness(weld(mesh)).sound
-    assert len(mesh.faces) <= triangles
+@pytest.mark.parametrize("max_deviation", [1e-5, 1])
+def test_a_surface_is_tidied_and_decimated(smooth: int, smallest_part: float, triangles: int, max_deviation: float) -> None:
+    settings = MeshSettings(smooth=smooth, smallest_part=smallest_part, triangles=triangles, max_deviation=max_deviation)
+    found = decimate(tidy(torus(), settings).mesh, settings.triangles, settings.max_deviation)
+    assert soundness(weld(found.mesh)).sound
+    assert len(found.mesh.faces) <= triangles
+    assert bool(found.warnings) == (found.deviation > max_deviation) == ((triangles, max_deviation) == (50, 1e-5))
 
 
 @pytest.mark.parametrize(("size", "padding"), [(64, 0), (64, 8), (4096, 0), (4096, 64)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import trimesh
@@ -116,3 +119,107 @@ def test_rays_that_do_not_fit_are_refused(device: torch.device) -> None:
         tree.first_hit(torch.zeros(3, 3, device=device), torch.zeros(2, 3, device=device), 1.0)
     with pytest.raises(ValueError, match=r"origins: shape \[3, 2\]"):
         tree.first_hit(torch.zeros(3, 2, device=device), torch.zeros(3, 3, device=device), 1.0)
+
+
+def towards(points: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(points, dim=1)
+
+
+def all_crossings(origins: np.ndarray, directions: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
+    """[N, F] distance at which each ray meets each face, from any side, infinity where it does not; by Cramer's rule in float64."""
+    a, b, c = mesh.triangles.transpose(1, 0, 2)
+    edges = np.stack([b - a, c - a], axis=2)
+    systems = np.concatenate([np.broadcast_to(edges, (len(origins), *edges.shape)), -directions[:, None, :, None] + 0 * edges[:, :, :1]], 3)
+    found = np.linalg.solve(systems, (origins[:, None] - a)[..., None])[..., 0]
+    inside = (found[..., 0] >= 0) & (found[..., 1] >= 0) & (found[..., :2].sum(axis=2) <= 1)
+    return np.where(inside, found[..., 2], np.inf)
+
+
+def test_projection_along_the_normal_finds_the_nearest_crossing_both_ways(device: torch.device) -> None:
+    """Against all faces tried by hand: points off a ball, within the cage, along normals that are not the ball's."""
+    vertices, faces = ball(device)
+    points = (towards(draws(300, 3)) * (0.7 + 0.05 * draws(300, 4)[:, :1].tanh())).to(device)
+    normals = towards(towards(points.cpu()) + 0.3 * draws(300, 5)).to(device)
+    found = SurfaceTree(vertices, faces).project(points, normals, 0.2, 0.2)
+    mesh = trimesh.Trimesh(vertices.cpu().numpy(), faces.cpu().numpy(), process=False)
+    facing = torch.tensor(mesh.face_normals, dtype=torch.float32) @ normals.cpu().T > 0
+    reach = np.abs(np.where(facing.T.numpy(), all_crossings(points.cpu().numpy(), normals.cpu().numpy(), mesh), np.inf))
+    crossed = torch.tensor(reach.min(axis=1))
+    positions = SurfaceTree(vertices, faces).positions(found)
+    assert (crossed < 0.2).float().mean() > 0.9
+    distance = (positions - points).norm(dim=1).cpu()
+    assert torch.allclose(distance[crossed < 0.2].double(), crossed[crossed < 0.2], atol=1e-5)
+
+
+def test_projection_without_a_cage_takes_the_nearest_face_of_the_askers_side(device: torch.device) -> None:
+    """Against all faces tried by hand: between two walls that face one another, or away, the nearest is of no use."""
+    vertices, faces = ball(device)
+    points, normals = 0.9 * draws(300, 6).to(device).clamp(-1, 1), towards(draws(300, 7)).to(device)
+    tree = SurfaceTree(vertices, faces)
+    found = tree.project(points, normals, 0.0, 10.0)
+    corners = vertices[faces].cpu().double()
+    direction = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    for row in range(0, 300, 3):
+        allowed = (direction @ normals[row].cpu().double() > 0).nonzero()[:, 0]
+        asked = points[row].cpu().double().expand(len(allowed), 3).numpy()
+        nearest = trimesh.triangles.closest_point(corners[allowed].numpy(), asked)
+        best = np.linalg.norm(nearest - points[row].cpu().numpy(), axis=1).min()
+        assert float((tree.positions(found)[row] - points[row]).norm()) == pytest.approx(best, abs=1e-5)
+
+
+def test_projection_keeps_to_its_side_of_a_wall_and_says_where_there_is_none(device: torch.device) -> None:
+    wall = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]], device=device)
+    vertices = torch.cat([wall, wall - torch.tensor([0, 0, 0.02], device=device)])
+    tree = SurfaceTree(vertices, torch.tensor([[0, 1, 2], [3, 5, 4]], device=device))
+    points = torch.tensor([[0.2, 0.2, -0.05], [0.2, 0.2, 0.05], [0.2, 0.2, 0.0]], device=device)
+    up = torch.tensor([[0.0, 0, 1]], device=device).expand(3, 3)
+    assert tree.project(points, up, 0.1, 0.1).faces.tolist() == [0, 0, 0]
+    assert tree.project(points, -up, 0.1, 0.1).faces.tolist() == [1, 1, 1]
+    assert tree.project(points, up, 0.0, 0.1).faces.tolist() == [0, 0, 0]
+    assert tree.project(points, up, 0.01, 0.01).faces.tolist() == [1, 0, 0]  # none of that side in reach: the nearest of all
+    with pytest.raises(ValueError, match="no nearest point"):
+        tree.project(points * torch.nan, up, 0.1, 0.1)
+    with pytest.raises(ValueError, match=r"normals: shape \[2, 3\]"):
+        tree.project(points, up[:2], 0.1, 0.1)
+
+
+def plane(height: float, half: float, faces_down: bool, device: torch.device) -> SurfaceTree:
+    corners = torch.tensor([[-half, height, -half], [half, height, -half], [half, height, half], [-half, height, half]], device=device)
+    order = [[0, 1, 2], [0, 2, 3]] if faces_down else [[0, 2, 1], [0, 3, 2]]
+    return SurfaceTree(corners, torch.tensor(order, device=device))
+
+
+def test_open_share_below_a_square_is_its_form_factor(device: torch.device) -> None:
+    """A square of half side a at height h over a patch: the four corners' form factor, from Howell's catalogue, B-4."""
+    a, h = 1.0, 1.0
+    side = a / math.hypot(a, h)
+    covered = 4 * 2 * side * math.atan(a / math.hypot(a, h)) / (2 * math.pi)
+    point, up = torch.zeros(1, 3, device=device), torch.tensor([[0.0, 1, 0]], device=device)
+    tree, seed = plane(h, a, True, device), torch.zeros(1, dtype=torch.int64, device=device)
+    assert float(tree.open_share(point, up, seed, 4096, 10.0)) == pytest.approx(1 - covered, abs=2e-3)
+    assert float(tree.open_share(point, up, seed, 64, 10.0)) == pytest.approx(1 - covered, abs=0.05)
+    assert float(tree.open_share(point, up, seed, 64, 0.5)) == 1  # too far to matter
+    assert float(tree.open_share(point, -up, seed, 64, 10.0)) == 1
+
+
+def test_open_share_at_a_wall_without_end_is_a_half(device: torch.device) -> None:
+    wall = torch.tensor([[0.0, -1e3, -1e3], [0, 1e3, -1e3], [0, 1e3, 1e3], [0, -1e3, 1e3]], device=device)
+    tree = SurfaceTree(wall, torch.tensor([[0, 1, 2], [0, 2, 3]], device=device))
+    seeds = torch.arange(2000, device=device)
+    points = torch.tensor([[0.01, 0, 0]], device=device).expand(2000, 3)
+    shares = tree.open_share(points, torch.tensor([[0.0, 1, 0]], device=device).expand(2000, 3), seeds, 64, 1e4)
+    assert float(shares.mean()) == pytest.approx(0.5, abs=2e-3)
+    assert float(shares.std()) < 0.03  # 64 random rays would have 0.0625
+
+
+def test_parts_of_the_rays_make_up_the_whole_and_seeds_repeat(device: torch.device) -> None:
+    vertices, faces = ball(device)
+    tree, points = SurfaceTree(vertices, faces), 2 * towards(draws(500, 8)).to(device)
+    normals, seeds = towards(draws(500, 9)).to(device), torch.arange(500, device=device)
+    whole = tree.open_share(points, normals, seeds, 64, 10.0)
+    parts = [tree.open_share(points, normals, seeds, 64, 10.0, torch.full_like(seeds, part), 4) for part in range(4)]
+    assert torch.allclose(torch.stack(parts).mean(dim=0), whole, atol=1e-6)
+    assert torch.equal(tree.open_share(points[::7], normals[::7], seeds[::7], 64, 10.0), whole[::7])
+    assert whole.min() < 0.9 < whole.max() == 1
+    with pytest.raises(ValueError, match="rays 3 in 4 parts"):
+        tree.open_share(points, normals, seeds, 3, 10.0, seeds, 4)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from dreamfusion_mesh import pipeline
-from dreamfusion_mesh.config import AssetSettings, MeshSettings, RunConfig, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, RunConfig
 from dreamfusion_mesh.deliver import Delivered
-from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run import publish
 from dreamfusion_mesh.run.audit_asset import audit_asset
 from dreamfusion_mesh.run.result import Result
@@ -40,18 +39,17 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver, delivery_files = pipeline.deliver, pipeline.delivery_files
     current = ""
 
-    def delivering(surface: Surface, rasterizer: Any, mesh: MeshSettings, texture: TextureSettings, *rest: Any) -> Delivered:
+    def delivering(surface: Surface, rasterizer: Any, config: RunConfig, origin: Any, *rest: Any) -> Delivered:
         nonlocal current
         shape = hashlib.sha256(surface.mesh.vertices.numpy().tobytes()).hexdigest()
-        current = f"{shape} {mesh.model_dump_json()} {texture.model_dump_json()} {rest[:2]}"
-        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, *rest))
+        current = f"{shape} {config.prompt} {config.mesh} {config.texture} {config.asset} {config.audit} {origin}"
+        return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, config, origin, *rest))
 
     def writing(asset: Any, rasterizer: Any, settings: AssetSettings) -> Any:
         return _once(_FILES, f"{current} {settings.model_dump_json()}", lambda: delivery_files(asset, rasterizer, settings))
 
-    def auditing(file: Path, config: RunConfig, reference: Mesh | None) -> Any:
-        asked = "".join(group.model_dump_json() for group in (config.audit, config.asset))
-        return _once(_AUDITS, (file.read_bytes(), f"{asked} {current}"), lambda: audit_asset(file, config, reference))
+    def auditing(path: Path, config: RunConfig, reference: Any) -> Any:
+        return _once(_AUDITS, (path.read_bytes(), current), lambda: audit_asset(path, config, reference))
 
     monkeypatch.setattr(pipeline, "deliver", delivering)
     monkeypatch.setattr(pipeline, "delivery_files", writing)

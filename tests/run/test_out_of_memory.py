@@ -122,7 +122,7 @@ def test_each_stage_of_a_run_names_its_settings(
     assert not (fitted / ".lock").exists()
 
 
-@pytest.mark.parametrize("step", ["tidy", "unwrap", "sample_texels"])
+@pytest.mark.parametrize("step", ["tidy", "unwrap", "bake_material", "make_lods", "collision_hulls"])
 def test_each_step_of_a_delivery_is_named(step: str, fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     from dreamfusion_mesh import deliver
 
@@ -130,7 +130,8 @@ def test_each_step_of_a_delivery_is_named(step: str, fitted, monkeypatch: pytest
         raise MemoryError
 
     monkeypatch.setattr(deliver, step, fail)
-    with pytest.raises(RunFailed, match=rf"^{step if step in deliver.STEPS else 'bake'}: out of memory; lower "):
+    names = {"bake_material": "bake", "make_lods": "levels", "collision_hulls": "collision"}
+    with pytest.raises(RunFailed, match=rf"^{names.get(step, step)}: out of memory; lower "):
         pipeline.export(fitted)
 
 

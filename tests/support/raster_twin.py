@@ -32,7 +32,8 @@ def rounded(rasterizer: Rasterizer, exact: float, rough: float) -> float:
 def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int, edge: float = 0.0) -> tuple[Fragments, Tensor]:
     """Fragments, and which pixels are clear [B, H, W]: off every visible edge, off near and far, and with no second face as near.
 
-    edge  pixels; a centre this close to a face's edge, on either side, is not clear either
+    edge  pixels; a centre this close to a face's edge, on either side, or to where another face is seen, is not clear either: faces may
+          cross there, or pass through near or far
 
     Differentiable in `clip`.
     The point of the plane of corners v seen at a centre p solves sum_i l_i (x, y, w)_i = p; it is in the triangle where all l_i >= 0.
@@ -53,6 +54,9 @@ def twin_rasterize(clip: Tensor, faces: Tensor, height: int, width: int, edge: f
         slope = solve[..., :2] * torch.tensor([2 / width, 2 / height])  # of the shares, a pixel
         away = shares / slope.norm(dim=-1)[:, None, None]
         clear &= ~((away > -edge).all(dim=-1) & (away < edge).any(dim=-1)).any(dim=-1)
+        for right, down in ((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0)):
+            shift = clip.new_tensor([2 * edge * right / width, 2 * edge * down / height, 0, 0], dtype=torch.float64)
+            clear &= twin_rasterize(clip.detach().double() + clip.detach()[..., 3:] * shift, faces, height, width)[0].face == face
     picked = face.clamp_min(0)[..., None]
     bary = torch.gather(shares, 3, picked[..., None].expand(*picked.shape, 3))[..., 0, :]
     bary = torch.where(none[..., None], 0, bary / bary.sum(dim=-1, keepdim=True))

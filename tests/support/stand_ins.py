@@ -15,7 +15,7 @@ from torch import Tensor
 from dreamfusion_mesh.render.raster import kaolin as raster_kaolin
 from dreamfusion_mesh.render.raster import nvdiffrast as raster_nvdiffrast
 
-_NUDGE = torch.tensor([2.0**-24, 2.0**-36], dtype=torch.float64)  # pixels, right and down: puts every centre on one side of an edge
+_NUDGE = torch.tensor([2.0**-24, 2.0**-36], dtype=torch.float64)  # pixels, right and up: puts every centre on one side of an edge
 
 
 def install(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -178,7 +178,7 @@ def _draw(pos: Tensor, tri: Tensor, height: int, width: int) -> Tensor:
 
     def examine(face: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         x, y = column.double() + 0.5, row.double() + 0.5
-        e, true = edges_at(rounded[face], x + _NUDGE[0], y - _NUDGE[1]), edges_at(corners[face], x, y)
+        e, true = edges_at(rounded[face], x + _NUDGE[0], y + _NUDGE[1]), edges_at(corners[face], x, y)
         scale = (true * corners[face, :, 3]).sum(dim=1)
         depth = (true * corners[face, :, 2]).sum(dim=1) / scale
         inside = ((e > 0).all(dim=1) & (scale > 0)) | ((e < 0).all(dim=1) & (scale < 0))

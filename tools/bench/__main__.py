@@ -1,8 +1,9 @@
-"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch] [--device cpu | cuda]`.
+"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch | bake] [--device cpu | cuda]`.
 
 kernels  each renderer alone against its target: medians of contenders that take turns in one run, and their ratios
 stages   milliseconds a step of each stage of a preset, split into guidance, render and rest; seconds of each stage; peak memory
 batch    over stub rows, scheduling, resuming and memory of thousands of rows; over the preset smoke, what overlapped deliveries save
+bake     a material of 2048 texels for 50,000 triangles, part by part, against its targets
 None fails where a target is missed: a busy machine is no reason for a red build. Rows that this machine cannot measure say why.
 """
 
@@ -10,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 
-from tools.bench import batch, kernels, stages
+from tools.bench import bake, batch, kernels, stages
 from tools.bench.machine import print_machine
 
-PARTS = ("kernels", "stages", "batch")
+PARTS = ("kernels", "stages", "batch", "bake")
 
 
 def main() -> None:
@@ -34,6 +35,8 @@ def main() -> None:
         stages.run(arguments.preset, arguments.device, arguments.prompt, arguments.steps)
     if "batch" in chosen:
         batch.run(arguments.rounds or 3)
+    if "bake" in chosen:
+        bake.run(arguments.device)
 
 
 if __name__ == "__main__":

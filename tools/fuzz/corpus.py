@@ -31,7 +31,7 @@ def make_corpus(home: Path, guidance: Any = None) -> None:
     stopped/          the same run, stopped in its fine stage
     fitted/           the same run, all but delivered
     model/, latent/   tiny models in the diffusers layout
-    meshes/           the asset as .gltf and .obj with their files, and as PLY, STL and OFF
+    meshes/           the asset as .gltf and .obj with their files, and as PLY, STL and OFF; a glTF of many extensions
     presets/          two presets, of which one names the other as its base
     guidance  the embedded model where it is loaded already
     """
@@ -94,9 +94,11 @@ def _fix_seconds(home: Path) -> None:
 
 def _write_meshes(run: Path, folder: Path) -> None:
     import trimesh
+    from rich_gltf import rich
 
     folder.mkdir()
     _write_gltf((run / "asset.glb").read_bytes(), folder)
+    (folder / "rich.glb").write_bytes(rich().glb())
     for file in run.glob("asset*"):
         if file.suffix in (".obj", ".mtl", ".png"):
             shutil.copy(file, folder / file.name)

@@ -71,7 +71,7 @@ def audit_glb(draw: Draw) -> list[str]:
 
 
 def audit_gltf(draw: Draw) -> list[str]:
-    return _audit_file(draw, "asset.gltf", "asset.bin", "color.png")
+    return _audit_file(draw, *(("rich.glb",) if draw.rng.random() < 0.4 else ("asset.gltf", "asset.bin", "color.png")))
 
 
 def audit_obj(draw: Draw) -> list[str]:

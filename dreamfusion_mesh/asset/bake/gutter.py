@@ -1,4 +1,4 @@
-"""Texels between the charts: the gutter round each chart, and the rest, which repeats its nearest texel."""
+"""Texels between the charts: the gutter round each chart, then texels that repeat the nearest one, then the mean."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_REPEATED = 16  # texels round the gutters that repeat the nearest one; beyond, only far mips look
 
-def gutter_texels(known: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns [N, 2] of the texels that are not `known` [S, S] bool but at most `reach` texels from one, and the nearest such
-    [N, 2].
+
+def gutter_texels(covered: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """The texels, as row * S + column [N], that are not `covered` [S, S] bool but at most `reach` texels from one, and the nearest such [N].
     """
     from scipy.ndimage import distance_transform_edt
 
-    unknown = ~known.cpu().numpy()
-    distance, nearest = distance_transform_edt(unknown, return_indices=True)
-    rows, columns = np.nonzero(unknown & (distance <= reach))
-    found = np.stack([np.stack([rows, columns], axis=1), nearest[:, rows, columns].T])
-    edge, origin = torch.from_numpy(found.astype(np.int64)).to(known.device).unbind(0)
+    size = len(covered)
+    outside = ~covered.cpu().numpy()
+    distance, nearest = distance_transform_edt(outside, return_indices=True)
+    rows = np.flatnonzero(outside & (distance <= reach))
+    origins = nearest[0].reshape(-1)[rows].astype(np.int64) * size + nearest[1].reshape(-1)[rows]
+    edge, origin = torch.from_numpy(np.stack([rows, origins])).to(covered.device).unbind(0)
     return edge, origin
 
 
-def fill(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The image [S, S, C] with every texel that is not `known` [S, S] bool repeating the nearest one that is."""
+def fill(images: list[np.ndarray], known: np.ndarray) -> list[np.ndarray]:
+    """Images [S, S, C] uint8 in which the texels that are not `known` [S, S] bool repeat the nearest one that is, or, farther than 16
+    texels from it, have the mean of all that are.
+    """
     from scipy.ndimage import distance_transform_edt
 
-    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return image[nearest[0], nearest[1]]
+    distance, nearest = distance_transform_edt(~known, return_indices=True)
+    filled = [image[nearest[0], nearest[1]] for image in images]
+    far = distance > _REPEATED
+    for image in filled:
+        image[far] = np.round(image[known].mean(axis=0, dtype=np.float64)).astype(np.uint8)
+    return filled

@@ -1,57 +1,70 @@
-"""Bake a map: a probe evaluated at the surface points of a texture, averaged texel by texel."""
+"""From values at texels to maps: a probe evaluated at the surface points of a texture, averaged texel by texel, and the finished images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from dreamfusion_mesh.asset.bake.gutter import fill
 from dreamfusion_mesh.asset.bake.texels import Texels
 from dreamfusion_mesh.contracts import Probe
 from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.records import ColorSpace, TextureMap, linear_to_srgb, srgb_to_linear
+from dreamfusion_mesh.records.material import ROLES
 
 _POINTS = 1 << 20  # evaluated at once
+_CONTRAST = 4 / 255  # between a texel and those round it, above which it is sampled more finely
 
 
 @torch.no_grad()
-def bake_map(texels: Texels, probe: Probe, channels: int, color_space: ColorSpace) -> TextureMap:
-    """The map [S, S, channels] of the values of `probe`, which are in `color_space`, at the surface points of `texels`.
+def bake_values(texels: Texels, probe: Probe, channels: int, color_space: ColorSpace, supersample: int = 1) -> Tensor:
+    """[K, channels] the values of `probe`, which are in `color_space`, at the texels; outside [0, 1] they are clamped.
 
-    The samples of a texel are averaged over those that the mesh covers, sRGB in linear light. The gutter's texels have one sample each;
-    farther ones repeat the nearest. Values outside [0, 1] are clamped.
+    A texel in which, or next to which, the values change by more than 4/255 is the mean of supersample^2 samples, sRGB in linear light;
+    where they change by less, its centre is as good.
     Raises ValueError where the probe gives another shape, PoorOutcome where it gives NaN or infinity.
     """
-    size, side = texels.size, texels.supersample
-    values = torch.zeros(size, size, channels, device=texels.covered.device)
-    for band in texels.bands():
-        samples = torch.zeros(*band.covered.shape, channels, device=values.device)
-        samples[band.covered] = _evaluate(probe, band.points, channels, color_space)
-        rows = band.covered.shape[0] // side
-        count = band.covered.view(rows, side, size, side).sum(dim=(1, 3))
-        total = samples.view(rows, side, size, side, channels).sum(dim=(1, 3))
-        values[band.top : band.top + rows] = total / count.clamp_min(1)[..., None]
-    known = texels.covered.clone()
-    if len(texels.gutter):
-        row, column = texels.gutter.unbind(1)
-        values[row, column] = _evaluate(probe, texels.gutter_points, channels, color_space)
-        known[row, column] = True
-    return to_image(linear_to_srgb(values) if color_space == "srgb" else values, known, color_space)
+    values = _evaluate(probe, texels.points, channels)
+    if supersample == 1:
+        return values
+    busy = (_local_range(texels, values) > _CONTRAST).nonzero()[:, 0]
+    offsets = [(step + 0.5) / supersample - 0.5 for step in range(supersample)]
+    for part in busy.split(_POINTS):
+        total = torch.zeros(len(part), channels, device=values.device)
+        for down in offsets:
+            for right in offsets:
+                moved = texels.points[part] + right * texels.across[part, 0] + down * texels.across[part, 1]
+                sample = _evaluate(probe, moved, channels)
+                total += srgb_to_linear(sample) if color_space == "srgb" else sample
+        mean = total / supersample**2
+        values[part] = linear_to_srgb(mean) if color_space == "srgb" else mean
+    return values
 
 
-def _evaluate(probe: Probe, points: Tensor, channels: int, color_space: ColorSpace) -> Tensor:
-    """[N, channels] values in [0, 1], in chunks; linear light where they are sRGB."""
+def _local_range(texels: Texels, values: Tensor) -> Tensor:
+    """[K] the largest difference, in any channel, among a texel and the eight round it."""
+    known, image = texels.known(), texels.image(values)
+    both = torch.where(known[..., None], torch.cat([image, -image], dim=2), -torch.inf).movedim(2, 0)
+    highest, negated_lowest = max_pool2d(both, 3, stride=1, padding=1).view(2, values.shape[1], -1)[..., texels.rows]
+    return (highest + negated_lowest).amax(dim=0)
+
+
+def _evaluate(probe: Probe, points: Tensor, channels: int) -> Tensor:
+    """[N, channels] values in [0, 1], in chunks."""
     values = torch.cat([probe(part).float() for part in points.split(_POINTS)])
     if values.shape != (len(points), channels):
         raise ValueError(f"bake: the probe gave shape {list(values.shape)} for {len(points)} points, expected {[len(points), channels]}")
     bad = int((~torch.isfinite(values)).any(dim=1).sum())
     if bad:
         raise PoorOutcome("diverged", f"bake: the field is not finite at {bad} of {len(points)} points of the surface")
-    values = values.clamp(0, 1)
-    return srgb_to_linear(values) if color_space == "srgb" else values
+    return values.clamp(0, 1)
 
 
-def to_image(values: Tensor, known: Tensor, color_space: ColorSpace) -> TextureMap:
-    """The map of `values` [S, S, C] in [0, 1], whose texels that are not `known` [S, S] bool repeat the nearest one."""
-    pixels = torch.round(values.clamp(0, 1) * 255).to(torch.uint8)
-    return TextureMap(fill(pixels.cpu().numpy(), known.cpu().numpy()), color_space)
+def to_maps(texels: Texels, values: Mapping[str, Tensor]) -> dict[str, TextureMap]:
+    """Maps by their role, of values [K, C] in [0, 1]; the texels between the charts are filled."""
+    flat = {role: texels.image(torch.round(value.clamp(0, 1) * 255).to(torch.uint8)) for role, value in values.items()}
+    filled = fill([image.cpu().numpy() for image in flat.values()], texels.known().cpu().numpy())
+    return {role: TextureMap(image, ROLES[role].color_space) for role, image in zip(flat, filled, strict=True)}

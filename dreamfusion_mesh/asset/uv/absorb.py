@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dreamfusion_mesh.asset.deadline import Deadline
 from dreamfusion_mesh.asset.uv.charts import Charts, face_neighbours, overlapping, regroup, surface_areas
 from dreamfusion_mesh.geometry.areas import uv_areas
 
@@ -16,32 +17,39 @@ _AREA_RATIOS = (
 _ROUNDS = 100
 
 
-def absorb(charts: Charts, vertices: np.ndarray, faces: np.ndarray, narrow: np.ndarray) -> Charts:
+def absorb(charts: Charts, vertices: np.ndarray, faces: np.ndarray, narrow: np.ndarray, deadline: Deadline) -> Charts:
     """Unfold the faces of `narrow` charts [count] bool over shared edges into neighbouring charts, where there is room.
 
-    Charts are in the surface's own unit (see `equalize_density`), without overlaps, and stay so. Faces without room keep their charts.
+    Charts are in the surface's own unit (see `equalize_density`), without overlaps, and stay so. Faces without room keep their charts,
+    and so do those that are left at the deadline.
     """
     loose = narrow[charts.chart]
     edges = _Edges.of(faces)
     for ratios in _AREA_RATIOS:
-        charts, loose = _absorb(charts, vertices, faces, edges, loose, ratios)
+        charts, loose = _absorb(charts, vertices, faces, edges, loose, ratios, deadline)
     return regroup(charts.uvs, charts.face_uvs, charts.chart)
 
 
 def _absorb(
-    charts: Charts, vertices: np.ndarray, faces: np.ndarray, edges: _Edges, loose: np.ndarray, ratios: tuple[float, float]
+    charts: Charts,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    edges: _Edges,
+    loose: np.ndarray,
+    ratios: tuple[float, float],
+    deadline: Deadline,
 ) -> tuple[Charts, np.ndarray]:
     """Charts and the faces still loose [F] bool, once no loose face can be hinged to a chart at an area within `ratios`."""
     rejected = np.zeros(len(edges.one), dtype=bool)
     space = surface_areas(vertices, faces)
     for _ in range(_ROUNDS):
         rows = _candidates(edges, loose, rejected, faces)
-        if not len(rows):
+        if not len(rows) or deadline.passed:
             break
         trial = _unfold(charts, edges, rows, vertices, faces)
         ratio = uv_areas(trial.uvs[trial.face_uvs[edges.one[rows]]]) / np.maximum(space[edges.one[rows]], 1e-300)
         good = (ratio >= ratios[0]) & (ratio <= ratios[1])
-        while good.any():  # what is moved must not cross; once some stay behind, the others are looked at again
+        while good.any() and not deadline.passed:  # what is moved must not cross; once some stay behind, the others are looked at again
             moved = _moved(charts, trial, edges.one[rows[good]])
             over = _crosses(moved, edges.one[rows])
             if not (over & good).any():

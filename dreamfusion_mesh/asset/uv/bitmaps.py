@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dreamfusion_mesh.asset.deadline import Deadline
 from dreamfusion_mesh.asset.uv.charts import Charts
 from dreamfusion_mesh.geometry.areas import uv_areas
 
@@ -34,20 +35,20 @@ def _turn(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def _extents(charts: Charts, local: np.ndarray) -> np.ndarray:
+def extents(charts: Charts, local: np.ndarray) -> np.ndarray:
     """[count, 2] sizes of charts whose lower left corners are at the origin."""
     extent = np.zeros((charts.count, 2))
     np.maximum.at(extent, charts.owner, local)
     return extent
 
 
-def chart_bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
+def chart_bitmaps(charts: Charts, local: np.ndarray, deadline: Deadline) -> list[np.ndarray]:
     """Of each chart the cells [height, width] bool that it touches.
 
     local  [U, 2]  the charts' UVs in cells, each chart's lower left corner at the origin or 2 SLACK above it
-    Tests every face against every cell of its box by separating axes.
+    Tests every face against every cell of its box by separating axes. Raises TimeIsUp at the deadline.
     """
-    size = np.floor(_extents(charts, local) + SLACK).astype(np.int64) + 1
+    size = np.floor(extents(charts, local) + SLACK).astype(np.int64) + 1
     offset = np.concatenate([[0], np.cumsum(size.prod(axis=1))])
     cells = np.zeros(offset[-1], dtype=bool)
     corners = local[charts.face_uvs]
@@ -55,6 +56,7 @@ def chart_bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
     span = np.floor(corners.max(axis=1) + SLACK).astype(np.int64) - low + 1
     pairs = span.prod(axis=1)
     for rows in np.array_split(np.arange(len(pairs)), int(pairs.sum()) // _CHUNK + 1):
+        deadline.check()
         face = np.repeat(rows, pairs[rows])
         step = np.arange(len(face)) - np.repeat(np.cumsum(pairs[rows]) - pairs[rows], pairs[rows])
         x, y = low[face, 0] + step % span[face, 0], low[face, 1] + step // span[face, 0]
@@ -69,13 +71,18 @@ def chart_bitmaps(charts: Charts, local: np.ndarray) -> list[np.ndarray]:
     return [cells[offset[i] : offset[i + 1]].reshape(size[i, 1], size[i, 0]) for i in range(charts.count)]
 
 
-def inscribed_diameters(charts: Charts) -> np.ndarray:
-    """[count] how wide the largest disc inside each chart is, in the charts' unit; about 3 % exact, more so for compact charts."""
+def inscribed_diameters(charts: Charts, deadline: Deadline) -> np.ndarray:
+    """[count] how wide the largest disc inside each chart is, in the charts' unit; about 3 % exact, more so for compact charts.
+
+    Raises TimeIsUp at the deadline.
+    """
     from scipy.ndimage import distance_transform_edt
 
     local = straighten(charts)
     area = np.bincount(charts.chart, uv_areas(local[charts.face_uvs]))
     scale = np.sqrt(np.clip(_ALL_CELLS / charts.count, _LEAST_CELLS, _DISC_CELLS) / area)
-    bitmaps = chart_bitmaps(charts, local * scale[charts.owner, None] + 2 * SLACK)
-    radii = np.array([distance_transform_edt(np.pad(bitmap, 1)).max() - 1 for bitmap in bitmaps])  # a cell that is touched is not full
+    radii = np.zeros(charts.count)
+    for index, bitmap in enumerate(chart_bitmaps(charts, local * scale[charts.owner, None] + 2 * SLACK, deadline)):
+        deadline.check()
+        radii[index] = distance_transform_edt(np.pad(bitmap, 1)).max() - 1  # a cell that is touched is not full
     return 2 * np.maximum(radii, 0.5) / scale

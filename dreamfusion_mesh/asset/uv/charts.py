@@ -12,7 +12,8 @@ from dreamfusion_mesh.geometry.topology import face_adjacency
 
 _MIN_ASPECT = 0.02  # a sliver that is laid flat by itself gets at least this height for its length
 _ANGLE_TOLERANCE = 1e-7  # radians; rounding may open or close a gap by so much
-_MAX_GRID = 2048  # cells a side, of the grid that finds crossing borders
+_MAX_CELLS = 4_000_000  # that the borders' boxes take up, of the grid that finds crossing borders
+_MAX_SHARING = 256  # borders in one cell, compared pair by pair; where there are more, charts are split without looking
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +142,10 @@ def _crossing_faces(uvs: np.ndarray, faces: np.ndarray, chart: np.ndarray) -> np
     index = index[times == 1]
     border, crossed = edges[index], np.zeros(len(index), dtype=bool)
     ends = uvs[border]
-    length, extent = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1), np.ptp(ends, axis=(0, 1)).max()
-    cell = max(float(length.mean()), float(extent) / _MAX_GRID)
-    segment, key = _cells_of(np.floor((ends - ends.min(axis=(0, 1))) / cell).astype(np.int64), chart[index // 3])
-    for step in range(1, len(key)):
+    segment, key = _cells_of(_on_grid(ends), chart[index // 3])
+    crowded = np.flatnonzero(key[_MAX_SHARING:] == key[:-_MAX_SHARING])
+    crossed[segment[crowded]] = True
+    for step in range(1, min(len(key), _MAX_SHARING)):
         together = np.flatnonzero(key[step:] == key[:-step])
         if not len(together):
             break
@@ -170,6 +171,15 @@ def _folded_faces(uvs: np.ndarray, faces: np.ndarray) -> np.ndarray:
     following[last] = start[opening] + 2 * np.pi  # once round
     over = end > following + _ANGLE_TOLERANCE
     return np.isin(np.arange(len(faces)), order[over] // 3)
+
+
+def _on_grid(ends: np.ndarray) -> np.ndarray:
+    """[N, 2, 2] int64 cells of ends [N, 2, 2], about as large as the segments are long, larger where a few long ones would fill too many."""
+    cell = max(float(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).mean()), 1e-300)
+    while True:
+        if ((np.abs(ends[:, 0] - ends[:, 1]) / cell + 1).prod(axis=1)).sum() <= _MAX_CELLS:
+            return np.floor((ends - ends.min(axis=(0, 1))) / cell).astype(np.int64)
+        cell *= 2
 
 
 def _cells_of(ends: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

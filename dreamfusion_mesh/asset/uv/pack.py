@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamfusion_mesh.asset.uv.bitmaps import SLACK, chart_bitmaps, inscribed_diameters, straighten
+from dreamfusion_mesh.asset.deadline import Deadline, TimeIsUp
+from dreamfusion_mesh.asset.uv.bitmaps import SLACK, chart_bitmaps, extents, inscribed_diameters, straighten
 from dreamfusion_mesh.asset.uv.charts import Charts
+from dreamfusion_mesh.asset.uv.shelves import DoesNotFit, pack_on_shelves
 from dreamfusion_mesh.geometry.areas import uv_areas
 
 _GRID = 256  # cells a side, about: finer packs tighter and takes longer
@@ -21,10 +23,6 @@ _TRIES = 400  # charts placed at each scale, over all orders; one order is alway
 MIN_DIAMETER = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
 _MAX_ENLARGED_FACES = 0.03  # of the faces, so that all others keep one texel density
 _MAX_ENLARGEMENT = 4.0
-
-
-class DoesNotFit(ValueError):
-    """Too many charts, or too much padding, for the texture."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +50,31 @@ class _Shape:
     grown: int
 
 
-def pack(charts: Charts, size: int, padding: int) -> np.ndarray:
+def pack(charts: Charts, size: int, padding: int, deadline: Deadline) -> np.ndarray:
     """[U, 2] float64 UVs in [0, 1]^2 for charts that share one unit. Nothing is mirrored; all but the narrow ones have one scale.
 
     size      texels a side
     padding   texels; gaps between charts are at least twice this, those to the border at least this
+    deadline  where it passes, the best so far is taken, or the charts' boxes are put on shelves
     Raises DoesNotFit where there are too many charts to fit at any useful scale.
     """
     grid = _grid(size, padding)
     local = straighten(charts)
     area = float(uv_areas(local[charts.face_uvs]).sum())
-    low, high, best = 0.0, 1.0, None
-    cannot_fit = _too_full(np.ones(charts.count), grid)
-    discs = np.ones(0) if cannot_fit else inscribed_diameters(charts)
-    for turn in range(0 if cannot_fit else _ROUNDS):
-        share = _FIRST_SHARE if turn == 0 else (low + high) / 2
-        scale = np.sqrt(share / area) * grid.count
-        placed = _place_charts(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * SLACK, grid)
-        low, high, best = (low, share, best) if placed is None else (share, high, placed)
+    low, high, best = 0.0, min(1.0, area / float(extents(charts, local).max()) ** 2), None  # a chart is no longer than the square
+    try:
+        cannot_fit = _too_full(np.ones(charts.count), grid)
+        discs = np.ones(0) if cannot_fit else inscribed_diameters(charts, deadline)
+        for turn in range(0 if cannot_fit else _ROUNDS):
+            share = min(_FIRST_SHARE, high) if turn == 0 else (low + high) / 2
+            scale = np.sqrt(share / area) * grid.count
+            placed = _place_charts(charts, local * _scales(charts, discs, scale, grid)[:, None] + 2 * SLACK, grid, deadline)
+            low, high, best = (low, share, best) if placed is None else (share, high, placed)
+    except TimeIsUp:
+        if best is None:
+            return pack_on_shelves(charts, local, size, padding)
     if best is None:
-        raise DoesNotFit(f"{charts.count} charts do not fit into {size} x {size} texels with gaps of {2 * padding}; use a larger texture")
+        raise DoesNotFit.of(charts.count, size, padding)
     return (best * grid.cell + grid.border) / size
 
 
@@ -98,18 +101,23 @@ def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.
     return (chosen * scale)[charts.owner]
 
 
-def _place_charts(charts: Charts, local: np.ndarray, grid: _Grid) -> np.ndarray | None:
+def _place_charts(charts: Charts, local: np.ndarray, grid: _Grid, deadline: Deadline) -> np.ndarray | None:
     """[U, 2] positions in cells; None where no order that is tried fits every chart. With few charts more orders are tried."""
-    bitmaps = chart_bitmaps(charts, local)
+    if extents(charts, local).max() > grid.count + 1:
+        return None
+    bitmaps = chart_bitmaps(charts, local, deadline)
     cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])
     if _too_full(cells, grid) or max(max(bitmap.shape) for bitmap in bitmaps) > grid.count:
         return None
     sizes = [(max(b.shape), int(n), sum(b.shape), min(b.shape)) for b, n in zip(bitmaps, cells, strict=True)]
-    shapes = [_turns(bitmap, grid) for bitmap in bitmaps]
+    shapes = []
+    for bitmap in bitmaps:
+        deadline.check()
+        shapes.append(_turns(bitmap, grid))
     orders = [(measure, by_top) for measure in range(4) for by_top in (True, False)]
     for measure, by_top in orders[: max(1, min(len(orders), _TRIES // charts.count))]:
         largest = sorted(range(charts.count), key=lambda index: (-sizes[index][measure], -sizes[index][1], index))
-        found = _place_in_order(largest, shapes, by_top, grid)
+        found = _place_in_order(largest, shapes, by_top, grid, deadline)
         if found is not None:
             return _moved(charts, local, bitmaps, *found)
     return None
@@ -122,12 +130,15 @@ def _too_full(cells: np.ndarray, grid: _Grid) -> bool:
     return bool(((np.sqrt(cells) + grid.gap) ** 2).sum() > (grid.count + grid.gap) ** 2)
 
 
-def _place_in_order(order: list[int], shapes: list[list[_Shape]], by_top: bool, grid: _Grid) -> tuple[np.ndarray, np.ndarray] | None:
+def _place_in_order(
+    order: list[int], shapes: list[list[_Shape]], by_top: bool, grid: _Grid, deadline: Deadline
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Turns [count] and corners [count, 2] of charts placed one after the other, each where its top, or its bottom, is lowest."""
     taken = 0
     turns = np.zeros(len(order), dtype=np.int64)
     corners = np.zeros((len(order), 2))
     for index in order:
+        deadline.check()
         found = _lowest_position(taken, shapes[index], by_top, grid)
         if found is None:
             return None

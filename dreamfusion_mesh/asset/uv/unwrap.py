@@ -1,4 +1,4 @@
-"""The surface laid out in one square texture: xatlas where it answers in time, box projection where it does not."""
+"""The surface laid out in one square texture: by uvunwrap or xatlas where they answer in time, by box projection where they do not."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dreamfusion_mesh.asset.uv.absorb import absorb
-from dreamfusion_mesh.asset.uv.bitmaps import inscribed_diameters
+from dreamfusion_mesh.asset.deadline import Deadline
 from dreamfusion_mesh.asset.uv.box import box_charts
-from dreamfusion_mesh.asset.uv.charts import (
-    Charts,
-    equalize_density,
-    isolate_faces,
-    regroup,
-    split_overlaps,
-    surface_areas,
-    unflip_charts,
-)
-from dreamfusion_mesh.asset.uv.pack import MIN_DIAMETER, DoesNotFit, pack
-from dreamfusion_mesh.asset.uv.xatlas_worker import chart_surface
+from dreamfusion_mesh.asset.uv.charts import Charts, equalize_density, isolate_faces, regroup
+from dreamfusion_mesh.asset.uv.pack import pack
+from dreamfusion_mesh.asset.uv.repair import absorb_narrow, repair, split_sprawling
+from dreamfusion_mesh.asset.uv.segment import segment
+from dreamfusion_mesh.asset.uv.shelves import DoesNotFit
+from dreamfusion_mesh.worker import WorkerFailed
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.areas import uv_areas
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
-from dreamfusion_mesh.worker import WorkerFailed, run_worker
+
+Method = Literal["uvunwrap", "xatlas", "box"]
 
 _log = logging.getLogger(__name__)
 
-_MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
-_MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
+_ORDER: dict[str, tuple[Method, ...]] = {  # box projection, which cannot fail, comes after all; `python -m tools.bench unwrap` says why
+    "auto": ("uvunwrap", "xatlas"),
+    "uvunwrap": ("uvunwrap",),
+    "xatlas": ("xatlas",),
+    "box": (),
+}
+_TIME_SHARE = 0.5  # of the time left, that a library may take; repairs and packing follow
+_LEAST_FILLED = (0.4, 0.5)  # of their boxes: what charts are split at, one after the other, while the square is used too little
+_WELL_USED = 0.5  # of the square
 _REPAIRS = 3
-_EXPECTED_UTILISATION = 0.6  # gives a texel's size, about, before packing
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,89 +44,112 @@ class Unwrapped:
     """A mesh with UVs, and how it came by them.
 
     mesh         the same vertices and faces, with uvs and face_uvs; every face counter-clockwise, none over another
-    method       "xatlas", or "box" where that failed
-    reason       what differs from the settings, and why (no xatlas, less padding); empty where nothing does
+    method       what cut and flattened the surface
+    reason       what differs from the settings, and why (a library that failed, less padding, no time); empty where nothing does
     padding      texels kept around each chart; less than the setting only where the charts would not fit otherwise
     utilisation  share of the square that charts cover
     """
 
     mesh: Mesh
-    method: Literal["xatlas", "box"]
+    method: Method
     reason: str
     charts: int
     padding: int
     utilisation: float
 
 
-def unwrap(mesh: Mesh, settings: TextureSettings) -> Unwrapped:
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Charts, their UVs [U, 2] float32 in the square, and the padding that they were packed with."""
+
+    charts: Charts
+    uvs: np.ndarray
+    padding: int
+
+    @property
+    def covered(self) -> float:
+        return float(uv_areas(self.uvs.astype(np.float64)[self.charts.face_uvs]).sum())
+
+
+def unwrap(mesh: Mesh, settings: TextureSettings, deadline: Deadline | None = None) -> Unwrapped:
     """Give a mesh UVs in one square of `settings.size` texels, with gaps of at least twice `settings.padding` between charts.
 
-    xatlas cuts and flattens, in a process of its own that is killed after `settings.unwrap_seconds`; then, or where it fails, box
-    projection replaces it. All charts come out unflipped, without overlaps, at one mean texel density, packed as large as they fit.
+    A library cuts and flattens, in a process of its own that is killed when half of the time left is over; where it fails, the next
+    one does ("auto"), at last box projection. All charts come out unflipped, without overlaps, at one mean texel density, packed as
+    large as they fit. At the deadline, after `settings.unwrap_seconds` if none is given, what can be left out is: narrow charts stay,
+    and charts are packed loosely; that takes up to 2 seconds at 50,000 faces.
     Raises ValueError for a mesh without faces or with coordinates that are not finite, RunFailed where the charts fit at no padding.
     """
-    vertices, faces = _welded(mesh)
-    method: Literal["xatlas", "box"] = "xatlas"
-    reason = ""
-    try:
-        charts = _xatlas_charts(vertices, faces, settings.unwrap_seconds)
-    except WorkerFailed as problem:
-        method, reason = "box", f"{problem}; box projection instead"
-        charts = box_charts(vertices, faces)
-    charts, uvs, padding = _lay_out(_prepare(charts, vertices, faces, settings.size), vertices, faces, settings)
-    if padding < settings.padding:
-        reason = "; ".join(filter(None, [reason, f"{charts.count} charts do not fit with padding {settings.padding}, {padding} instead"]))
+    deadline = deadline or Deadline.after(settings.unwrap_seconds)
+    vertices, faces = _unit_sized(mesh)
+    charts, method, reasons = _cut(vertices, faces, settings, deadline)
+    charts = absorb_narrow(repair(charts, vertices, faces), vertices, faces, settings.size, deadline)
+    layout = _well_used(_lay_out(charts, vertices, faces, settings, deadline), vertices, faces, settings, deadline)
+    if deadline.passed:
+        reasons.append(f"not done after {settings.unwrap_seconds:g} s, so charts are packed loosely")
+    if layout.padding < settings.padding:
+        reasons.append(f"{layout.charts.count} charts do not fit with padding {settings.padding}, {layout.padding} instead")
+    reason = "; ".join(reasons)
     if reason:
         _log.warning("unwrap: %s", reason)
-    covered = float(uv_areas(uvs.astype(np.float64)[charts.face_uvs]).sum())
-    device = mesh.vertices.device
-    mapped = Mesh(mesh.vertices, mesh.faces, torch.from_numpy(uvs).to(mesh.vertices), torch.from_numpy(charts.face_uvs).to(device))
-    return Unwrapped(mapped, method, reason, charts.count, padding, covered)
+    uvs, face_uvs = torch.from_numpy(layout.uvs), torch.from_numpy(layout.charts.face_uvs)
+    mapped = Mesh(mesh.vertices, mesh.faces, uvs.to(mesh.vertices), face_uvs.to(mesh.vertices.device))
+    return Unwrapped(mapped, method, reason, layout.charts.count, layout.padding, layout.covered)
 
 
-def _welded(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float64 and faces, with vertices at bit-equal positions made one."""
+def _unit_sized(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices float64, those at bit-equal positions made one, the box round them centred and with a longest side of 1; and faces."""
     if len(mesh.faces) == 0:
         raise ValueError("unwrap: mesh has no faces")
     if not bool(mesh.vertices.isfinite().all()):
         raise ValueError("unwrap: mesh.vertices holds values that are not finite")
     welded = weld(Mesh(mesh.vertices.detach().cpu().double(), mesh.faces.cpu()))
-    return welded.vertices.numpy(), welded.faces.numpy()
+    vertices, faces = welded.vertices.numpy(), welded.faces.numpy()
+    vertices = vertices / (np.abs(vertices).max() or 1.0)  # first, so that no difference overflows
+    low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
+    return (vertices - (low + high) / 2) / ((high - low).max() or 1.0), faces
 
 
-def _prepare(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size: int) -> Charts:
-    """Charts without a mirrored, empty, overlapping or (where it can be helped) narrow piece, all at the surface's own scale."""
-    charts = _box_stretched(unflip_charts(charts), vertices, faces)
-    flat, space = uv_areas(charts.uvs[charts.face_uvs]), surface_areas(vertices, faces)
-    total_flat, total_space = np.bincount(charts.chart, flat), np.bincount(charts.chart, space)
-    expected = space * (total_flat / np.maximum(total_space, 1e-300))[charts.chart]
-    charts = isolate_faces(charts, (flat <= _MIN_AREA_SHARE * expected) | (flat <= 0), vertices, faces)
-    charts = equalize_density(split_overlaps(charts, vertices, faces), vertices, faces)
-    texel = np.sqrt(space.sum() / _EXPECTED_UTILISATION) / size
-    return absorb(charts, vertices, faces, inscribed_diameters(charts) < MIN_DIAMETER * texel)
+def _cut(
+    vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
+) -> tuple[Charts, Method, list[str]]:
+    """Charts by the first method that answers, which one, and why those before it did not."""
+    failures = []
+    for library in _ORDER[settings.unwrap]:
+        try:
+            uvs, face_uvs, chart = segment(library, vertices, faces, round(_TIME_SHARE * deadline.left, 2))
+        except WorkerFailed as problem:
+            failures.append(str(problem))
+            continue
+        chart = np.where(chart < 0, chart.max() + 1 + np.arange(len(chart)), chart)
+        return regroup(uvs, face_uvs, chart), library, [f"{failure}; {library} instead" for failure in failures]
+    reasons = [f"{'; '.join(failures)}; box projection instead"] if failures else []
+    return box_charts(vertices, faces), "box", reasons
 
 
-def _box_stretched(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
-    """Charts whose texel density varies too much, as on rough surfaces, are replaced by box projection of their faces."""
-    density = uv_areas(charts.uvs[charts.face_uvs]) / np.maximum(surface_areas(vertices, faces), 1e-300)
-    low, high = np.ones(charts.count), np.ones(charts.count)
-    for index in range(charts.count):
-        low[index], high[index] = np.percentile(density[charts.chart == index], (5, 95))
-    stretched = (high > _MAX_STRETCH * low)[charts.chart]
-    if not stretched.any():
-        return charts
-    boxed = box_charts(vertices, faces)
-    face_uvs = np.where(stretched[:, None], boxed.face_uvs + len(charts.uvs), charts.face_uvs)
-    return regroup(np.concatenate([charts.uvs, boxed.uvs]), face_uvs, np.where(stretched, boxed.chart + charts.count, charts.chart))
+def _well_used(
+    layout: _Layout, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
+) -> _Layout:
+    """Where charts cover too little of the square: the best layout of those split further."""
+    charts = layout.charts
+    for least in _LEAST_FILLED:
+        if layout.covered >= _WELL_USED or deadline.passed:
+            break
+        charts = split_sprawling(charts, least)
+        if charts.count > layout.charts.count:
+            layout = max(layout, _lay_out(charts, vertices, faces, settings, deadline), key=lambda found: (found.padding, found.covered))
+    return layout
 
 
-def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings) -> tuple[Charts, np.ndarray, int]:
+def _lay_out(
+    charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
+) -> _Layout:
     """Pack, with less padding where need be; faces too thin to survive rounding to float32 are cut out, thickened and packed again."""
     padding = settings.padding
-    for repair in range(_REPAIRS + 1):
+    for round_ in range(_REPAIRS + 1):
         while True:
             try:
-                packed = pack(charts, settings.size, padding)
+                packed = pack(charts, settings.size, padding, deadline)
                 break
             except DoesNotFit as problem:
                 if padding == 0:
@@ -133,23 +157,9 @@ def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: 
                 padding //= 2
         uvs = packed.astype(np.float32)
         lost = uv_areas(uvs.astype(np.float64)[charts.face_uvs]) <= 0
-        if not lost.any() or repair == _REPAIRS:
+        if not lost.any() or round_ == _REPAIRS:
             break
         charts = equalize_density(isolate_faces(charts, lost, vertices, faces), vertices, faces)
     if lost.any():
         raise RunFailed(f"unwrap: {int(lost.sum())} faces have no area in {settings.size} texels; use a larger texture or fewer triangles")
-    return charts, uvs, padding
-
-
-def _xatlas_charts(vertices: np.ndarray, faces: np.ndarray, seconds: float) -> Charts:
-    extent = max(float(np.ptp(vertices, axis=0).max()), 1e-30)
-    unit = np.sqrt(surface_areas(vertices, faces).mean()) or extent  # xatlas drops faces under an absolute area
-    positions = ((vertices - vertices.mean(axis=0)) / unit).astype(np.float32)
-    uvs, face_uvs, chart = run_worker(chart_surface, (positions, faces.astype(np.uint32)), seconds, "xatlas")
-    shapes = uvs.ndim == 2 and uvs.shape[1:] == (2,) and face_uvs.shape == faces.shape and chart.shape == faces.shape[:1]
-    kinds = uvs.dtype == np.float64 and face_uvs.dtype == np.int64 and chart.dtype == np.int64
-    if not (shapes and kinds and np.isfinite(uvs).all() and face_uvs.min() >= 0 and face_uvs.max() < len(uvs)):
-        raise WorkerFailed("xatlas gave values out of range")
-    left_out = chart < 0
-    chart = np.where(left_out, chart.max() + 1 + np.arange(len(chart)), chart)
-    return regroup(uvs, face_uvs, chart)
+    return _Layout(charts, uvs, padding)

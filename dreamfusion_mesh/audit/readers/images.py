@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
 
 MAX_SIDE = 16_384  # texels; a small file may claim an image that fills the memory
+_PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = ("JPEG", "WEBP", "AVIF", "DDS")  # than PNG: those that glTF and its extensions know
 _SRGB_GAMMA = 45_455  # PNG's gAMA for sRGB, in units of 1 / 100000
 
@@ -34,17 +38,30 @@ class ImageInfo:
 
 def decode(data: bytes, where: str) -> ImageInfo:
     """Decode a PNG, JPEG, WebP, AVIF or DDS whole. Raises BadInput where it does not, or is larger than MAX_SIDE."""
+    bits, color = _png_header(data, where) if data.startswith(_PNG) else (8, "")
+    with _opened(data, where) as image:
+        image.load()
+        mime = image.get_format_mimetype() or f"image/{str(image.format).lower()}"
+        return ImageInfo(mime, image.width, image.height, bits, image.mode, color)
+
+
+def image_size(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height by the image's header, without decoding the rest. Raises BadInput as `decode` does."""
+    with _opened(data, where) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(data: bytes, where: str) -> Iterator[Any]:
+    """The image by Pillow. Whatever goes wrong with it, while it is open too, is BadInput."""
     from PIL import Image, UnidentifiedImageError
 
-    png = data.startswith(b"\x89PNG\r\n\x1a\n")
-    bits, color = _png_header(data, where) if png else (8, "")
+    formats = ("PNG",) if data.startswith(_PNG) else _OTHERS
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",) if png else _OTHERS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=formats) as image:
             if max(image.size) > MAX_SIDE:
                 raise BadInput(f"{where}: {image.size[0]} x {image.size[1]}, at most {MAX_SIDE} a side are read")
-            image.load()
-            mime = image.get_format_mimetype() or f"image/{str(image.format).lower()}"
-            return ImageInfo(mime, image.width, image.height, bits, image.mode, color)
+            yield image
     except BadInput:
         raise
     except UnidentifiedImageError:

@@ -9,11 +9,11 @@ import numpy as np
 
 from dreamfusion_mesh.audit.atlas import Atlas
 from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
-from dreamfusion_mesh.audit.spans import centre_spans, label_image, touched_spans
+from dreamfusion_mesh.audit.spans import centre_spans, label_image, label_runs, smallest_gap, touched_spans
 from dreamfusion_mesh.config import AuditSettings
 
-LARGEST_SIZE = 4096  # of a texture in texels a side, which takes ten seconds and a gigabyte
 _MOST_BOXES = 4
+_BAND_ROWS = 1024  # looked at at once for squares
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,6 @@ def gaps_row(atlas: Atlas, settings: AuditSettings) -> Row:
     """Row 5."""
     if atlas.size is None or atlas.unmeasured:
         return unmeasured_row(5, atlas.unmeasured)
-    if atlas.size > LARGEST_SIZE:
-        return unmeasured_row(5, f"a texture of {atlas.size} texels a side, and gaps are measured up to {LARGEST_SIZE}")
     mip = promised_mip(atlas.size, settings)
     wanted = 2 * 2**mip
     found = measure_gaps(atlas.uvs, chart_labels(atlas.split_faces), atlas.size, settings.narrow_texels)
@@ -66,30 +64,11 @@ def measure_gaps(corner_uvs: np.ndarray, charts: np.ndarray, size: int, narrow_t
     """Measure charts [F] on a size x size texture. A texel belongs to a chart that touches it; gaps are counted along rows, columns and
     diagonals (the larger of the two steps), as box-filtered mips see them.
     """
-    labels, shared = label_image(touched_spans(corner_uvs, size), charts, size)
+    gap = smallest_gap(label_runs(touched_spans(corner_uvs, size), charts, size), size)
     inside, _ = label_image(centre_spans(corner_uvs, size), charts, size)
     count = int(charts.max()) + 1
     wide = wide_charts(inside, count, narrow_texels)
-    return Gaps(count, 0 if shared else smallest_gap(labels), None if wide is None else count - int(wide.sum()))
-
-
-def smallest_gap(labels: np.ndarray) -> int:
-    """Free texels between the nearest two labels of a label image [S, S] (0: none there); its side where fewer than two labels are there.
-
-    On a shortest path between two labels the nearest label changes once; its length is both distances and the step between.
-    """
-    from scipy.ndimage import distance_transform_cdt
-
-    distance, nearest = distance_transform_cdt(labels == 0, metric="chessboard", return_indices=True)
-    closest = labels[nearest[0], nearest[1]]
-    smallest = labels.shape[0]
-    for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here, there = _neighbours(closest, step)
-        differ = here != there
-        if differ.any():
-            one, other = _neighbours(distance, step)
-            smallest = min(smallest, int((one[differ] + other[differ]).min()))
-    return smallest
+    return Gaps(count, gap, None if wide is None else count - int(wide.sum()))
 
 
 def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | None:
@@ -98,16 +77,12 @@ def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | N
     A chart with a whole square of that side is wide, one without a square that every such disc holds is narrow; only what is left is
     measured, on half texels, by its distance to the outside. None where its boxes are _MOST_BOXES times as large as the image together.
     """
-    from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter
+    from scipy.ndimage import distance_transform_edt, find_objects
 
-    def with_square(side: int) -> np.ndarray:
-        low, high = minimum_filter(labels, side, mode="constant"), maximum_filter(labels, side, mode="constant")
-        found = np.zeros(count + 1, bool)
-        found[low[(low == high)]] = True
-        return found
-
-    wide = with_square(int(np.ceil(texels)))
-    possible = with_square(max(1, 2 * int((texels / 2**0.5 - 1) / 2) + 1)) & ~wide
+    wide = with_square(labels, count, int(np.ceil(texels)))
+    possible = with_square(labels, count, max(1, 2 * int((texels / 2**0.5 - 1) / 2) + 1)) & ~wide
+    if not possible.any():
+        return wide[1:]
     boxes = {chart: box for chart, box in enumerate(find_objects(labels, max_label=count), start=1) if box is not None and possible[chart]}
     if sum(labels[box].size for box in boxes.values()) > _MOST_BOXES * labels.size:
         return None
@@ -117,9 +92,26 @@ def wide_charts(labels: np.ndarray, count: int, texels: float) -> np.ndarray | N
     return wide[1:]
 
 
-def _neighbours(values: np.ndarray, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Each value and the one a step below and beside it."""
-    down, right = step
-    if right < 0:
-        return values[: values.shape[0] - down, -right:], values[down:, : values.shape[1] + right]
-    return values[: values.shape[0] - down, : values.shape[1] - right], values[down:, right:]
+def with_square(labels: np.ndarray, count: int, side: int) -> np.ndarray:
+    """[count + 1] bool: the labels of an image [S, S] that somewhere have a whole square of so many texels a side."""
+    found = np.zeros(count + 1, bool)
+    for first in range(0, len(labels) - side + 1, _BAND_ROWS):
+        band = labels[first : first + _BAND_ROWS + side - 1]
+        alike = _windows(band[:, 1:] == band[:, :-1], side - 1, 1)  # each row of the square is of one label
+        down = _windows(band[1:, : alike.shape[1]] == band[:-1, : alike.shape[1]], side - 1, 0)  # and so is its first column
+        whole = _windows(alike, side, 0) & down
+        found[band[: whole.shape[0], : whole.shape[1]][whole]] = True
+    found[0] = False
+    return found
+
+
+def _windows(values: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """Whether all of `length` values from each place on along an axis are true; shorter by length - 1 along it."""
+    if length == 0:
+        shape = tuple(size + (i == axis) for i, size in enumerate(values.shape))
+        return np.ones(shape, bool)
+    values, width = np.moveaxis(values, axis, 0), 1
+    while width < length:
+        step = min(width, length - width)
+        values, width = values[: len(values) - step] & values[step:], width + step
+    return np.moveaxis(values, 0, axis)

@@ -10,6 +10,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
+from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
 from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, open_folder, weight_files
@@ -46,6 +47,7 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
         size=size,
         limit=int(min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length)),
         takes_cameras=takes_cameras,
+        recorded=recorded_calls(unet, device),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dreamfusion_mesh.guidance.models.multiview import (
     contrast_view_in_group,
     predict_views,
 )
+from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
 from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, view_words
@@ -42,6 +44,7 @@ class UNetModel:
     size              pixels a side of the images that it was made for
     limit             tokens a prompt may have, the start and end marks included
     takes_cameras     whether it is a multi-view model, which can be given cameras and can see four views together
+    recorded          replays the U-Net's calls on a card; None: they are called
     digests           SHA-256 of the files that it was asked for
     """
 
@@ -58,6 +61,7 @@ class UNetModel:
     size: int
     limit: int
     takes_cameras: bool
+    recorded: RecordedCalls | None = None
     digests: dict[Path, str] = field(default_factory=dict, repr=False)
 
     def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedUNet:
@@ -122,13 +126,19 @@ class UNetModel:
 
         cameras [B, 5] and views, for multi-view models, are as in `predict_views`; without them each image is seen alone.
         """
-        kind = self.unet.dtype
+        kind = next(self.unet.parameters()).dtype
+        given = [noisy.to(kind), t, text.to(kind)]
         if self.takes_cameras:
-            given = noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras
-            predicted = predict_views(self.unet, noisy.to(kind), t, text.to(kind), given.to(kind), views)
-        else:
-            predicted = self.unet(noisy.to(kind), t, encoder_hidden_states=text.to(kind)).sample
+            given.append((noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras).to(kind))
+        call = partial(self._evaluate, views)
+        predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
+
+    def _evaluate(self, views: int, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None) -> Tensor:
+        if cameras is not None:
+            return predict_views(self.unet, noisy, t, text, cameras, views)
+        predicted: Tensor = self.unet(noisy, t, encoder_hidden_states=text).sample
+        return predicted
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:

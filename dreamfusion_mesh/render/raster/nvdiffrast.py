@@ -42,10 +42,11 @@ class NvdiffrastRasterizer(WarpRasterizer):
     Antialiasing is the Warp back end's: nvdiffrast's own looks for outlines among the edges of faces that a pixel's centre sees, so it
     loses those of small faces. It is given corners rounded as nvdiffrast rounds them to decide what covers a centre.
 
-    Not given of the contract: float64; an order among faces at equal depth; coverage and outlines closer to an edge than the sixteenth of a
-    pixel that corners are rounded to. Sums in backward are atomic, in no fixed order.
-    Its pictures begin with the row at the bottom, its faces are int32 and counted from 1, its (u, v) weight corners 0 and 1, and its z / w
-    carries no gradient, so depth is made from the weights and the corners' z and w.
+    Not given of the contract: float64; an order among faces at equal depth; coverage, outlines and which face is nearer, closer to an edge
+    or to where faces cross than the sixteenth of a pixel that corners are rounded to. Sums in backward are atomic, in no fixed order.
+    Its pictures begin with the row at the bottom, so it is given the scene upside down; then centres on an edge fall to the same side as in
+    the Warp back end, too. Its faces are int32 and counted from 1, its (u, v) weight corners 0 and 1, and its z / w carries no gradient, so
+    depth is made from the weights and the corners' z and w.
     """
 
     name = "nvdiffrast"
@@ -83,10 +84,10 @@ class NvdiffrastRasterizer(WarpRasterizer):
             return nothing_drawn(clip, height, width)
         triangles = self._triangles(faces)
         tall, wide = (-(-side // _TILE) * _TILE for side in (height, width))
-        positions = clip.contiguous() if (tall, wide) == (height, width) else _padded(clip, height / tall, width / wide)
+        positions = _upside_down(clip, height / tall, width / wide)
         raster, _ = self._ops.rasterize(self._context, positions, triangles, (tall, wide), grad_db=False)
         deep, _ = self._ops.interpolate(clip[..., 2:].contiguous(), raster, triangles)
-        raster, deep = (part.flip(1)[:, :height, :width] for part in (raster, deep))
+        raster, deep = (part[:, :height, :width] for part in (raster, deep))
         face = raster[..., 3].long() - 1
         seen = face >= 0
         u, v = raster[..., 0], raster[..., 1]
@@ -99,7 +100,7 @@ class NvdiffrastRasterizer(WarpRasterizer):
         if attributes.numel() == 0 or len(faces) == 0 or fragments.face.numel() == 0:
             return attributes.new_zeros(*fragments.face.shape, attributes.shape[2]) + (attributes * 0).sum() + (fragments.bary * 0).sum()
         made, _ = self._ops.interpolate(attributes.contiguous(), _raster(fragments), self._triangles(faces))
-        return made.flip(1)
+        return made
 
     def smooth(self, image: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor) -> Tensor:
         """See BackEnd."""
@@ -168,10 +169,12 @@ def _missing_tool() -> str | None:
     return None if shutil.which(shlex.split(cpp_extension.get_cxx_compiler())[0]) else "a C++ compiler"
 
 
-def _padded(clip: Tensor, tall: float, wide: float) -> Tensor:
-    """Clip positions whose picture keeps its pixels in the upper left of a larger one, of which it is this share each way."""
+def _upside_down(clip: Tensor, tall: float, wide: float) -> Tensor:
+    """Clip positions with the top row at the bottom, where the picture is this share of a larger one each way."""
     x, y, z, w = clip.unbind(dim=-1)
-    return torch.stack(((x + w) * wide - w, w - (w - y) * tall, z, w), dim=-1)
+    if tall == wide == 1:
+        return torch.stack((x, -y, z, w), dim=-1)
+    return torch.stack(((x + w) * wide - w, (w - y) * tall - w, z, w), dim=-1)
 
 
 def _rounded(clip: Tensor, height: int, width: int) -> Tensor:
@@ -184,7 +187,7 @@ def _rounded(clip: Tensor, height: int, width: int) -> Tensor:
 
 
 def _raster(fragments: Fragments) -> Tensor:
-    """nvdiffrast's [B, H, W, 4] of (u, v, z / w, face + 1), the row at the bottom first."""
+    """nvdiffrast's [B, H, W, 4] of (u, v, z / w, face + 1)."""
     bary = fragments.bary
     parts = (bary[..., 0], bary[..., 1], fragments.depth.to(bary), (fragments.face + 1).to(bary))
-    return torch.stack(parts, dim=-1).flip(1).contiguous()
+    return torch.stack(parts, dim=-1)

@@ -9,18 +9,19 @@ import pytest
 import torch
 from one_device import PRETENDED, OneDevice, assert_on
 from outcomes import poor_outcome
-from surfaces import SURFACES, sphere, torus
+from surfaces import SURFACES, cube, sphere, torus
 from texture_lookups import bilinear, seam, truth
 
 from dreamfusion_mesh.asset.bake import maps as maps_module
-from dreamfusion_mesh.asset.bake import texels as texels_module
-from dreamfusion_mesh.asset.bake.base_color import bake_base_color
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
-from dreamfusion_mesh.asset.bake.maps import bake_map
-from dreamfusion_mesh.asset.bake.texels import sample_texels
+from dreamfusion_mesh.asset.bake.maps import bake_values, to_maps
+from dreamfusion_mesh.asset.bake.texels import Texels, sample_texels
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Probe, Rasterizer
+from dreamfusion_mesh.geometry.normals import face_normals
+from dreamfusion_mesh.kernels.interpolate import interpolate
+from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Mesh, linear_to_srgb, srgb_to_linear
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
@@ -41,7 +42,11 @@ def panel() -> Mesh:
 
 
 def base_color(mesh: Mesh, albedo: Probe, rasterizer: Rasterizer, settings: TextureSettings, reference: Mesh | None) -> np.ndarray:
-    return bake_base_color(sample_texels(mesh, rasterizer, settings, reference), albedo).pixels
+    return colored(sample_texels(mesh, rasterizer, settings, reference), albedo, settings.supersample)
+
+
+def colored(texels: Texels, albedo: Probe, supersample: int = 2) -> np.ndarray:
+    return to_maps(texels, {"base_color": bake_values(texels, albedo, 3, "srgb", supersample)})["base_color"].pixels
 
 
 def position(points: torch.Tensor) -> torch.Tensor:
@@ -76,17 +81,18 @@ def test_row_0_is_the_top_and_column_0_the_left() -> None:
     assert image[185, 185, 1] < 20
 
 
+def stripes(points: torch.Tensor) -> torch.Tensor:
+    """[N, 1] two samples wide, of two samples in each of the panel's 128 texels, and half a texel off: every texel is half black."""
+    sample = torch.floor((points[:, :1] + 1) * 128).long()
+    return ((sample + 1) // 2 % 2).float()
+
+
 def test_samples_are_averaged_in_linear_light() -> None:
     """Half of each texel's samples see black, half white: half the light is sRGB 188, not 128."""
-
-    def stripes(points: torch.Tensor) -> torch.Tensor:
-        sample = torch.floor((points[:, :1] + 1) * 128).long()  # two of these a texel of the panel's 128
-        return (sample % 2).float().expand(-1, 3)
-
-    image = base_color(panel(), stripes, RASTERIZER, SETTINGS, None)
+    image = base_color(panel(), lambda points: stripes(points).expand(-1, 3), RASTERIZER, SETTINGS, None)
     half = int(torch.round(255 * linear_to_srgb(torch.tensor(0.5))))
     assert half == 188
-    assert (image[64:192, 64:192] == half).all()
+    assert (image[65:191, 65:191] == half).all()
     assert float(srgb_to_linear(torch.tensor(half / 255))) == pytest.approx(0.5, abs=0.005)
 
 
@@ -134,15 +140,16 @@ def test_colours_come_from_the_reference_surface() -> None:
     assert moved.max() <= 204
 
 
-def test_bands_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = mapped("sphere")
-    whole = base_color(mesh, position, RASTERIZER, SETTINGS, None)
-    assert np.array_equal(base_color(mesh, position, RASTERIZER, SETTINGS, None), whole)
-    monkeypatch.setattr(texels_module, "_SAMPLES", 256 * 4 * 17)  # bands of 17 rows, the last of one
+
+    def busy(points: torch.Tensor) -> torch.Tensor:
+        return (40 * points).sin() / 2 + 0.5
+
+    whole = base_color(mesh, busy, RASTERIZER, SETTINGS, None)
+    assert np.array_equal(base_color(mesh, busy, RASTERIZER, SETTINGS, None), whole)
     monkeypatch.setattr(maps_module, "_POINTS", 9999)
-    banded = base_color(mesh, position, RASTERIZER, SETTINGS, None)
-    assert np.abs(banded.astype(int) - whole.astype(int)).max() <= 1
-    assert (banded != whole).mean() < 1e-3
+    assert np.array_equal(base_color(mesh, busy, RASTERIZER, SETTINGS, None), whole)
 
 
 def test_the_field_is_evaluated_without_gradients() -> None:
@@ -166,36 +173,81 @@ def test_what_cannot_be_baked_is_refused() -> None:
         base_color(mapped("cube"), lambda points: points[:, :1], RASTERIZER, SETTINGS, None)
     dot = panel()
     with pytest.raises(ValueError, match="covers no texel"):
-        base_color(Mesh(dot.vertices, FLAT, dot.uvs * 1e-4 + 0.5, FLAT), position, RASTERIZER, SETTINGS, None)
+        base_color(Mesh(dot.vertices, FLAT, dot.uvs + 2, FLAT), position, RASTERIZER, SETTINGS, None)
 
 
-def test_linear_maps_are_averaged_without_conversion() -> None:
-    """Half of each texel's samples are 0, half 1: in plain data that is 128, where light would be 188."""
+def test_linear_values_are_averaged_without_conversion() -> None:
+    """Half of each texel's samples are 0, half 1: in plain data that is 0.5, where light would be sRGB 0.735."""
+    texels = sample_texels(panel(), RASTERIZER, SETTINGS, None)
+    upper = bake_values(texels, lambda points: torch.cat([stripes(points), (points[:, 1:2] > 0).float()], dim=1), 2, "linear", 2)
+    image = texels.image(upper)[65:191, 65:191]
+    assert (image[..., 0] == 0.5).all()
+    assert (image[:63, :, 1] == 1).all()  # row 0 is the top
+    assert (image[63:, :, 1] == 0).all()
 
-    def stripes(points: torch.Tensor) -> torch.Tensor:
-        sample = torch.floor((points[:, :1] + 1) * 128).long()
-        return torch.cat([sample % 2, points[:, 1:2] > 0], dim=1).float()
 
-    baked = bake_map(sample_texels(panel(), RASTERIZER, SETTINGS, None), stripes, 2, "linear")
-    assert baked.color_space == "linear"
-    assert baked.pixels.shape == (256, 256, 2)
-    assert (baked.pixels[64:192, 64:192, 0] == 128).all()
-    assert (baked.pixels[:128, :, 1] == 255).all()  # row 0 is the top, and gutters go on
-    assert (baked.pixels[128:, :, 1] == 0).all()
+def test_texels_are_sampled_more_finely_where_colours_change_alone() -> None:
+    asked = []
+
+    def half(points: torch.Tensor) -> torch.Tensor:
+        asked.append(len(points))
+        return (points[:, :1] > 0.001).float().expand(-1, 3)
+
+    texels = sample_texels(panel(), RASTERIZER, SETTINGS, None)
+    bake_values(texels, half, 3, "srgb", 2)
+    rows = 128 + 2 * SETTINGS.padding
+    assert asked[0] == len(texels.rows)
+    assert len(asked) == 1 + 4
+    assert all(2 * rows - 8 <= count <= 4 * rows for count in asked[1:])
 
 
 def test_one_set_of_texels_serves_any_number_of_maps() -> None:
     texels = sample_texels(mapped("torus"), RASTERIZER, SETTINGS, None)
-    first = bake_base_color(texels, position).pixels
-    bake_map(texels, lambda points: points[:, :1], 1, "linear")
-    assert np.array_equal(bake_base_color(texels, position).pixels, first)
+    first = colored(texels, position)
+    bake_values(texels, lambda points: points[:, :1], 1, "linear")
+    assert np.array_equal(colored(texels, position), first)
 
 
-def test_every_covered_sample_lies_on_the_reference_surface() -> None:
-    texels = sample_texels(mapped("torus"), RASTERIZER, SETTINGS, torus(192, 96))
-    points = torch.cat([band.points for band in texels.bands()] + [texels.gutter_points])
+def test_every_texel_lies_on_the_reference_surface() -> None:
+    points = sample_texels(mapped("torus"), RASTERIZER, SETTINGS, torus(192, 96)).points
     ring = points[:, :2].norm(dim=1) - 0.6
     assert float((torch.stack([ring, points[:, 2]], dim=1).norm(dim=1) - 0.25).abs().max()) < 1e-3
+
+
+def test_a_thin_plate_keeps_the_colours_of_its_sides() -> None:
+    """Its mesh lies lower than the plate by more than its thickness, so the nearest points of its upper side are of the lower one."""
+    plate = cube()
+    thin = Mesh(plate.vertices * torch.tensor([1.0, 0.02, 1.0]), plate.faces)
+    mesh = unwrap(thin, SETTINGS).mesh
+    low = Mesh(mesh.vertices - torch.tensor([0.0, 0.03, 0.0]), mesh.faces, mesh.uvs, mesh.face_uvs)
+    texels = sample_texels(low, RASTERIZER, SETTINGS, thin)
+    normals = face_normals(low.vertices, low.faces)[texels.on_mesh.faces]
+    inner = (texels.points[:, [0, 2]].abs() < 0.49).all(dim=1) & (normals[:, 1].abs() > 0.9)
+    assert int(inner.sum()) > 5000
+    assert torch.equal(texels.points[inner, 1].sign(), normals[inner, 1].sign())
+    nearest = SurfaceTree(thin.vertices, thin.faces).closest(interpolate(low.vertices, low.faces, texels.on_mesh))[0]
+    assert (nearest[inner, 1].sign() != normals[inner, 1].sign()).float().mean() > 0.3  # what nearest points alone would do
+
+
+def test_far_texels_have_the_mean_colour() -> None:
+    texels = sample_texels(panel(), RASTERIZER, SETTINGS, None)
+    image = colored(texels, position)
+    known = texels.known().numpy()
+    assert (image[0, 0] == np.round(image[known].mean(axis=0))).all()
+    assert (image[64 - 2 - 16, 100] == image[64 - 2, 100]).all()  # 16 texels beyond the gutter repeat it
+    assert (image[64 - 2 - 17, 100] == image[0, 0]).all()
+
+
+def test_a_mesh_of_slivers_has_every_face_in_the_texture() -> None:
+    """Faces far narrower than a texel are at its centre by chance alone."""
+    size = 64
+    x = torch.linspace(-1, 1, 2 * size + 1)
+    corners = torch.stack([torch.cat([x, x]), torch.cat([0 * x - 1, 0 * x + 1]), torch.zeros(4 * size + 2)], dim=1)
+    first = torch.arange(2 * size)[::4]
+    strips = torch.stack([first, first + 1, first + 2 * size + 2], dim=1)
+    uvs = corners[:, :2] / 2.2 + 0.5
+    texels = sample_texels(Mesh(corners, strips, uvs, strips), RASTERIZER, TextureSettings(size=size, padding=1), None)
+    assert set(texels.on_mesh.faces.tolist()) == set(range(len(strips)))
 
 
 def test_each_device_bakes_the_same_colours(device: torch.device) -> None:
@@ -210,8 +262,8 @@ def test_the_bake_stays_on_one_device() -> None:
     """numpy is given the texels at the charts' edges, and the finished image; nothing else leaves the device."""
     mesh, reference = mapped("torus"), torus(64, 32)
     expected = base_color(mesh, position, RASTERIZER, SETTINGS, reference)
-    with OneDevice(edges=[gutter_texels, maps_module.to_image]) as one:
+    with OneDevice(edges=[gutter_texels, to_maps]) as one:
         texels = sample_texels(mesh.to(one.device), RASTERIZER, SETTINGS, reference.to(one.device))
-        image = bake_base_color(texels, position).pixels
-    assert_on(PRETENDED, texels.covered, texels.gutter, texels.gutter_points)
+        image = colored(texels, position)
+    assert_on(PRETENDED, texels.covered, texels.rows, texels.points, texels.across, *texels.places, *texels.on_mesh)
     assert np.array_equal(image, expected)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich_gltf import rich
 from written_files import box, pack, png
 
+from dreamfusion_mesh.audit.readers import gltf as gltf_module
 from dreamfusion_mesh.audit.readers.accessors import accessor, as_float
 from dreamfusion_mesh.audit.readers.gltf import image_bytes, parse_gltf
 from dreamfusion_mesh.audit.readers.scene import read_scene
@@ -30,7 +33,7 @@ def file_of(values: np.ndarray, kind: str, component: int, stride: int | None = 
 def read_all(data: bytes, folder: Path) -> None:
     """All that the audit does with a file's bytes."""
     gltf = parse_gltf(data, folder)
-    read_scene(gltf)
+    read_scene(gltf, "unreal")
 
 
 def test_accessors_are_read_as_stored(tmp_path: Path) -> None:
@@ -127,21 +130,39 @@ def test_every_json_value_may_be_anything(tmp_path: Path) -> None:
     draft = box(1)
     draft.image = png(4)
     document, binary = draft.document_and_binary()
-    refused = total = 0
-    for path in list(_paths(document)):
-        for value in NASTY:
-            changed = json.loads(json.dumps(document))
-            _replace(changed, path, value)
-            refused += _refused(pack(changed, binary), tmp_path)
-            total += 1
-    assert total > 1000
-    assert 0 < refused < total
+    cases = [(path, value) for path in _paths(document) for value in NASTY]
+    assert len(cases) > 1000
+    assert 0 < sum(_refused_with(document, binary, *case, tmp_path) for case in cases) < len(cases)
+
+
+def test_every_json_value_of_a_rich_file_may_be_anything(tmp_path: Path) -> None:
+    draft = rich()
+    draft.image = png(4)
+    document, binary = draft.document_and_binary()
+    found = read_scene(parse_gltf(pack(document, binary), tmp_path), "unreal")
+    assert (len(found.faces), len(found.levels), len(found.hulls), found.unread) == (48, 1, 2, {})
+    cases = [(path, value) for path in _paths(document) for value in NASTY]
+    chosen = np.random.default_rng(0).permutation(len(cases))[:400]
+    assert 0 < sum(_refused_with(document, binary, *cases[case], tmp_path) for case in chosen) < len(chosen)
+
+
+def _refused_with(document: dict[str, Any], binary: bytes, path: tuple[Any, ...], value: Any, folder: Path) -> bool:
+    changed = json.loads(json.dumps(document))
+    _replace(changed, path, value)
+    return _refused(pack(changed, binary), folder)
+
+
+def test_json_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gltf_module, "MAX_JSON_BYTES", 100)
+    with pytest.raises(BadInput, match=r"JSON: \d+ bytes, more than the 100"):
+        parse_gltf(b'{"buffers": [{"uri": "data:;base64,' + b"A" * 100, tmp_path)
 
 
 def _refused(data: bytes, folder: Path) -> bool:
     message = ""
     try:
-        read_all(data, folder)
+        with warnings.catch_warnings(action="error"):
+            read_all(data, folder)
     except BadInput as error:
         message = str(error)
     assert "\n" not in message

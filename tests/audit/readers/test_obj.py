@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,3 +227,33 @@ def test_a_text_too_long_is_refused_before_it_is_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr(mtl, "MAX_TEXT_BYTES", 20)
     with pytest.raises(BadInput, match=r"a\.obj: 32 bytes of text, more than the 20 that are read"):
         read(tmp_path, "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+
+
+def test_every_truncation_and_flipped_byte_is_read_or_refused(tmp_path: Path) -> None:
+    path = box(1).write_obj(tmp_path)
+    library = tmp_path / "asset.mtl"
+    library.write_text(library.read_text() + "map_Bump -bm 0.5 -s 2 2 color.png\nnorm -o 0.1 color.png\n")
+    whole, draws, refused = {file: file.read_bytes() for file in (path, library)}, np.random.default_rng(0), 0
+    for trial in range(600):
+        file = (path, library)[trial % 2]
+        changed = bytearray(whole[file])
+        if trial % 3:
+            changed[draws.integers(len(changed))] = draws.integers(256)
+        else:
+            del changed[draws.integers(len(changed)) :]
+        file.write_bytes(changed)
+        message = refusal(path)
+        assert "\n" not in message
+        refused += bool(message)
+        file.write_bytes(whole[file])
+    assert 0 < refused < 300
+
+
+def refusal(path: Path) -> str:
+    """The message that the file is refused with; "" where it is read, without a warning."""
+    try:
+        with warnings.catch_warnings(action="error"):
+            read_model(path.read_bytes(), path)
+    except BadInput as error:
+        return str(error)
+    return ""

@@ -8,7 +8,8 @@ from uv_rectangles import rectangle
 
 from dreamfusion_mesh.audit.atlas import Atlas, uv_layout
 from dreamfusion_mesh.audit.rows import gaps
-from dreamfusion_mesh.audit.rows.gaps import chart_labels, gaps_row, measure_gaps, smallest_gap, wide_charts
+from dreamfusion_mesh.audit.rows.gaps import chart_labels, gaps_row, measure_gaps, wide_charts, with_square
+from dreamfusion_mesh.audit.spans import Runs, smallest_gap
 from dreamfusion_mesh.config import AuditSettings
 
 
@@ -19,6 +20,12 @@ def nearest_labels(image: np.ndarray) -> int:
     return int(apart[labels[:, None] != labels[None]].min()) - 1
 
 
+def runs_of(image: np.ndarray) -> Runs:
+    """A label image's runs, each of one cell."""
+    row, column = np.nonzero(image)
+    return Runs(row, image[row, column].astype(np.int64) - 1, column, column + 1)
+
+
 def test_the_gap_is_the_shortest_walk_between_labels() -> None:
     draws = np.random.default_rng(0)
     for _ in range(50):
@@ -27,13 +34,14 @@ def test_the_gap_is_the_shortest_walk_between_labels() -> None:
             row, column = draws.integers(0, 34, 2)
             image[row : row + draws.integers(1, 6), column : column + draws.integers(1, 6)] = label
         if len(np.unique(image)) > 2:
-            assert smallest_gap(image) == nearest_labels(image)
+            assert smallest_gap(runs_of(image), 40) == nearest_labels(image)
 
 
 def test_one_chart_alone_has_the_whole_side_as_its_gap() -> None:
     image = np.zeros((16, 16), np.int32)
     image[3:5, 3:5] = 1
-    assert smallest_gap(image) == 16
+    assert smallest_gap(runs_of(image), 16) == 16
+    assert smallest_gap(runs_of(image * 0), 16) == 16
 
 
 @pytest.mark.parametrize(("apart", "gap"), [(8.0, 8), (7.5, 7), (0.5, 0), (0.0, 0)])
@@ -75,11 +83,31 @@ def test_faces_that_share_a_uv_corner_are_one_chart() -> None:
     assert sorted(set(labels)) == [0, 1]
 
 
-def test_a_texture_too_large_to_be_measured_is_named() -> None:
-    uvs = rectangle(10, 10, 20, 20, 64)
-    atlas = Atlas(np.zeros((2, 3, 3)), uvs, np.array([[0, 1, 2], [0, 2, 3]]), uv_layout(uvs), 8192, "")
-    row = gaps_row(atlas, AuditSettings())
-    assert (row.status, row.detail) == ("not measured", "not measured: a texture of 8192 texels a side, and gaps are measured up to 4096")
+def test_labels_of_any_place_and_size_are_as_far_apart_as_brute_force_finds() -> None:
+    """Far ones too, labels in several parts, and one around another."""
+    draws = np.random.default_rng(1)
+    for trial in range(60):
+        image = np.zeros((64, 64), np.int32)
+        for _ in range(2 + trial % 7):
+            row, column = draws.integers(0, 63, 2)
+            image[row : row + draws.integers(1, 9), column : column + draws.integers(1, 9)] = draws.integers(1, 4)
+        if trial % 5 == 0:
+            image[[0, -1]] = image[:, [0, -1]] = 9
+        if len(np.unique(image[image > 0])) > 1:
+            assert smallest_gap(runs_of(image), 64) == nearest_labels(image)
+
+
+def test_squares_are_found_whatever_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaps, "_BAND_ROWS", 7)
+    draws = np.random.default_rng(2)
+    image = np.zeros((50, 50), np.int32)
+    for label in range(1, 8):
+        row, column = draws.integers(0, 40, 2)
+        image[row : row + draws.integers(1, 12), column : column + draws.integers(1, 12)] = label
+    for side in (1, 2, 3, 5, 8, 50, 51):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (min(side, 50), min(side, 50)))
+        whole = windows[(windows.min(axis=(2, 3)) == windows.max(axis=(2, 3))) & (side <= 50)]
+        assert set(np.flatnonzero(with_square(image, 7, side))) == set(np.unique(whole)) - {0}
 
 
 def test_charts_whose_boxes_are_too_large_are_not_measured_for_width(monkeypatch: pytest.MonkeyPatch) -> None:

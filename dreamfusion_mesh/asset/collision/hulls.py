@@ -1,0 +1,206 @@
+"""Collision hulls: a few convex solids, of few corners each, that stand for the mesh in a physics engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dreamfusion_mesh.asset.collision.coacd_worker import decompose
+from dreamfusion_mesh.asset.collision.convex import Hull, closed_solid, hull_of, merged, union_volume, with_fewer_corners
+from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
+from dreamfusion_mesh.geometry.topology import shells, weld
+from dreamfusion_mesh.records import Mesh
+
+Method = Literal["one hull", "coacd", "shells"]
+
+MOST_CORNERS = 32  # of a hull; what physics engines take
+
+_log = logging.getLogger(__name__)
+
+_COVERAGE, _REACH, _VOLUME = 0.985, 0.008, 1.13  # wanted: a little more than the audit's .98 within .01 and 1.15
+_AUDITED_COVERAGE, _AUDITED_VOLUME = 0.98, 1.15
+_ONE_HULL = 1.05  # times the mesh's volume: what is convex up to this needs no decomposition
+_LEFT_OUT = (0.0, 0.004, 0.008)  # of the diagonal: layers that hulls may leave out, where they would be too large otherwise
+_SAMPLES = 20_000
+_TRIES = ((0.01, 0.1, 20, 10), (0.005, 0.05, 20, 10), (0.003, 0.02, 60, 20))  # ever finer: simplification, concavity, iterations, nodes
+_MOST_TRIANGLES = 2500  # that are decomposed, where a simplification up to _COARSEST gets there
+_COARSEST = 0.02
+_MOST_GROUPS = 1000  # that are merged pair by pair
+
+
+@dataclass(frozen=True)
+class HullNote:
+    """How the hulls came out.
+
+    method    "one hull", "coacd", or "shells" where that failed: a hull for each shell, near ones merged
+    hulls, corners  how many, and of the one that has most
+    coverage  share of the surface inside a hull or within .008 of the diagonal
+    volume    of the hulls' union over the mesh's own; NaN where that is not closed
+    """
+
+    method: Method
+    hulls: int
+    corners: int
+    coverage: float
+    volume: float
+
+
+@dataclass(frozen=True, eq=False)
+class Collision:
+    """Convex, closed hulls in the mesh's space, a note of them, and lines for the user."""
+
+    hulls: tuple[Mesh, ...]
+    note: HullNote
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """The mesh in a box whose diagonal is 1, as manifold3d's solid where it is closed, with samples of its surface."""
+
+    points: np.ndarray
+    faces: np.ndarray
+    solid: Any | None
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    hulls: list[Hull]
+    coverage: float
+    volume: float
+
+    @property
+    def shortfall(self) -> float:
+        """How far from what is wanted; 0 where it is had."""
+        return max(0.0, _COVERAGE - self.coverage) + max(0.0, self.volume - _VOLUME)  # max with NaN second gives the first
+
+
+def collision_hulls(mesh: Mesh, most: int, seconds: float) -> Collision:
+    """At most `most` convex hulls of at most MOST_CORNERS corners that cover the mesh and hold little more than its volume.
+
+    coacd cuts the mesh in a process of its own, which is killed after `seconds` in all; hulls are then made to contain the mesh with few
+    corners, or nearly so where that would make them too large. Where coacd fails or has no time there is a hull for each shell, near ones
+    merged, and a warning. The same input gives the same bits where time does not run out. On the mesh's device, in its precision.
+    Raises ValueError where the mesh has no faces, no extent, or values that are not finite, or `most` is below 1.
+    """
+    if most < 1:
+        raise ValueError(f"collision: {most} hulls, expected at least 1")
+    shape, low, diagonal = _shape_of(mesh)
+    method, fit, failure = _fitted(shape, most, time.monotonic() + seconds)
+    note = HullNote(method, len(fit.hulls), max(len(hull.points) for hull in fit.hulls), fit.coverage, fit.volume)
+    warnings = [f"collision: {failure}; a hull for each shell instead, near ones merged where there are over {most}"] if failure else []
+    if fit.coverage < _AUDITED_COVERAGE or fit.volume > _AUDITED_VOLUME:
+        found = f"{note.hulls} hulls cover {fit.coverage:.1%} of the surface and hold {fit.volume:.3g} times its volume"
+        warnings.append(f"collision: {found}; {_AUDITED_COVERAGE:.0%} and {_AUDITED_VOLUME:g} are wanted")
+    for line in warnings:
+        _log.warning("%s", line)
+    return Collision(tuple(_to_mesh(hull, low, diagonal, mesh) for hull in fit.hulls), note, tuple(warnings))
+
+
+def _fitted(shape: _Shape, most: int, deadline: float) -> tuple[Method, _Fit, str]:
+    """Hulls, how they came about, and why not by coacd where that was called for."""
+    whole, failure, best = hull_of(shape.points), "", None
+    if whole.thickened or (shape.solid is not None and whole.volume <= _ONE_HULL * shape.solid.volume()):
+        return "one hull", _fit(shape, [shape.points]), ""
+    shell = shells(torch.from_numpy(shape.faces)).numpy()
+    if shell.max() >= most:
+        return "shells", _fit(shape, _by_shell(shape, shell, most)), f"there are {shell.max() + 1} shells"
+    for settings in _TRIES:
+        try:
+            found = _fit(shape, _decomposed(shape, most, deadline - time.monotonic(), settings))
+        except WorkerFailed as problem:
+            failure = str(problem)
+            break
+        if best is None or found.shortfall < best.shortfall:
+            best = found
+        if best.shortfall == 0:
+            break
+    return ("coacd", best, "") if best is not None else ("shells", _fit(shape, _by_shell(shape, shell, most)), failure)
+
+
+def _shape_of(mesh: Mesh) -> tuple[_Shape, np.ndarray, float]:
+    """The shape, and how it lies in the mesh's space: vertex = point * diagonal + low."""
+    import trimesh
+
+    welded = weld(Mesh(mesh.vertices.detach().cpu().double(), mesh.faces.cpu()))
+    points, faces = welded.vertices.numpy(), welded.faces.numpy()
+    low = points.min(axis=0, initial=np.inf)
+    diagonal = float(np.linalg.norm(points.max(axis=0, initial=-np.inf) - low))
+    if not 0 < diagonal < np.inf:
+        raise ValueError(f"collision: {len(faces)} faces with a diagonal of {diagonal:.4g}, expected a finite length above 0")
+    points = (points - low) / diagonal
+    surface = trimesh.Trimesh(points, faces, process=False)
+    samples = trimesh.sample.sample_surface(surface, _SAMPLES, seed=0)[0] if surface.area > 0 else points
+    return _Shape(points, faces, closed_solid(points, faces), np.asarray(samples)), low, diagonal
+
+
+def _decomposed(shape: _Shape, most: int, seconds: float, settings: tuple[float, float, int, int]) -> list[np.ndarray]:
+    """The points of at most `most` nearly convex parts. Raises WorkerFailed."""
+    simplification, concavity, iterations, nodes = settings
+    if seconds <= 0:
+        raise WorkerFailed("coacd had no time")
+    points, faces = _simplified(shape, simplification)
+    counts = np.array([most, iterations, nodes, shape.solid is None])
+    found, sizes = run_worker(decompose, (points, faces.astype(np.int32), counts, np.array(concavity)), seconds, "coacd")
+    whole = found.shape == (int(sizes.sum()), 3) and np.isfinite(found).all()
+    if not (whole and 0 < len(sizes) <= most and (sizes > 0).all()):
+        raise WorkerFailed(f"coacd gave {len(sizes)} hulls of {len(found)} points, expected 1 to {most}")
+    return np.split(found, np.cumsum(sizes)[:-1])
+
+
+def _simplified(shape: _Shape, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The shape in few triangles, within `tolerance` of the diagonal or the least above it that gets there."""
+    while shape.solid is not None and tolerance < _COARSEST:
+        simple = shape.solid.simplify(tolerance)
+        if 0 < simple.num_tri() <= _MOST_TRIANGLES and simple.volume() > 0:
+            arrays = simple.to_mesh64()
+            return np.array(arrays.vert_properties)[:, :3], np.array(arrays.tri_verts)
+        tolerance *= 1.5
+    return shape.points, shape.faces
+
+
+def _by_shell(shape: _Shape, shell: np.ndarray, most: int) -> list[np.ndarray]:
+    """The points of each shell, near shells together where there are more than `most`."""
+    order = np.argsort(shell, kind="stable")
+    groups = [shape.points[np.unique(shape.faces[rows])] for rows in np.split(order, np.cumsum(np.bincount(shell))[:-1])]
+    if len(groups) > _MOST_GROUPS:  # in the order of a coarse grid's cells
+        cells = np.floor(np.stack([group.mean(axis=0) for group in groups]) * 16).astype(np.int64)
+        groups = [groups[index] for index in np.lexsort(cells.T)]
+        groups = [np.concatenate(groups[rows[0] : rows[-1] + 1]) for rows in np.array_split(np.arange(len(groups)), _MOST_GROUPS)]
+    return merged(groups, most)
+
+
+def _fit(shape: _Shape, groups: list[np.ndarray]) -> _Fit:
+    """Hulls of few corners around groups of points: around the whole surface too, or else as much of it as their volume allows."""
+    best: _Fit | None = None
+    exact = [hull_of(group) for group in groups]
+    for left_out in (None, *_LEFT_OUT):
+        around = exact if left_out is not None else _around_all(shape, exact)
+        hulls = [with_fewer_corners(hull, MOST_CORNERS, left_out or 0.0) for hull in around]
+        outside = np.min([hull.outside(shape.samples) for hull in hulls], axis=0)
+        volume = union_volume(hulls) / shape.solid.volume() if shape.solid is not None else float("nan")
+        found = _Fit(hulls, float((outside <= _REACH).mean()), volume)
+        if best is None or found.shortfall < best.shortfall:
+            best = found
+        if best.shortfall == 0:
+            break
+    assert best is not None
+    return best
+
+
+def _around_all(shape: _Shape, hulls: list[Hull]) -> list[Hull]:
+    """The hulls with the surface's points that are in none of them added to the nearest."""
+    outside = np.stack([hull.outside(shape.points) for hull in hulls])
+    strays = np.where(outside.min(axis=0) > 0, outside.argmin(axis=0), -1)
+    return [hull_of(np.concatenate([hull.points, shape.points[strays == index]])) for index, hull in enumerate(hulls)]
+
+
+def _to_mesh(hull: Hull, low: np.ndarray, diagonal: float, like: Mesh) -> Mesh:
+    vertices = torch.from_numpy(hull.points * diagonal + low)
+    return Mesh(vertices.to(like.vertices.dtype), torch.from_numpy(hull.faces)).to(like.vertices.device)
