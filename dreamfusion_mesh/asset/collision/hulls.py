@@ -12,7 +12,7 @@ import torch
 
 from dreamfusion_mesh.asset.collision.coacd_worker import decompose
 from dreamfusion_mesh.asset.collision.convex import Hull, closed_solid, hull_of, merged, union_volume, with_fewer_corners
-from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 from dreamfusion_mesh.geometry.topology import shells, weld
 from dreamfusion_mesh.records import Mesh
 
