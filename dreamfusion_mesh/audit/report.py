@@ -170,7 +170,10 @@ def _unreadable_rows(why: str) -> list[Row]:
 
 def _row(number: int, measure: Callable[[], Row], written: Written) -> Row:
     why = list(dict.fromkeys(written.unread[part] for part in _ABOUT.get(number, ()) if part in written.unread))
-    return unmeasured_row(number, "; ".join(why)) if why else measure()
+    try:
+        return unmeasured_row(number, "; ".join(why)) if why else measure()
+    except BadInput as error:  # such as a texture that does not decode, which row 7 fails on
+        return unmeasured_row(number, str(error))
 
 
 def _measures(written: Written, case: _Case) -> dict[int, Callable[[], Row]]:

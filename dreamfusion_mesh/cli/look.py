@@ -22,6 +22,9 @@ def audit(
         Path | None,
         typer.Option("--picture", readable=False, help="Also draw the UV layout, the texel density and the rows there, as PNG."),
     ] = None,
+    engines: Annotated[
+        bool, typer.Option("--round-trip", help="Also let the installed engines read a .glb back, which may take minutes.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where a row is not measured.")] = False,
 ) -> None:
     """Measure whether a file is game-ready. Exits with 1 where a row fails."""
@@ -34,7 +37,7 @@ def audit(
         check_report(file, json_, preset)
     if picture is not None:
         check_picture(file, picture, preset, json_)
-    found = audit_file(file, preset, set_ or (), engine)
+    found = audit_file(file, preset, set_ or (), engine, engines)
     drawn = None
     if picture is not None:
         from dreamfusion_mesh.audit.picture import audit_picture

@@ -50,9 +50,9 @@ class SurfaceTree:
         Distances [N] and faces [N] int64; infinity and -1 where nothing lies within `farthest`.
         """
         asked, along = self._asked("origins", origins), self._asked("directions", directions, len(origins))
-        distances, faces = torch.empty_like(asked[:, 0]), self._numbers(asked)
+        distances, faces = torch.empty_like(asked[:, 0]), torch.empty(len(asked), dtype=torch.int32, device=asked.device)
         outputs = [as_warp(distances, wp.float32), as_warp(faces, wp.int32)]
-        launch(trace_warp.first_hit, len(asked), [self._mesh.id, *_vectors(asked, along), farthest, *outputs], asked.device)
+        launch(trace_warp.first_hit, len(asked), [self._mesh.id, *vectors(asked, along), farthest, *outputs], asked.device)
         return distances, faces.long()
 
     def project(self, points: Tensor, normals: Tensor, cage: float, reach: float, limit: float = 0.0) -> Places:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dreamfusion_mesh.audit.engines.round_trips import engine_round_trips
 from dreamfusion_mesh.audit.report import Audit
 from dreamfusion_mesh.config import RunConfig, change, load_config
 from dreamfusion_mesh.errors import BadInput
@@ -25,10 +26,13 @@ _ASSET = "asset"  # the stem of a delivery's files while there is no result.json
 _REFERENCE = "reference"
 
 
-def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = (), engine: str | None = None) -> Audit:
+def audit_file(
+    file: Path, preset: str | None = None, changes: Sequence[str] = (), engine: str | None = None, with_engines: bool = False
+) -> Audit:
     """Audit any file. One that a run wrote is compared with that run's settings and surface, unless `preset` is named.
 
-    engine  stands for asset.engine where it is given
+    engine        stands for asset.engine where it is given
+    with_engines  let the installed engines read the file, too, which may take minutes
     Read-only, so it takes no lock. Raises BadInput where the file, the settings or the run's reference surface cannot be used.
     """
     changes = [*changes, *([f"asset.engine={engine}"] if engine is not None else [])]
@@ -37,7 +41,7 @@ def audit_file(file: Path, preset: str | None = None, changes: Sequence[str] = (
     own = None if preset else _own_settings(run, file)
     config = load_config(preset or "default", changes) if own is None else change(own, changes, None, ("mesh", "asset", "audit"))
     reference = None if own is None else _reference(run, own.asset.longest_side)
-    return audit_asset(file, config, reference)
+    return audit_asset(file, config, reference, engine_round_trips() if with_engines else None)
 
 
 def _own_settings(run: RunFolder, file: Path) -> RunConfig | None:

@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from broken_files import measure
 from written_files import box
 
+from dreamfusion_mesh.audit.picture import audit_picture
 from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.report_file import check_report
+from dreamfusion_mesh.run.report_file import check_picture, check_report
 
 
 def gltf(folder: Path, image: str = "my%20maps/color.png") -> Path:
@@ -138,3 +140,42 @@ def test_a_target_that_cannot_be_written_is_refused_and_a_pipe_is_not(tmp_path: 
     os.mkfifo(tmp_path / "pipe")
     check_report(model, tmp_path / "pipe")
     check_report(tmp_path / "none.glb", tmp_path / "asset.glb")  # the audit says that it is missing
+
+
+def check_picture_refused(model: Path, target: Path, message: str, report: Path | None = None) -> None:
+    before = target.read_bytes()
+    with pytest.raises(BadInput) as caught:
+        check_picture(model, target, None, report)
+    assert str(caught.value) == f"--picture {target}: {message}; name another file"
+    assert target.read_bytes() == before
+
+
+def test_a_picture_replaces_nothing_but_a_picture_of_an_audit(tmp_path: Path) -> None:
+    model = gltf(tmp_path)
+    refers = f"is a file that {model} refers to, which the picture would replace"
+    check_picture_refused(model, model, "is the file that is audited, which the picture would replace")
+    check_picture_refused(model, tmp_path / "my maps" / "color.png", refers)
+    (tmp_path / "link.png").symlink_to("my maps/color.png")
+    check_picture_refused(model, tmp_path / "link.png", refers)
+    (tmp_path / "other.obj").write_text("v 0 0 0")
+    check_picture_refused(model, tmp_path / "other.obj", "is a model that is there already, which the picture would replace")
+    for content in (box(1).image, b"text", b"\x00"):
+        (tmp_path / "there.png").write_bytes(content)
+        check_picture_refused(model, tmp_path / "there.png", "is there already and is no picture of an audit, which this one would replace")
+    for content in (b"", audit_picture(measure(box(1).write(tmp_path)))):
+        (tmp_path / "there.png").write_bytes(content)
+        check_picture(model, tmp_path / "there.png")
+    check_picture(model, tmp_path / "new.png")
+
+
+def test_the_picture_does_not_go_where_the_report_does(tmp_path: Path) -> None:
+    model, words = box(1).write(tmp_path), "is where --json puts the report; name another file"
+    (tmp_path / "report").write_text("{}")
+    (tmp_path / "hard").hardlink_to(tmp_path / "report")
+    (tmp_path / "soft").symlink_to("new")
+    for report, target in (("report", "report"), ("report", "hard"), ("new", "soft"), ("new", "../" + tmp_path.name + "/new")):
+        with pytest.raises(BadInput, match=words):
+            check_picture(model, tmp_path / target, None, tmp_path / report)
+    check_picture(model, tmp_path / "new", None, tmp_path / "report")
+    os.mkfifo(tmp_path / "pipe")
+    check_picture(model, tmp_path / "pipe", None, tmp_path / "report")

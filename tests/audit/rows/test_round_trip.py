@@ -14,6 +14,9 @@ from complete_assets import complete
 from framed import box_mesh, framed
 from written_files import box
 
+from dreamfusion_mesh.audit.engines import round_trips
+from dreamfusion_mesh.audit.engines.record import EngineFailed, Imported
+from dreamfusion_mesh.audit.engines.round_trips import engine_round_trips
 from dreamfusion_mesh.audit.read_back import ReadBack, RoundTrip, read_with_trimesh
 from dreamfusion_mesh.audit.readers.files import read_bytes
 from dreamfusion_mesh.audit.readers.model import read_model
@@ -98,6 +101,21 @@ def test_a_name_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("data%20here.bin", "../outside.bin"))
     with pytest.raises(BadInput, match="not a file beside this one"):
         read_with_trimesh(path)
+
+
+def test_engines_answer_in_their_own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> Imported:
+        raise EngineFailed("Godot: no answer within 180 s")
+
+    sizes = ((256, 256), (256, 256))
+    same = Imported("Blender", "3.4", 1200, ("box",), sizes, (-0.5, 0.0, -0.5), (0.5, 1.0, 0.5), ("box",))
+    monkeypatch.setattr(round_trips, "installed_engines", lambda: {"Blender": lambda path: same, "Godot": fails})
+    row = row_of(complete(tmp_path), **engine_round_trips())
+    assert (row.status, row.detail) == ("fail", "Godot: no answer within 180 s")
+    assert row.measured == {"triangles": 1200, "Blender": "the same", "Godot": "fails"}
+    row = row_of(box().write_obj(tmp_path), trimesh=read_with_trimesh, **engine_round_trips())
+    assert row.status == "pass"
+    assert row.detail.startswith("Blender not asked: it is asked for .glb files alone")
 
 
 def test_levels_and_hulls_in_the_file_count(tmp_path: Path) -> None:

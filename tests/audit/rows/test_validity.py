@@ -11,7 +11,7 @@ import pytest
 from broken_files import BROKEN, INVALID, document, measure
 from written_files import box, png
 
-from dreamfusion_mesh.audit import khronos
+from dreamfusion_mesh.audit import khronos, node
 from dreamfusion_mesh.audit.khronos import VALIDATOR_VARIABLE, khronos_report
 from dreamfusion_mesh.audit.rows.validity import validity_row
 
@@ -78,7 +78,7 @@ def test_the_validator_does_not_wait_for_a_pipe(gltf_validator: Path, tmp_path: 
 
 def test_without_the_validator_the_row_states_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VALIDATOR_VARIABLE, raising=False)
-    monkeypatch.setattr(khronos.shutil, "which", lambda name: None)
+    monkeypatch.setattr(node.shutil, "which", lambda name: None)
     row = validity_row(box().write(tmp_path))
     assert row.status == "not measured"
     assert row.detail == "not measured: the Khronos validator was not found (npm install -g gltf-validator)"
