@@ -1,19 +1,21 @@
-"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch] [--device cpu | cuda]`.
+"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch | unwrap] [--device cpu | cuda]`.
 
 kernels  each renderer alone against its target: medians of contenders that take turns in one run, and their ratios
 stages   milliseconds a step of each stage of a preset, split into guidance, render and rest; seconds of each stage; peak memory
 batch    over stub rows, scheduling, resuming and memory of thousands of rows; over the preset smoke, what overlapped deliveries save
+unwrap   30 surfaces by each back end of `texture.unwrap`, and by the libraries alone: time, the audit's rows 4 to 6, seams
 None fails where a target is missed: a busy machine is no reason for a red build. Rows that this machine cannot measure say why.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from tools.bench import batch, kernels, stages
+from tools.bench import batch, kernels, stages, unwrap
 from tools.bench.machine import print_machine
 
-PARTS = ("kernels", "stages", "batch")
+PARTS = ("kernels", "stages", "batch", "unwrap")
 
 
 def main() -> None:
@@ -25,6 +27,10 @@ def main() -> None:
     parser.add_argument("--preset", default="demo", help="of stages")
     parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages")
     parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of the preset's")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="of unwrap: folders of finished runs, whose surfaces are added")
+    parser.add_argument("--back-ends", nargs="*", default=[], choices=unwrap.CONTENDERS, help="of unwrap, instead of all")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of unwrap: limit of each")
+    parser.add_argument("--few", action="store_true", help="of unwrap: one surface in five")
     arguments = parser.parse_args()
     print_machine()
     chosen = PARTS if arguments.part == "all" else (arguments.part,)
@@ -34,6 +40,8 @@ def main() -> None:
         stages.run(arguments.preset, arguments.device, arguments.prompt, arguments.steps)
     if "batch" in chosen:
         batch.run(arguments.rounds or 3)
+    if "unwrap" in chosen:
+        unwrap.run(arguments.runs, arguments.back_ends, arguments.seconds, arguments.few)
 
 
 if __name__ == "__main__":
