@@ -17,6 +17,7 @@ from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
+from dreamfusion_mesh.geometry.meshlab import check_meshlab
 from dreamfusion_mesh.out_of_memory import named_shortage
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.device import resolve_device
@@ -84,12 +85,14 @@ def opened(path: Path, config: RunConfig, patience: float = 0.0) -> Iterator[tup
 def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop: Stop = never) -> Work:
     """Resolve the device and the rasterizer of `config`; warn of a process that was killed here before, and where memory may not do.
 
-    Raises BadInput where one of them, or the glTF validator that the environment names, is missing or may not be used.
+    Raises BadInput where one of them, or pymeshlab where the settings ask for it, or the glTF validator that the environment names, is
+    missing or may not be used.
     """
     if lock.before is not None:
         _LOG.warning("%s: %s", shown(run.path), _how_it_ended(lock.before, config))
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
+    check_meshlab(config.mesh)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
     done = [stage for stage, states in (("coarse", ("coarse", "fine")), ("fine", ("fine",))) if any(map(run.has_state, states))]
     warn_where_memory_is_short(config, device, done)
