@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.asset.bake.material import Baked, bake_material
-from dreamfusion_mesh.asset.collision import collision_hulls
+from dreamfusion_mesh.asset.collision.hulls import collision_hulls
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.asset.finishes import finishes_of
@@ -135,7 +135,7 @@ class _Work:
         asked = self.config.asset
         with self.steps.step("collision"):
             found = collision_hulls(mesh, asked.collision_hulls, asked.collision_seconds)
-            self.notes["collision"] = found.notes
+            self.notes["collision"] = asdict(found.notes)
             self.warnings += found.warnings
         return found.hulls
 
