@@ -1,4 +1,4 @@
-"""A cube whose faces are grids of triangles, each face a chart that maps by one affine function: what may be simplified without any error."""
+"""A cube whose sides are grids of triangles and charts that one affine function maps: it can be simplified without any error."""
 
 from __future__ import annotations
 

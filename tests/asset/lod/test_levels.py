@@ -1,4 +1,4 @@
-"""What levels of detail promise: half the triangles, the same atlas without a fault, near the asset; or what is said where that cannot be."""
+"""What levels of detail promise: half the triangles, the same atlas without a fault, near the asset; or a word on why not."""
 
 from __future__ import annotations
 

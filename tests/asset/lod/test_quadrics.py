@@ -18,10 +18,10 @@ def test_a_faces_quadric_is_the_squared_distance_to_its_plane() -> None:
     quadric = face_quadrics(corners[None])[0]
     on_it = np.array([1.0, 0.5, 2.0, UV_WEIGHT, 0.5 * UV_WEIGHT])
     assert abs(value(quadric, on_it)) < 1e-12
-    assert abs(value(quadric, on_it + [0, 0, 0.1, 0, 0]) - 0.01) < 1e-12
+    assert abs(value(quadric, on_it + np.array([0, 0, 0.1, 0, 0])) - 0.01) < 1e-12
     shift = 0.1 * UV_WEIGHT
     away = shift**2 / (1 + UV_WEIGHT**2)  # the plane rises by UV_WEIGHT for each unit along x
-    assert abs(value(quadric, on_it + [0, 0, 0, shift, 0]) - away) < 1e-12
+    assert abs(value(quadric, on_it + np.array([0, 0, 0, shift, 0])) - away) < 1e-12
 
 
 def test_a_borders_quadric_is_the_squared_distance_in_uv_to_its_line() -> None:
