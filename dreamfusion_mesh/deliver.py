@@ -140,12 +140,8 @@ class _Work:
     def _hulls(self, mesh: Mesh) -> tuple[Mesh, ...]:
         """Convex hulls that stand for the mesh in collisions."""
         asked = self.config.asset
-        self.notes["collision"] = None
-        if asked.collision_hulls == 0:
-            return ()
         found = collision_hulls(mesh, asked.collision_hulls, asked.collision_seconds)
-        note = asdict(found.note)
-        self.notes["collision"] = {key: value if value == value else None for key, value in note.items()}  # NaN is not JSON
+        self.notes["collision"] = asdict(found.notes)
         self.warnings += found.warnings
         return found.hulls
 
