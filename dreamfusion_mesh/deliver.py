@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.asset.bake.material import Baked, bake_material
-from dreamfusion_mesh.asset.collision import collision_hulls
+from dreamfusion_mesh.asset.budget import within_bytes
+from dreamfusion_mesh.asset.collision.hulls import collision_hulls
 from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.export.glb import glb_bytes
 from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.asset.finishes import finishes_of
 from dreamfusion_mesh.asset.lod.levels import make_lods
@@ -26,7 +28,7 @@ from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import AssetSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.geometry.meshlab import meshlab_notes
-from dreamfusion_mesh.records import Asset, Lod, Material, Mesh
+from dreamfusion_mesh.records import Asset, Lod, Mesh
 from dreamfusion_mesh.render.inspection import inspection_sheet
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.shape.simplify import decimate
@@ -73,12 +75,14 @@ def deliver(
     """
     work = _Work(surface, rasterizer, config, _Steps(report, during))
     refined = work.refined()
-    made = work.made(refined, config.mesh.triangles)
-    placed, scale, offset = stand_on_ground(made.mesh, config.asset.longest_side)
-    lods = tuple(Lod(_moved(level.mesh, scale, offset), level.material) for level in made.lods)
-    hulls = tuple(_moved(hull, scale, offset) for hull in work.hulls(made.mesh))
-    asset = Asset(NAME, placed, made.material, dict(provenance), lods, hulls)
-    return Delivered(asset, _moved(refined, scale, offset), work.notes, work.steps.seconds, tuple(dict.fromkeys(work.warnings)))
+    origin = dict(provenance)
+    made = work.made(refined, config.mesh.triangles, origin)
+    fitted = within_bytes(
+        made, config.mesh.max_bytes, partial(glb_bytes, settings=config.asset), lambda triangles: work.made(refined, triangles, origin)
+    )
+    work.warnings += fitted.warnings
+    work.steps.end()
+    return Delivered(fitted.asset, work.placed(refined), work.notes, work.steps.seconds, tuple(dict.fromkeys(work.warnings)))
 
 
 def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings) -> dict[str, bytes]:
@@ -86,15 +90,6 @@ def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings
     preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, settings.preview_size)
     inspection = inspection_sheet(asset, rasterizer, settings.preview_size)
     return {**asset_files(asset, settings), "preview.png": png_bytes(preview), "inspection.png": png_bytes(inspection)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """A mesh with UVs, its material and its levels of detail, in the surface's own space."""
-
-    mesh: Mesh
-    material: Material
-    lods: tuple[Lod, ...]
 
 
 @dataclass
@@ -107,6 +102,9 @@ class _Work:
     steps: _Steps
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    hulls: tuple[Mesh, ...] | None = None
+    scale: float = 1.0
+    offset: Tensor | None = None
 
     def refined(self) -> Mesh:
         """The surface as a sound solid, on its device."""
@@ -116,27 +114,35 @@ class _Work:
         self.warnings += tidied.warnings
         return tidied.mesh.to(self.surface.mesh.vertices.device)
 
-    def made(self, refined: Mesh, triangles: int) -> _Made:
-        """At most `triangles` of them, with UVs, maps and levels of detail."""
-        texture = self.config.texture
+    def made(self, refined: Mesh, triangles: int, provenance: dict[str, Any]) -> Asset:
+        """The asset with at most so many triangles, standing on the ground."""
+        texture, asked = self.config.texture, self.config.asset
         with self.steps.step("unwrap"):
             mesh = self._unwrapped(refined, triangles, texture, "unwrap")
         with self.steps.step("bake"):
             baked = self._baked(mesh, refined, texture)
             self.notes["bake"] = {"seconds": baked.seconds}
         with self.steps.step("levels"):
-            levels = make_lods(mesh, baked.material, self.config.asset.lods, partial(self._remade, refined), self.config.audit.lod_pixels)
+            levels = make_lods(mesh, baked.material, asked.lods, partial(self._remade, refined), self.config.audit.lod_pixels)
             self.notes["levels"] = [asdict(note) for note in levels.notes]
             self.warnings += levels.warnings
-        return _Made(mesh, baked.material, levels.lods)
+        with self.steps.step("collision"):
+            self.hulls = self._hulls(mesh) if self.hulls is None else self.hulls
+        placed, self.scale, self.offset = stand_on_ground(mesh, asked.longest_side)
+        lods = tuple(Lod(self.placed(level.mesh), level.material) for level in levels.lods)
+        return Asset(NAME, placed, baked.material, provenance, lods, tuple(map(self.placed, self.hulls)))
 
-    def hulls(self, mesh: Mesh) -> tuple[Mesh, ...]:
+    def placed(self, mesh: Mesh) -> Mesh:
+        """A mesh in the surface's space where the asset that was made last stands."""
+        assert self.offset is not None
+        return Mesh(mesh.vertices * self.scale + self.offset, mesh.faces, mesh.uvs, mesh.face_uvs)
+
+    def _hulls(self, mesh: Mesh) -> tuple[Mesh, ...]:
         """Convex hulls that stand for the mesh in collisions."""
         asked = self.config.asset
-        with self.steps.step("collision"):
-            found = collision_hulls(mesh, asked.collision_hulls, asked.collision_seconds)
-            self.notes["collision"] = found.notes
-            self.warnings += found.warnings
+        found = collision_hulls(mesh, asked.collision_hulls, asked.collision_seconds)
+        self.notes["collision"] = asdict(found.notes)
+        self.warnings += found.warnings
         return found.hulls
 
     def _remade(self, refined: Mesh, mesh: Mesh, triangles: int) -> Lod:
@@ -166,10 +172,6 @@ def _halved(texture: TextureSettings) -> TextureSettings:
     return texture.model_copy(update={"size": size, "padding": min(max(texture.padding // 2, 2), texture.padding)})
 
 
-def _moved(mesh: Mesh, scale: float, offset: Tensor) -> Mesh:
-    return Mesh(mesh.vertices * scale + offset, mesh.faces, mesh.uvs, mesh.face_uvs)
-
-
 @dataclass
 class _Steps:
     """Reports the parts of the delivery as they begin and end, and times them."""
@@ -185,5 +187,7 @@ class _Steps:
         with self.during(name):
             yield
         self.seconds[name] = round(self.seconds.get(name, 0) + time.perf_counter() - started, 3)
-        if name == STEPS[-1]:
-            self.report("deliver", len(STEPS), len(STEPS), {})
+
+    def end(self) -> None:
+        """All are done, however often one was."""
+        self.report("deliver", len(STEPS), len(STEPS), {})

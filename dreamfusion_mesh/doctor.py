@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.geometry import meshlab
 from dreamfusion_mesh.run.device import cuda_missing
 from dreamfusion_mesh.run.provenance import PACKAGES, version_of
 
@@ -46,12 +47,15 @@ def _devices() -> list[Finding]:
 
 
 def _parts() -> list[Finding]:
-    return [
+    needed = [
         Finding("part", part, True, True, version_of(part))
         if find_spec(module) is not None
         else Finding("part", part, False, True, f"not installed; pip install {part}")
         for part, module in PACKAGES.items()
     ]
+    found = find_spec(meshlab.PACKAGE) is not None
+    detail = f"{version_of(meshlab.PACKAGE)}; {meshlab.TERMS}" if found else f"not installed; {meshlab.REMEDY}"
+    return [*needed, Finding("part", meshlab.PACKAGE, found, False, detail)]
 
 
 def _back_ends() -> list[Finding]:

@@ -119,10 +119,9 @@ def halved_map(role: str, image: TextureMap) -> TextureMap:
     if image.color_space == "srgb":
         values = srgb_to_linear(values)
     quads = values.float()[torch.from_numpy(pixels).int()].reshape(height // 2, 2, width // 2, 2, channels)
+    mean = quads.mean(dim=(1, 3))
     if role == "normal":
-        mean = torch.nn.functional.normalize((quads * 2 - 1).mean(dim=(1, 3)), dim=2) / 2 + 0.5
-    else:
-        mean = quads.mean(dim=(1, 3))
+        mean = torch.nn.functional.normalize(mean * 2 - 1, dim=2) / 2 + 0.5
     if image.color_space == "srgb":
         mean = linear_to_srgb(mean)
     return TextureMap((mean * 255).round().clamp(0, 255).to(torch.uint8).numpy(), image.color_space)

@@ -100,7 +100,8 @@ def covered_cells(spans: Iterator[Spans], grid: int) -> tuple[int, int]:
 def label_runs(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> Runs:
     """The spans as runs of the labels [F] of their faces."""
     parts = [_joined(band.row, labels[band.face], band.start, band.stop, grid) for band in spans]
-    return _in_order(*(np.concatenate([part[i] for part in parts] or [np.zeros(0, np.int64)]) for i in range(4)), grid)
+    row, label, start, stop = (np.concatenate([part[i] for part in parts] or [np.zeros(0, np.int64)]) for i in range(4))
+    return _in_order(row, label, start, stop, grid)
 
 
 def label_image(spans: Iterator[Spans], labels: np.ndarray, grid: int) -> tuple[np.ndarray, int]:
@@ -150,7 +151,8 @@ def _over(runs: Runs, others: Runs, shift: int, grid: int) -> Runs:
     kept = others.row >= shift
     row = np.concatenate([runs.row, others.row[kept] - shift])
     label, start, stop = (np.concatenate([getattr(runs, name), getattr(others, name)[kept]]) for name in ("label", "start", "stop"))
-    return _in_order(*_joined(row, label, start, stop, grid), grid)
+    row, label, start, stop = _joined(row, label, start, stop, grid)
+    return _in_order(row, label, start, stop, grid)
 
 
 def _joined(row: np.ndarray, label: np.ndarray, start: np.ndarray, stop: np.ndarray, grid: int) -> tuple[np.ndarray, ...]:

@@ -27,7 +27,8 @@ TERMS = (
     "meshes made with it are free of that and may be sold"
 )
 SECONDS = 120.0  # that a filter may take before its process is ended
-_REMEDY = 'install it with: pip install "dreamfusion-mesh[meshlab]", or leave it out with --set mesh.repair=default --set mesh.remesh=none'
+REMEDY = 'pip install "dreamfusion-mesh[meshlab]"'
+_WITHOUT = "leave it out with --set mesh.repair=default --set mesh.remesh=none"
 
 
 class MeshlabFailed(Exception):
@@ -43,7 +44,7 @@ def check_meshlab(settings: MeshSettings) -> None:
     """Raises BadInput where the settings ask for pymeshlab and it is not installed. Does not import it."""
     if wants_meshlab(settings) and importlib.util.find_spec(PACKAGE) is None:
         asked = "mesh.repair 'meshlab'" if settings.repair == "meshlab" else "mesh.remesh 'isotropic'"
-        raise BadInput(f"{asked}: needs the package {PACKAGE}, which is not installed; {_REMEDY}")
+        raise BadInput(f"{asked}: needs the package {PACKAGE}, which is not installed; install it with {REMEDY}, or {_WITHOUT}")
 
 
 def meshlab_notes(settings: MeshSettings) -> dict[str, str] | None:

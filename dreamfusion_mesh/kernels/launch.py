@@ -105,9 +105,11 @@ def as_warp(tensor: Tensor, dtype: Any) -> Any:
     outer = tensor.dim() - len(inner)
     if tensor.shape[outer:] != inner or _SCALARS.get(tensor.dtype) is not getattr(dtype, "_wp_scalar_type_", dtype):
         raise ValueError(f"kernel argument: {tensor.dtype} {list(tensor.shape)}, expected {dtype.__name__}")
-    view: Any = wp.array(
-        ptr=tensor.data_ptr(), dtype=dtype, shape=tuple(tensor.shape[:outer]), device=_device_of(tensor.device), copy=False
-    )
+    return _view(tensor, dtype, tuple(tensor.shape[:outer]))
+
+
+def _view(tensor: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
+    view: Any = wp.array(ptr=tensor.data_ptr(), dtype=dtype, shape=shape, device=_device_of(tensor.device), copy=False)
     view._tensor = tensor  # keeps the memory
     return view
 

@@ -12,6 +12,7 @@ from dreamfusion_mesh import __version__
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.config.schema import KEY
 from dreamfusion_mesh.contracts import Rasterizer
+from dreamfusion_mesh.geometry.meshlab import meshlab_notes
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.schema import PROVENANCE
 
@@ -40,6 +41,7 @@ def version_of(part: str) -> str:
 
 def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) -> dict[str, Any]:
     """What is known before the work begins; the pipeline adds the guidance's own facts, the unwrap's, the seconds and the files' hashes."""
+    meshlab = meshlab_notes(config.mesh)
     return {
         KEY: PROVENANCE,
         "prompt": config.prompt,
@@ -49,6 +51,7 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
         "versions": {"python": platform.python_version(), **{part: version_of(part) for part in PACKAGES}},
         "device": str(device),
         "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence, "terms": rasterizer.terms},
+        **({"meshlab": meshlab} if meshlab else {}),
     }
 
 

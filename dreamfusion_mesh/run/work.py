@@ -86,8 +86,8 @@ def opened(path: Path, config: RunConfig, patience: float = 0.0) -> Iterator[tup
 def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop: Stop = never) -> Work:
     """Resolve the device and the rasterizer of `config`; warn of a process that was killed here before, and where memory may not do.
 
-    Raises BadInput where one of them, a package that the settings ask for, or the glTF validator that the environment names, is missing or may not be
-    used.
+    Raises BadInput where one of them, a package that the settings ask for, or the glTF validator that the environment names, is missing
+    or may not be used.
     """
     if lock.before is not None:
         _LOG.warning("%s: %s", shown(run.path), _how_it_ended(lock.before, config))

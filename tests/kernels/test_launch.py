@@ -59,6 +59,16 @@ def test_strided_memory_is_refused() -> None:
         as_warp(torch.zeros(2, 3).T, wp.float32)
 
 
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [(torch.zeros(4, 3), wp.vec4), (torch.zeros(3), wp.mat33), (torch.zeros(4, 3).double(), wp.vec3), (torch.zeros(4), wp.int32)],
+    ids=["longer vectors", "a matrix", "another precision", "whole numbers"],
+)
+def test_memory_of_another_kind_is_refused(tensor: torch.Tensor, kind: type) -> None:
+    with pytest.raises(ValueError, match=rf"kernel argument: {tensor.dtype} \[.*\], expected {kind.__name__}"):
+        as_warp(tensor, kind)
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (1, 3), (0,), (1,), (1, 1, 3), (2, 0, 3)])
 def test_empty_and_single_rows_keep_their_shape_whatever_their_strides(shape: tuple[int, ...], device: torch.device) -> None:
     odd = torch.ones(shape, device=device).as_strided(shape, [7] * (len(shape) - 1) + [1])

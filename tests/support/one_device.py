@@ -22,10 +22,11 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import warp as wp
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
+
+from dreamfusion_mesh.kernels import launch
 
 PRETENDED = torch.device("lazy", 0)  # a device type that torch knows without a start-up of its own, and runs backward for without a thread
 _PACKAGE = "dreamfusion_mesh"
@@ -88,7 +89,7 @@ class OneDevice(TorchDispatchMode):
     def __enter__(self) -> OneDevice:
         stack = ExitStack()
         stack.enter_context(_lifting_on_the_cpu())
-        stack.enter_context(patch.object(wp, "from_torch", _for_kernels(wp.from_torch)))
+        stack.enter_context(patch.object(launch, "_view", _for_kernels(launch._view)))
         self._entered.append(stack)
         return super().__enter__()
 
@@ -164,11 +165,11 @@ def _asks_for_it(kwargs: dict[str, Any]) -> bool:
     return device is not None and torch.device(device).type == PRETENDED.type
 
 
-def _for_kernels(from_torch: Callable[..., Any]) -> Callable[..., Any]:
+def _for_kernels(view: Callable[..., Any]) -> Callable[..., Any]:
     def unwrapped(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(tensor, Pretended):
             raise WrongDevice(f"a kernel is handed {tensor.dtype} {list(tensor.shape)} on {tensor.device}; {_line(_caller())}")
-        return from_torch(tensor.held, *args, **kwargs)
+        return view(tensor.held, *args, **kwargs)
 
     return unwrapped
 

@@ -102,9 +102,18 @@ def marched(shape: Sdf, waves: float, grain: float, cells: int, seed: int) -> Me
 def made(triangles: int, cells: int) -> Iterator[tuple[str, Mesh]]:
     """Each of SHAPES with each of NOISES, tidied and decimated to `triangles`."""
     for index, shape in enumerate(SHAPES):
-        for name, (waves, grain) in NOISES.items():
-            surface = marched(shape, waves, grain, cells, seed=index)
-            yield f"{shape.__name__} {name}", decimate(tidy(surface, MeshSettings()), triangles)
+        for name in NOISES:
+            yield f"{shape.__name__} {name}", _reduced(shape, name, cells, index, triangles)
+
+
+def made_fine(triangles: int, cells: int) -> Iterator[tuple[str, Mesh]]:
+    """A few of them on a finer lattice."""
+    for shape, name in ((sponge, "smooth"), (mug, "dented"), (knot, "rough"), (pebble, "rough")):
+        yield f"{shape.__name__} {name} {triangles // 1000}k", _reduced(shape, name, cells, SHAPES.index(shape), triangles)
+
+
+def _reduced(shape: Sdf, noise: str, cells: int, seed: int, triangles: int) -> Mesh:
+    return decimate(tidy(marched(shape, *NOISES[noise], cells, seed), MeshSettings()), triangles)
 
 
 def of_run(folder: Path, triangles: int) -> Mesh:

@@ -1,4 +1,4 @@
-"""What runs in coacd's own process (see asset/worker.py): it takes seconds to minutes and cannot be interrupted."""
+"""What runs in coacd's own process (see worker.py): it takes seconds to minutes and cannot be interrupted."""
 
 from __future__ import annotations
 

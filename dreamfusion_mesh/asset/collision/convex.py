@@ -9,9 +9,15 @@ import numpy as np
 
 _THICKNESS = 1e-3  # that a hull without volume is given
 _LEAST_VOLUME = 1e-10
-_PUSHES = 40
+_PUSHES, _PUSH = 40, 0.5  # each by half of what is missing: all corners of a face push it
 _CONTAINED = 1e-9
 _SLIVER = 1e-5  # under this height a face is lost where the hull's corners are rounded to float32
+_GOLDEN = (1 + 5**0.5) / 2
+_DIRECTIONS = np.array(  # the 32 corners of a dodecahedron and an icosahedron, as evenly spread as so many can be
+    [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    + [np.roll((0, y / _GOLDEN, z * _GOLDEN), turn) for turn in range(3) for y in (-1, 1) for z in (-1, 1)]
+    + [np.roll((0, y * _GOLDEN, z), turn) * (3 / (_GOLDEN + 2)) ** 0.5 for turn in range(3) for y in (-1, 1) for z in (-1, 1)]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +92,16 @@ def _thickened(points: np.ndarray) -> np.ndarray:
 def with_fewer_corners(hull: Hull, most: int, left_out: float = 0.0) -> Hull:
     """A hull of at most `most` corners, 6 or more, that contains `hull` but for slivers and a layer of thickness `left_out` at most.
 
-    The corners farthest out are taken one by one, and then pushed outwards where the rest of the hull stands out.
+    The corners farthest out are taken, one by one or by directions all round, whichever gives the smaller hull, and pushed outwards where
+    the rest of the hull stands out.
     """
     found = _without_slivers(hull)
     while len(found.points) > most:
-        found = _without_slivers(_grown(found, hull_of(_farthest_corners(found.points, most)), left_out))
+        corners = [_farthest_corners(found.points, most)]
+        if most >= len(_DIRECTIONS):
+            corners.append(_corners_all_round(found.points))
+        tried = [_without_slivers(_grown(found, hull_of(points), left_out)) for points in corners]
+        found = min(tried, key=lambda entry: (len(entry.points) > most, entry.volume))
     return found
 
 
@@ -131,8 +142,14 @@ def _farthest_corners(points: np.ndarray, most: int) -> np.ndarray:
     return points[chosen]
 
 
+def _corners_all_round(points: np.ndarray) -> np.ndarray:
+    """The corners farthest along each of _DIRECTIONS, once the hull is stretched to a box of equal sides."""
+    extent = np.maximum(np.ptp(points, axis=0), 1e-300)
+    return points[np.unique((points / extent @ _DIRECTIONS.T).argmax(axis=0))]
+
+
 def _pushed(hull: Hull, missing: np.ndarray) -> np.ndarray:
-    """Corners moved along the mean normal of their faces, until each of those is as far out as it is asked to be."""
+    """Corners moved along the mean normal of their faces, towards where each of those is as far out as it is asked to be."""
     points = hull.points.copy()
     a, b, c = points[hull.faces].transpose(1, 0, 2)
     kept = np.linalg.norm(np.cross(b - a, c - a), axis=1) > 0
@@ -144,7 +161,7 @@ def _pushed(hull: Hull, missing: np.ndarray) -> np.ndarray:
     for corner in range(3):
         slope = (normals[faces[:, corner]] * hull.normals).sum(axis=1)
         np.maximum.at(step, faces[:, corner], missing / np.maximum(slope, 0.3))
-    return points + step[:, None] * normals
+    return points + _PUSH * step[:, None] * normals
 
 
 def merged(groups: list[np.ndarray], most: int) -> list[np.ndarray]:

@@ -12,11 +12,12 @@ import torch
 
 from dreamfusion_mesh.asset.collision.coacd_worker import decompose
 from dreamfusion_mesh.asset.collision.convex import Hull, closed_solid, hull_of, merged, union_volume, with_fewer_corners
-from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
+from dreamfusion_mesh.geometry.samples import spread_points
 from dreamfusion_mesh.geometry.topology import shells, weld
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 
-Method = Literal["one hull", "coacd", "shells"]
+Method = Literal["one hull", "coacd", "shells", "none"]
 
 MOST_CORNERS = 32  # of a hull; what physics engines take
 
@@ -34,28 +35,28 @@ _MOST_GROUPS = 1000  # that are merged pair by pair
 
 
 @dataclass(frozen=True)
-class HullNote:
+class HullNotes:
     """How the hulls came out.
 
-    method    "one hull", "coacd", or "shells" where that failed: a hull for each shell, near ones merged
+    method    "one hull", "coacd", or "shells" where that failed: a hull for each shell, near ones merged; "none" where none were asked for
     hulls, corners  how many, and of the one that has most
     coverage  share of the surface inside a hull or within .008 of the diagonal
-    volume    of the hulls' union over the mesh's own; NaN where that is not closed
+    volume    of the hulls' union over the mesh's own; None where that is not closed
     """
 
     method: Method
     hulls: int
     corners: int
     coverage: float
-    volume: float
+    volume: float | None
 
 
 @dataclass(frozen=True, eq=False)
 class Collision:
-    """Convex, closed hulls in the mesh's space, a note of them, and lines for the user."""
+    """Convex, closed hulls in the mesh's space, notes of them, and lines for the user."""
 
     hulls: tuple[Mesh, ...]
-    note: HullNote
+    notes: HullNotes
     warnings: tuple[str, ...]
 
 
@@ -73,12 +74,12 @@ class _Shape:
 class _Fit:
     hulls: list[Hull]
     coverage: float
-    volume: float
+    volume: float | None
 
     @property
     def shortfall(self) -> float:
         """How far from what is wanted; 0 where it is had."""
-        return max(0.0, _COVERAGE - self.coverage) + max(0.0, self.volume - _VOLUME)  # max with NaN second gives the first
+        return max(0.0, _COVERAGE - self.coverage) + max(0.0, (self.volume or 0.0) - _VOLUME)
 
 
 def collision_hulls(mesh: Mesh, most: int, seconds: float) -> Collision:
@@ -87,20 +88,21 @@ def collision_hulls(mesh: Mesh, most: int, seconds: float) -> Collision:
     coacd cuts the mesh in a process of its own, which is killed after `seconds` in all; hulls are then made to contain the mesh with few
     corners, or nearly so where that would make them too large. Where coacd fails or has no time there is a hull for each shell, near ones
     merged, and a warning. The same input gives the same bits where time does not run out. On the mesh's device, in its precision.
-    Raises ValueError where the mesh has no faces, no extent, or values that are not finite, or `most` is below 1.
+    Raises ValueError where the mesh has no extent, or values that are not finite.
     """
-    if most < 1:
-        raise ValueError(f"collision: {most} hulls, expected at least 1")
+    if most == 0:
+        return Collision((), HullNotes("none", 0, 0, 0.0, None), ())
     shape, low, diagonal = _shape_of(mesh)
     method, fit, failure = _fitted(shape, most, time.monotonic() + seconds)
-    note = HullNote(method, len(fit.hulls), max(len(hull.points) for hull in fit.hulls), fit.coverage, fit.volume)
+    notes = HullNotes(method, len(fit.hulls), max(len(hull.points) for hull in fit.hulls), fit.coverage, fit.volume)
     warnings = [f"collision: {failure}; a hull for each shell instead, near ones merged where there are over {most}"] if failure else []
-    if fit.coverage < _AUDITED_COVERAGE or fit.volume > _AUDITED_VOLUME:
-        found = f"{note.hulls} hulls cover {fit.coverage:.1%} of the surface and hold {fit.volume:.3g} times its volume"
+    if fit.coverage < _AUDITED_COVERAGE or (fit.volume or 0.0) > _AUDITED_VOLUME:
+        held = "an open surface" if fit.volume is None else f"{fit.volume:.3g} times its volume"
+        found = f"{notes.hulls} hulls cover {fit.coverage:.1%} of the surface and hold {held}"
         warnings.append(f"collision: {found}; {_AUDITED_COVERAGE:.0%} and {_AUDITED_VOLUME:g} are wanted")
     for line in warnings:
         _log.warning("%s", line)
-    return Collision(tuple(_to_mesh(hull, low, diagonal, mesh) for hull in fit.hulls), note, tuple(warnings))
+    return Collision(tuple(_to_mesh(hull, low, diagonal, mesh) for hull in fit.hulls), notes, tuple(warnings))
 
 
 def _fitted(shape: _Shape, most: int, deadline: float) -> tuple[Method, _Fit, str]:
@@ -126,8 +128,6 @@ def _fitted(shape: _Shape, most: int, deadline: float) -> tuple[Method, _Fit, st
 
 def _shape_of(mesh: Mesh) -> tuple[_Shape, np.ndarray, float]:
     """The shape, and how it lies in the mesh's space: vertex = point * diagonal + low."""
-    import trimesh
-
     welded = weld(Mesh(mesh.vertices.detach().cpu().double(), mesh.faces.cpu()))
     points, faces = welded.vertices.numpy(), welded.faces.numpy()
     low = points.min(axis=0, initial=np.inf)
@@ -135,9 +135,8 @@ def _shape_of(mesh: Mesh) -> tuple[_Shape, np.ndarray, float]:
     if not 0 < diagonal < np.inf:
         raise ValueError(f"collision: {len(faces)} faces with a diagonal of {diagonal:.4g}, expected a finite length above 0")
     points = (points - low) / diagonal
-    surface = trimesh.Trimesh(points, faces, process=False)
-    samples = trimesh.sample.sample_surface(surface, _SAMPLES, seed=0)[0] if surface.area > 0 else points
-    return _Shape(points, faces, closed_solid(points, faces), np.asarray(samples)), low, diagonal
+    spread, _ = spread_points(torch.from_numpy(points), welded.faces, _SAMPLES)
+    return _Shape(points, faces, closed_solid(points, faces), np.concatenate([points, spread.numpy()])), low, diagonal
 
 
 def _decomposed(shape: _Shape, most: int, seconds: float, settings: tuple[float, float, int, int]) -> list[np.ndarray]:
@@ -184,7 +183,7 @@ def _fit(shape: _Shape, groups: list[np.ndarray]) -> _Fit:
         around = exact if left_out is not None else _around_all(shape, exact)
         hulls = [with_fewer_corners(hull, MOST_CORNERS, left_out or 0.0) for hull in around]
         outside = np.min([hull.outside(shape.samples) for hull in hulls], axis=0)
-        volume = union_volume(hulls) / shape.solid.volume() if shape.solid is not None else float("nan")
+        volume = union_volume(hulls) / shape.solid.volume() if shape.solid is not None else None
         found = _Fit(hulls, float((outside <= _REACH).mean()), volume)
         if best is None or found.shortfall < best.shortfall:
             best = found

@@ -93,11 +93,14 @@ def _in_order_of_use(values: torch.Tensor, faces: torch.Tensor) -> tuple[np.ndar
 
 
 def _by_first_use(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each distinct row of `keys` [3 F, C] comes first, in that order, and the index [F, 3] of every row among them.
+    """Where each distinct row of `keys` [3 F, C], numbers from 0, comes first, in that order, and the index [F, 3] of every row among them.
 
     numpy sorts by key; files read better, and cache better, in the order of use.
     """
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    merged = keys[:, 0]
+    for column in keys.T[1:]:  # sorting single numbers is far faster than rows, and numbering them anew keeps them small
+        merged = np.unique(merged * (column.max(initial=0) + 1) + column, return_inverse=True)[1].reshape(-1)
+    _, first, inverse = np.unique(merged, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))

@@ -1,4 +1,4 @@
-"""Edges collapsed in rounds, the cheapest first, within a distance from the original surface; charts keep their borders' two sides together.
+"""Edges collapsed in rounds, the cheapest first, within a distance from the original surface; seams stay closed in space and in UV.
 
 Each round collapses many edges whose neighbourhoods do not touch, so that each could as well have been collapsed by itself. A vertex inside
 a chart may go to any neighbour; one on the seam of two charts only along that seam, in both charts at once; corners of seams stay.

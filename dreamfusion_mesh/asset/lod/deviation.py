@@ -1,4 +1,4 @@
-"""How far a simplified surface is from the original one, both ways, at samples of both."""
+"""Samples of a surface and of the original one, and how near each is to the other."""
 
 from __future__ import annotations
 
@@ -37,13 +37,6 @@ def face_samples(points: np.ndarray, faces: np.ndarray, corners: bool = True, of
 def nearest_faces(points: np.ndarray, faces: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of samples [N, 3] the nearest face [N] int64 of a surface, and the distance [N]."""
     return _nearest(_tree(points, faces), samples)
-
-
-def deviation(surface: Surface, original: Original) -> float:
-    """The largest distance found, from either to the other: about the Hausdorff distance."""
-    there = original.distances(face_samples(surface.points, surface.faces).reshape(-1, 3))
-    back = nearest_faces(surface.points, surface.faces, original.samples)[1]
-    return float(max(there.max(), back.max()))
 
 
 def _tree(points: np.ndarray, faces: np.ndarray) -> SurfaceTree:

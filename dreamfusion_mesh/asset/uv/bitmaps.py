@@ -11,20 +11,22 @@ from dreamfusion_mesh.geometry.areas import uv_areas
 _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 3.0))
 SLACK = 1 / 64  # cells by which a chart is held to be larger, so that rounding moves no texel over a cell's border
 _DISC_CELLS, _LEAST_CELLS, _ALL_CELLS = 4096, 400, 2_000_000  # a chart's area, and all charts', when their largest discs are measured
+_LONGEST = 400  # times as long as wide is a chart whose disc is measured as exactly as others
 _CHUNK = 2_000_000  # pairs of face and cell tested at once
 
 
-def straighten(charts: Charts) -> np.ndarray:
-    """[U, 2] charts turned so that their bounding boxes are smallest, lower left corners at the origin."""
+def straighten(charts: Charts, as_they_are: bool = False) -> np.ndarray:
+    """[U, 2] charts turned so that their bounding boxes are smallest, if not `as_they_are`, with lower left corners at the origin."""
     owner = charts.owner
     order = np.argsort(owner, kind="stable")
     starts = np.searchsorted(owner[order], np.arange(charts.count))
     boxes = []
-    for angle in _ANGLES:
+    candidates = _ANGLES[:1] if as_they_are else _ANGLES
+    for angle in candidates:
         turned = (charts.uvs @ _turn(angle))[order]
         extent = np.maximum.reduceat(turned, starts) - np.minimum.reduceat(turned, starts)
         boxes.append(extent.prod(axis=1))
-    angles = _ANGLES[np.argmin(np.stack(boxes), axis=0)][owner]
+    angles = candidates[np.argmin(np.stack(boxes), axis=0)][owner]
     cos, sin = np.cos(angles), np.sin(angles)
     u, v = charts.uvs.T
     turned = np.stack([u * cos - v * sin, u * sin + v * cos], axis=1)
@@ -78,8 +80,10 @@ def inscribed_diameters(charts: Charts, deadline: Deadline) -> np.ndarray:
     """
     from scipy.ndimage import distance_transform_edt
 
+    deadline.check()
     local = straighten(charts)
     area = np.bincount(charts.chart, uv_areas(local[charts.face_uvs]))
+    area = np.maximum(area, extents(charts, local).max(axis=1) ** 2 / _LONGEST)
     scale = np.sqrt(np.clip(_ALL_CELLS / charts.count, _LEAST_CELLS, _DISC_CELLS) / area)
     radii = np.zeros(charts.count)
     for index, bitmap in enumerate(chart_bitmaps(charts, local * scale[charts.owner, None] + 2 * SLACK, deadline)):

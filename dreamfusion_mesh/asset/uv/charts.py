@@ -108,10 +108,12 @@ def equalize_density(charts: Charts, vertices: np.ndarray, faces: np.ndarray) ->
 def split_overlaps(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> Charts:
     """Split charts that overlap themselves until none does, at the median along the axis in space that the chart is longest in."""
     centres = vertices[faces].mean(axis=1)
+    selected = np.ones(charts.count, dtype=bool)
     while True:
-        found = np.unique(charts.chart[overlapping(charts)])
+        found = np.unique(charts.chart[overlapping(charts, selected)])
         if not len(found):
             return charts
+        split = np.isin(charts.chart, found)
         labels = charts.chart * 2
         for index in found:
             rows = np.flatnonzero(charts.chart == index)
@@ -119,6 +121,8 @@ def split_overlaps(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> C
             order = rows[np.argsort(centres[rows, axis], kind="stable")]
             labels[order[len(order) // 2 :]] += 1
         charts = regroup(charts.uvs, charts.face_uvs, labels)
+        selected = np.zeros(charts.count, dtype=bool)
+        selected[charts.chart[split]] = True
 
 
 def overlapping(charts: Charts, selected: np.ndarray | None = None) -> np.ndarray:

@@ -21,6 +21,7 @@ _GRID = 256  # cells a side, about: finer packs tighter and takes longer
 _FIRST_SHARE, _ROUNDS = 0.65, 8
 _TRIES = 400  # charts placed at each scale, over all orders; one order is always tried
 MIN_DIAMETER = 10.0  # texels across the largest disc in a chart; narrower ones vanish in the first mips, so they are enlarged
+_MAX_BOXES = 100  # squares that the charts' boxes fill; only of slanting needles do they fill so many
 _MAX_ENLARGED_FACES = 0.03  # of the faces, so that all others keep one texel density
 _MAX_ENLARGEMENT = 4.0
 
@@ -59,10 +60,11 @@ def pack(charts: Charts, size: int, padding: int, deadline: Deadline) -> np.ndar
     Raises DoesNotFit where there are too many charts to fit at any useful scale.
     """
     grid = _grid(size, padding)
-    local = straighten(charts)
+    local = straighten(charts, as_they_are=deadline.passed)
     area = float(uv_areas(local[charts.face_uvs]).sum())
     low, high, best = 0.0, min(1.0, area / float(extents(charts, local).max()) ** 2), None  # a chart is no longer than the square
     try:
+        deadline.check()
         cannot_fit = _too_full(np.ones(charts.count), grid)
         discs = np.ones(0) if cannot_fit else inscribed_diameters(charts, deadline)
         for turn in range(0 if cannot_fit else _ROUNDS):
@@ -103,7 +105,8 @@ def _scales(charts: Charts, discs: np.ndarray, scale: float, grid: _Grid) -> np.
 
 def _place_charts(charts: Charts, local: np.ndarray, grid: _Grid, deadline: Deadline) -> np.ndarray | None:
     """[U, 2] positions in cells; None where no order that is tried fits every chart. With few charts more orders are tried."""
-    if extents(charts, local).max() > grid.count + 1:
+    boxes = extents(charts, local)
+    if boxes.max() > grid.count + 1 or (boxes + 1).prod(axis=1).sum() > _MAX_BOXES * grid.count**2:
         return None
     bitmaps = chart_bitmaps(charts, local, deadline)
     cells = np.array([int(bitmap.sum()) for bitmap in bitmaps])

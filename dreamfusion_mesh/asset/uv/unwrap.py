@@ -37,6 +37,7 @@ _TIME_SHARE = 0.5  # of the time left, that a library may take; repairs and pack
 _LEAST_FILLED = (0.4, 0.5)  # of their boxes: what charts are split at, one after the other, while the square is used too little
 _WELL_USED = 0.5  # of the square
 _REPAIRS = 3
+_MIN_HEIGHT = 2.0**-22  # in the square, of faces that rounding to float32 cannot flatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def unwrap(mesh: Mesh, settings: TextureSettings, deadline: Deadline | None = No
     charts = absorb_narrow(repair(charts, vertices, faces), vertices, faces, settings.size, deadline)
     layout = _well_used(_lay_out(charts, vertices, faces, settings, deadline), vertices, faces, settings, deadline)
     if deadline.passed:
-        reasons.append(f"not done after {settings.unwrap_seconds:g} s, so charts are packed loosely")
+        reasons.append(f"time was up after {settings.unwrap_seconds:g} s: charts may be narrow or packed loosely")
     if layout.padding < settings.padding:
         reasons.append(f"{layout.charts.count} charts do not fit with padding {settings.padding}, {layout.padding} instead")
     reason = "; ".join(reasons)
@@ -156,10 +157,13 @@ def _lay_out(
                     raise RunFailed(f"unwrap: {problem}") from None
                 padding //= 2
         uvs = packed.astype(np.float32)
-        lost = uv_areas(uvs.astype(np.float64)[charts.face_uvs]) <= 0
+        corners = uvs.astype(np.float64)[charts.face_uvs]
+        areas = uv_areas(corners)
+        lost = areas <= 0
         if not lost.any() or round_ == _REPAIRS:
             break
-        charts = equalize_density(isolate_faces(charts, lost, vertices, faces), vertices, faces)
+        thin = areas <= _MIN_HEIGHT * np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)  # lost the next time
+        charts = equalize_density(isolate_faces(charts, lost | thin, vertices, faces), vertices, faces)
     if lost.any():
         raise RunFailed(f"unwrap: {int(lost.sum())} faces have no area in {settings.size} texels; use a larger texture or fewer triangles")
     return _Layout(charts, uvs, padding)

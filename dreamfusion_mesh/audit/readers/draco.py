@@ -11,12 +11,13 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from dreamfusion_mesh.audit.readers.extensions import extension, names, needs
-from dreamfusion_mesh.audit.readers.gltf import Gltf, integer, items, view_bytes
+from dreamfusion_mesh.audit.readers.gltf import Gltf, integer, is_integer, items, view_bytes
 from dreamfusion_mesh.errors import BadInput, reason
 
 NAME = "KHR_draco_mesh_compression"
@@ -79,10 +80,9 @@ def _decode(gltf: Gltf) -> dict[int, dict[str, Any]]:
         for primitive in primitives if isinstance(primitives, list) else ():
             index = primitive["extensions"][NAME] if isinstance(primitive, dict) and NAME in names(primitive) else None
             index = index.get("bufferView") if isinstance(index, dict) else None
-            try:
-                views[index] = view_bytes(gltf, index, NAME)
-            except (BadInput, TypeError):  # told where that primitive is read
-                continue
+            with suppress(BadInput):  # told where that primitive is read
+                if is_integer(index):
+                    views[index] = view_bytes(gltf, index, NAME)
     if sum(map(len, views.values())) > _MOST_BYTES:
         raise BadInput(f"{NAME}: more than the {_MOST_BYTES} packed bytes that are read")
     request = b"".join(view.to_bytes(8, "little") + len(data).to_bytes(8, "little") + data for view, data in views.items())

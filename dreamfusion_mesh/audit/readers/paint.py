@@ -127,7 +127,9 @@ def _use(slot: dict[str, Any], where: str) -> UvUse:
     number = integer(moved, "texCoord", where, integer(slot, "texCoord", where, 0))
     turn = moved.get("rotation", 0.0)
     (turn,) = numbers({"rotation": [turn]}, "rotation", 1, [0.0], f"{where}.{TRANSFORM}")
-    offset, scale = (numbers(moved, key, 2, default, f"{where}.{TRANSFORM}") for key, default in (("offset", [0, 0]), ("scale", [1, 1])))
+    offset, scale = (
+        numbers(moved, key, 2, default, f"{where}.{TRANSFORM}") for key, default in (("offset", [0.0, 0.0]), ("scale", [1.0, 1.0]))
+    )
     if not turn and not offset.any() and (scale == 1).all():
         return UvUse(number)
     cosine, sine = (float(np.cos(turn)), float(np.sin(turn))) if turn else (1.0, 0.0)

@@ -5,6 +5,7 @@ Source: Khronos glTF 2.0 specification, section 3.7 (meshes and skins).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,23 @@ class Corners:
     uvs: np.ndarray | None
     normals: np.ndarray | None
     tangents: np.ndarray | None
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Corners:
+        """The same change of all that is there."""
+        others = (None if values is None else change(values) for values in (self.uvs, self.normals, self.tangents))
+        return Corners(change(self.positions), *others)
+
+
+def join(parts: list[Corners]) -> Corners:
+    """One after another; without what one of them lacks."""
+
+    def joined(values: list[np.ndarray | None]) -> np.ndarray | None:
+        there = [value for value in values if value is not None]
+        return np.concatenate(there) if len(there) == len(values) else None
+
+    positions = np.concatenate([part.positions for part in parts])
+    others = ([part.uvs for part in parts], [part.normals for part in parts], [part.tangents for part in parts])
+    return Corners(positions, *map(joined, others))
 
 
 class Primitive:
@@ -150,7 +168,7 @@ def _moved(found: Corners, matrix: np.ndarray) -> Corners:
         mirrors = np.linalg.det(matrix[:3, :3]) < 0
         moved = _placed(found, matrix)
     if mirrors:
-        moved = Corners(*(None if values is None else values[:, ::-1] for values in vars(moved).values()))
+        return moved.each(lambda values: values[:, ::-1])
     return moved
 
 
@@ -183,7 +201,7 @@ def _turned(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def _skinned(primitive: Primitive, node: dict[str, Any], nodes: Nodes, found: Corners) -> Corners:
     """The corners by their joints as they stand; the node's own place does not matter (section 3.7.3)."""
     matrices = _joint_matrices(primitive.gltf, node, nodes)
-    joints, weights = [], []
+    joints, weights = list[np.ndarray](), list[np.ndarray]()
     while f"JOINTS_{len(joints)}" in primitive.attributes:
         with np.errstate(invalid="ignore"):
             joints.append(primitive.corners(f"JOINTS_{len(joints)}", 4).astype(np.int64))
@@ -194,13 +212,13 @@ def _skinned(primitive: Primitive, node: dict[str, Any], nodes: Nodes, found: Co
     with np.errstate(all="ignore"):
         for first in range(0, len(found.positions), _SKIN_FACES):
             part = slice(first, first + _SKIN_FACES)
-            blended = np.zeros((*found.positions[part].shape[:2], 4, 4))
+            some = found.each(lambda values, part=part: values[part])  # type: ignore[misc]
+            blended = np.zeros((*some.positions.shape[:2], 4, 4))
             for rows, shares in zip(joints, weights, strict=True):
                 for i in range(4):
                     blended += shares[part, :, i, None, None] * matrices[rows[part, :, i]]
-            values = (None if whole is None else whole[part] for whole in vars(found).values())
-            parts.append(vars(_placed(Corners(*values), blended)))
-    return Corners(*(None if parts[0][name] is None else np.concatenate([part[name] for part in parts]) for name in parts[0]))
+            parts.append(_placed(some, blended))
+    return join(parts)
 
 
 def _joint_matrices(gltf: Gltf, node: dict[str, Any], nodes: Nodes) -> np.ndarray:

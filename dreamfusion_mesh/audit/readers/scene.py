@@ -5,7 +5,6 @@ Source: Khronos glTF 2.0 specification, section 3.5 (scenes).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from dreamfusion_mesh.audit.readers.files import MAX_TRIANGLES
 from dreamfusion_mesh.audit.readers.gltf import Gltf, integer, item
 from dreamfusion_mesh.audit.readers.nodes import MAX_DRAWN, Drawn, Nodes, add_unknown, node_matrix, read_nodes, roots
 from dreamfusion_mesh.audit.readers.paint import UvUse, read_materials, uv_use
-from dreamfusion_mesh.audit.readers.primitives import Corners, Primitive, draws_triangles, read_primitive
+from dreamfusion_mesh.audit.readers.primitives import Corners, Primitive, draws_triangles, join, read_primitive
 from dreamfusion_mesh.audit.readers.written import Hull, Written, from_corners, unread_surface
 from dreamfusion_mesh.errors import BadInput
 
@@ -78,9 +77,9 @@ class _Reader:
             if "surface" in self.unread.parts:
                 return unread_surface("glTF", self.unread.parts, materials)
             raise BadInput("scene: it draws no triangles")
-        written = from_corners("glTF", np.concatenate([part.positions for part in parts]), _all([part.uvs for part in parts]), materials)
-        normals, tangents = _all([part.normals for part in parts]), _all([part.tangents for part in parts])
-        return replace(written, corner_normals=normals, corner_tangents=tangents)
+        whole = join(parts)
+        written = from_corners("glTF", whole.positions, whole.uvs, materials)
+        return replace(written, corner_normals=whole.normals, corner_tangents=whole.tangents)
 
     def hulls(self, nodes: Nodes) -> tuple[Hull, ...]:
         """Each primitive of the collision nodes, by itself."""
@@ -129,9 +128,3 @@ class _Reader:
             return uv_use(self.gltf, material, self.unread)
         except BadInput:  # of the material, which says so
             return UvUse()
-
-
-def _all(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """The parts as one array; None where one has none."""
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if there and len(there) == len(parts) else None
