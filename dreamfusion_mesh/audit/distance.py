@@ -33,7 +33,7 @@ def hausdorff(written: Written, reference: Mesh, samples: int = SURFACE_SAMPLES)
     surfaces = (own, written.faces), (other, faces)
     if not all(has_area(*surface) for surface in surfaces):
         return float("inf")
-    return max(_one_sided(*one, *to, samples) for one, to in (surfaces, surfaces[::-1]))
+    return max(_one_sided(own, written.faces, other, faces, samples), _one_sided(other, faces, own, written.faces, samples))
 
 
 def has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:

@@ -138,7 +138,10 @@ def _density_panel(atlas: Atlas, settings: AuditSettings) -> _Panel:
     steps = np.clip(np.log2(np.where(known, density / median, 1.0)), -_RANGE, _RANGE)
     labels = label_image(centre_spans(_near_square(atlas.uvs), PANEL), np.arange(len(steps)), PANEL)[0][::-1]
     colors = np.concatenate([np.array([_SQUARE]), heat(steps)]).astype(np.uint8)
-    legend = [(tuple(int(c) for c in heat(np.array([step]))[0]), _times(step)) for step in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+    legend = []
+    for step in (-2.0, -1.0, 0.0, 1.0, 2.0):
+        red, green, blue = heat(np.array([step]))[0].astype(int).tolist()
+        legend.append(((red, green, blue), _times(step)))
     texels = "" if atlas.size is None else f", median {median**0.5 * atlas.size:.4g} texels a metre"
     return _Panel(colors[labels], f"texel density{texels}", legend)
 

@@ -57,7 +57,8 @@ def read_with_trimesh(path: Path) -> ReadBack | str:
         return f"the audit itself reads {KINDS[suffix]} by it"
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"), no_remarks():
-            scene = trimesh.load_scene(io.BytesIO(read_bytes(path)), file_type=suffix[1:], process=False, resolver=_Beside(path))
+            beside: Any = _Beside(path)
+            scene = trimesh.load_scene(io.BytesIO(read_bytes(path)), file_type=suffix[1:], process=False, resolver=beside)
             placed = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
             meshes = [mesh for mesh in placed if isinstance(mesh, trimesh.Trimesh)]
             materials, textures = _materials(meshes), _textures(meshes) if suffix != ".obj" else None  # of an OBJ's it reads one

@@ -8,7 +8,7 @@ import numpy as np
 
 from dreamfusion_mesh.audit.angles import angles, geometric_normals, unit
 from dreamfusion_mesh.audit.readers.written import Written
-from dreamfusion_mesh.audit.row import Row, measured_row, unmeasured_row
+from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.seam_edges import seam_edges
 
 UNIT_TOLERANCE = 1e-3  # of a normal's length: what 8-bit normals cannot keep either is another matter
@@ -48,7 +48,7 @@ def normals_row(written: Written) -> Row:
         if count
     ]
     note = "" if written.split_faces is not None else "there are no UVs, so no seams"
-    measured = {"not unit": found.not_unit, "largest angle at a seam": found.largest_angle, "wrong side": found.wrong_side}
+    measured: Figures = {"not unit": found.not_unit, "largest angle at a seam": found.largest_angle, "wrong side": found.wrong_side}
     return measured_row(9, measured, problems, note)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dreamfusion_mesh.audit.read_back import ReadBack, RoundTrip
 from dreamfusion_mesh.audit.readers.images import decode
-from dreamfusion_mesh.audit.readers.written import Written
+from dreamfusion_mesh.audit.readers.written import Hull, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.errors import BadInput
 
@@ -40,7 +40,8 @@ def round_trip_row(written: Written, path: Path, round_trips: Mapping[str, Round
 
 def as_read(written: Written) -> ReadBack:
     """What the audit itself read, the levels and hulls in the file included."""
-    parts = [(part.vertices, len(part.faces)) for part in (written, *written.levels, *written.hulls)]
+    surfaces: tuple[Written | Hull, ...] = (written, *written.levels, *written.hulls)
+    parts = [(part.vertices, len(part.faces)) for part in surfaces]
     low = np.min([vertices.min(axis=0) for vertices, _ in parts], axis=0)
     high = np.max([vertices.max(axis=0) for vertices, _ in parts], axis=0)
     maps = written.materials.maps if written.materials else ()
