@@ -30,8 +30,12 @@ def fill(images: list[np.ndarray], known: np.ndarray) -> list[np.ndarray]:
     from scipy.ndimage import distance_transform_edt
 
     distance, nearest = distance_transform_edt(~known, return_indices=True)
-    filled = [image[nearest[0], nearest[1]] for image in images]
-    far = distance > _REPEATED
-    for image in filled:
-        image[far] = np.round(image[known].mean(axis=0, dtype=np.float64)).astype(np.uint8)
+    near, far = (distance > 0) & (distance <= _REPEATED), distance > _REPEATED
+    row, column = nearest[0][near], nearest[1][near]
+    filled = []
+    for image in images:
+        whole = image.copy()
+        whole[near] = image[row, column]
+        whole[far] = np.round(image[known].mean(axis=0, dtype=np.float64)).astype(np.uint8)
+        filled.append(whole)
     return filled

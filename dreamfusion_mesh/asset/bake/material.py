@@ -48,7 +48,7 @@ def bake_material(
     laps.end("color")
     colors = smooth_colors(colors, texels.points, settings.denoise)
     laps.end("denoise")
-    normals = {"normal": bake_normals(texels, mesh)} if settings.normal_map else {}
+    normals = {"normal": bake_normals(texels)} if settings.normal_map else {}
     laps.end("normal")
     occlusion = bake_occlusion(texels, settings.occlusion_rays)
     laps.end("occlusion")
