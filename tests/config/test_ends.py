@@ -174,7 +174,7 @@ def test_a_surface_is_tidied_and_decimated(smooth: int, smallest_part: float, tr
     found = decimate(tidy(torus(), settings).mesh, settings.triangles, settings.max_deviation)
     assert soundness(weld(found.mesh)).sound
     assert len(found.mesh.faces) <= triangles
-    assert bool(found.warnings) == (found.deviation > max_deviation) == ((triangles, max_deviation) == (50, 1e-5))
+    assert bool(found.warnings) == (triangles == 50)  # with which a ring's volume shrinks
 
 
 @pytest.mark.parametrize(("size", "padding"), [(64, 0), (64, 8), (4096, 0), (4096, 64)])

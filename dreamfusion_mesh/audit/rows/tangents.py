@@ -60,7 +60,7 @@ def tangents_row(written: Written, reference: Mesh | None, engine: str = "generi
     texels = texels_of(data, "normal")
     if max(texels.shape) > LARGEST_SIDE:
         return measured_row(8, measured, problems, f"normal map not measured: it has more than {LARGEST_SIDE} texels a side")
-    more, wrong, note = _about_map(measure_normal_map(written, texels, reference, green_down=engine == "unreal"))
+    more, wrong, note = _about_map(measure_normal_map(written, texels, reference, green_down=engine == "unreal" and written.kind == "OBJ"))
     return measured_row(8, {**measured, **more}, [*problems, *wrong], note)
 
 
