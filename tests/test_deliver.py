@@ -14,7 +14,7 @@ from surfaces import torus
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_maps
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
-from dreamfusion_mesh.asset.export.corners import export_surface
+from dreamfusion_mesh.asset.export.corners import export_surface, used_points
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.lod import levels
 from dreamfusion_mesh.asset.lod.levels import make_lods
@@ -141,7 +141,8 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
-    with OneDevice(edges=[tidy, decimate, unwrap, corner_frames, gutter_texels, to_maps, make_lods, collision_hulls, export_surface]) as one:
+    shape, surfaces, files = (tidy, decimate, unwrap, make_lods, collision_hulls), (corner_frames, gutter_texels, to_maps), (export_surface, used_points)
+    with OneDevice(edges=[*shape, *surfaces, *files]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, CONFIG, {"seed": 7})
         files = asset_files(made.asset, AssetSettings())
     for found in (made.asset.mesh, made.reference, *(level.mesh for level in made.asset.lods), *made.asset.hulls):
