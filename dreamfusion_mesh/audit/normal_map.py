@@ -25,6 +25,7 @@ class NormalMapFigures:
     broken         share of the texels looked at that hold no unit normal, or one that points into the surface
     mapped, plain  degrees from the refined surface's normals, mean, with the map and without it; a map of which one axis points the
                    other way has a median that hardly differs
+    turned         the same with the map's axes turned round or swapped, whichever is nearest: a map of another basis is nearer then
     flat           texels of patches where neither surface bends
     tilted         of those, texels that are not (128, 128, 255), each +-1
     """
@@ -32,6 +33,7 @@ class NormalMapFigures:
     broken: float
     mapped: float | None = None
     plain: float | None = None
+    turned: float | None = None
     flat: int = 0
     tilted: int = 0
 
@@ -48,16 +50,12 @@ class _Places:
     value: np.ndarray
 
 
-def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | None, green_down: bool = False) -> NormalMapFigures:
-    """Measure a normal map [H, W, 3] uint8 of a file that has UVs in the square, normals and tangents.
-
-    green_down  the map's green points down (-Y, as DirectX has it)
-    """
+def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | None) -> NormalMapFigures:
+    """Measure a normal map [H, W, 3] uint8 of a glTF, green upwards (+Y), that has UVs in the square, normals and tangents."""
     places = _places(written, texels)
     if not len(places.face):
         return NormalMapFigures(0.0)
     local = places.value / 127.5 - 1.0
-    local[:, 1] *= -1 if green_down else 1
     broken = float(((np.abs(np.linalg.norm(local, axis=1) - 1) > UNIT_TOLERANCE) | (local[:, 2] < 0)).mean())
     if reference is None:
         return NormalMapFigures(broken)
@@ -68,14 +66,19 @@ def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | N
         np.einsum("nc,ncd->nd", places.weights, values) for values in (corner_normals, written.corner_tangents[places.face, :, :3])
     )
     across = np.cross(normal, tangent) * written.corner_tangents[places.face, 0, 3:]
-    world = local[:, :1] * tangent + local[:, 1:2] * across + local[:, 2:] * normal
     refined, corners = _refined_normals(np.einsum("nc,ncd->nd", places.weights, written.vertices[written.faces[places.face]]), reference)
     face_normal = geometric_normals(written.vertices, written.faces)[0][places.face]
     bent = np.concatenate([angles(values, face_normal[:, None]) for values in (corner_normals, corners)], axis=1).max(axis=1)
     flat = (bent <= FLAT_DEGREES) & (places.inside >= MARGIN)
     tilted = flat & (np.abs(places.value.astype(np.int64) - [128, 128, 255]) > 1).any(axis=1)
-    mapped, plain = (float(angles(values, refined).mean()) for values in (world, normal))
-    return NormalMapFigures(broken, mapped, plain, int(flat.sum()), int(tilted.sum()))
+
+    def off(red: np.ndarray, green: np.ndarray) -> float:
+        return float(angles(red[:, None] * tangent + green[:, None] * across + local[:, 2:] * normal, refined).mean())
+
+    x, y = local[:, 0], local[:, 1]
+    turned = min(off(*axes) for axes in ((-x, y), (x, -y), (-x, -y), (y, x), (-y, x), (y, -x), (-y, -x)))
+    plain = float(angles(normal, refined).mean())
+    return NormalMapFigures(broken, off(x, y), plain, turned, int(flat.sum()), int(tilted.sum()))
 
 
 def _places(written: Written, texels: np.ndarray) -> _Places:

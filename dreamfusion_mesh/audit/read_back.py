@@ -22,7 +22,7 @@ class ReadBack:
     """One program's reading of a file.
 
     triangles  of everything in the scene
-    materials  that the triangles use; None where the program does not tell
+    materials  different ones that the triangles use, no material not counted; None where the program does not tell
     textures   the different widths and heights of images in use, ascending; None where the program does not tell
     bounds     [2, 3] float64, the corners of the box round everything, in the file's own axes
     """
@@ -69,7 +69,8 @@ def read_with_trimesh(path: Path) -> ReadBack | str:
 
 
 def _materials(meshes: list[Any]) -> int:
-    return len({id(getattr(mesh.visual, "material", None)) for mesh in meshes})
+    found = [getattr(mesh.visual, "material", None) for mesh in meshes]
+    return len({id(material) for material in found if material is not None})
 
 
 def _textures(meshes: list[Any]) -> tuple[tuple[int, int], ...]:

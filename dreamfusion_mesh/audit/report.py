@@ -135,7 +135,7 @@ def audit(
     budget        triangles allowed
     longest_side  asked size in metres; None where none was asked
     reference     the refined mesh in the file's own space (placed and scaled alike), for rows 3 and 8; None leaves those parts unmeasured
-    engine        generic, unreal, unity or godot: by whose names levels and hulls are known, and to which way a normal map's green points
+    engine        generic, unreal, unity or godot: by whose names levels and hulls in the file are known
     max_bytes     of a glTF; None where no number was asked
     round_trips   programs beside trimesh that row 14 lets read the file, by name
     Raises BadInput where the file is missing, of another kind, or cannot be read. A glTF that is there and cannot be read fails row 2
@@ -188,7 +188,7 @@ def _measures(written: Written, case: _Case) -> dict[int, Callable[[], Row]]:
         5: lambda: _on_atlas(5, written, atlas(), lambda found: gaps_row(found, settings)),
         6: lambda: _on_atlas(6, written, atlas(), lambda found: texel_density_row(found, settings)),
         7: lambda: pbr_row(written),
-        8: lambda: tangents_row(written, case.reference, engine),
+        8: lambda: tangents_row(written, case.reference),
         9: lambda: normals_row(written),
         10: lambda: seams_row(written, atlas(), settings),
         11: lambda: _beside(11, lambda: levels_row(written, find_levels(case.path, written, engine), settings)),

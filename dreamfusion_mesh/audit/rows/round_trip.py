@@ -49,7 +49,8 @@ def as_read(written: Written) -> ReadBack:
     except BadInput:  # which rows 1 and 7 tell
         images = None
     textures = None if images is None else tuple(sorted({(image.width, image.height) for image in images}))
-    materials = written.materials.count if written.materials else None
+    one = written.materials is not None and written.materials.count == 1 and bool(maps)  # what else there is fails row 7
+    materials = 1 if one else None
     return ReadBack(sum(faces for _, faces in parts), materials, textures, np.stack([low, high]))
 
 

@@ -20,6 +20,7 @@ UNIT_TOLERANCE = 1e-3  # of a tangent's length
 MOST_DEGREES = 1.0  # from MikkTSpace's tangents, 99th percentile
 MOST_BROKEN_TEXELS = 0.01  # of those in use, that hold no unit normal
 WORSE_DEGREES = 1.0  # by which a normal map may be further from the refined surface than no map at all: what 8 bits round
+NEARER_DEGREES = 0.25  # by which it may be nearer with its axes turned round, which is chance
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TangentFigures:
     wrong_handed: int
 
 
-def tangents_row(written: Written, reference: Mesh | None, engine: str = "generic") -> Row:
+def tangents_row(written: Written, reference: Mesh | None) -> Row:
     """Row 8; a normal map is compared with the `reference` where there is one. Without a normal map nothing needs tangents."""
     data = next((entry.data for entry in written.materials.maps if entry.role == "normal"), None) if written.materials else None
     if written.kind != "glTF":
@@ -60,7 +61,7 @@ def tangents_row(written: Written, reference: Mesh | None, engine: str = "generi
     texels = texels_of(data, "normal")
     if max(texels.shape) > LARGEST_SIDE:
         return measured_row(8, measured, problems, f"normal map not measured: it has more than {LARGEST_SIDE} texels a side")
-    more, wrong, note = _about_map(measure_normal_map(written, texels, reference, green_down=engine == "unreal" and written.kind == "OBJ"))
+    more, wrong, note = _about_map(measure_normal_map(written, texels, reference))
     return measured_row(8, {**measured, **more}, [*problems, *wrong], note)
 
 
@@ -83,11 +84,15 @@ def _about_map(found: NormalMapFigures) -> tuple[Figures, list[str], str]:
     problems, notes = [], []
     if not found.broken <= MOST_BROKEN_TEXELS:
         problems.append(f"{found.broken:.1%} of the normal map's texels hold no unit normal, at most {MOST_BROKEN_TEXELS:.0%}")
-    if found.plain is None or found.mapped is None:
+    if found.plain is None or found.mapped is None or found.turned is None:
         return measured, problems, "normal map not compared: no refined mesh at hand"
     measured |= {"degrees from the refined surface": found.mapped, "without the map": found.plain}
     if not found.mapped <= found.plain + WORSE_DEGREES:
         problems.append(f"the normal map leads away from the refined surface: {found.mapped:.3g} degrees, {found.plain:.3g} without it")
+    if found.turned < found.mapped - NEARER_DEGREES:
+        problems.append(
+            f"the normal map is of another basis: {found.turned:.3g} degrees away with its axes turned, {found.mapped:.3g} as it is"
+        )
     if found.flat:
         measured |= {"flat texels": found.flat, "of them tilted": found.tilted}
         problems += [f"{found.tilted} texels of flat patches are not (128, 128, 255)"] if found.tilted else []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +122,15 @@ def test_engines_answer_in_their_own_records(tmp_path: Path, monkeypatch: pytest
 def test_levels_and_hulls_in_the_file_count(tmp_path: Path) -> None:
     written = framed(box_mesh(2))
     assert as_read(replace(written, levels=(framed(box_mesh(1)),))).triangles == 48 + 12
+
+    def with_hull(document: dict[str, Any]) -> None:
+        draft.change(document)
+        accessors = document["meshes"][0]["primitives"][0]
+        document["meshes"].append({"primitives": [{"attributes": {"POSITION": 0}, "indices": accessors["indices"]}]})
+        document["nodes"].append({"mesh": 1, "name": "UCX_box_01"})
+        document["scenes"][0]["nodes"] = [0, 1]
+
+    draft = with_all_maps()
+    path = replace(draft, change=with_hull).write(tmp_path)
+    row = round_trip_row(read_model(read_bytes(path), path, "unreal"), path, {"trimesh": read_with_trimesh})
+    assert (row.status, row.measured["triangles"], row.detail) == ("pass", 2400, "")
