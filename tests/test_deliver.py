@@ -12,12 +12,13 @@ from one_device import PRETENDED, OneDevice, assert_on
 from surfaces import torus
 
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
-from dreamfusion_mesh.asset.bake.maps import to_image
+from dreamfusion_mesh.asset.bake.maps import to_maps
 from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import FieldSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
+from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
@@ -63,10 +64,11 @@ def test_the_reference_is_the_surface_before_decimation_placed_alike() -> None:
     assert float((radius.sqrt() - 0.25).abs().max()) < 0.01
 
 
-def test_the_material_holds_the_fields_colour_and_the_settings_factors() -> None:
+def test_the_material_holds_the_fields_colour_and_the_settings_finish() -> None:
     material = ring().asset.material
-    assert (material.roughness_factor, material.metallic_factor) == (0.3, 0.7)
-    assert list(material.maps) == ["base_color"]
+    assert (material.roughness_factor, material.metallic_factor) == (1, 1)
+    assert list(material.maps) == ["base_color", "orm", "normal"]
+    assert (material.maps["orm"].pixels[..., 1:] == [round(0.3 * 255), round(0.7 * 255)]).all()
     pixels = material.maps["base_color"].pixels
     assert pixels.shape == (128, 128, 3)
     with torch.no_grad():
@@ -111,7 +113,7 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
-    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, export_surface]) as one:
+    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, corner_frames, to_maps, export_surface]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
         files = asset_files(made.asset)
     for found in (made.asset.mesh, made.reference):

@@ -17,9 +17,9 @@ from stub_score import StubScore
 from surfaces import cube, torus
 from written_files import box
 
-from dreamfusion_mesh.asset.bake.base_color import bake_base_color
-from dreamfusion_mesh.asset.bake.texels import sample_texels
+from dreamfusion_mesh.asset.bake.material import bake_material
 from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.finishes import finishes_of
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.audit.report import audit
@@ -188,13 +188,22 @@ def test_the_time_for_unwrapping_may_be_none_or_a_week() -> None:
     assert none.reason.startswith("xatlas was not done after 0 s")
 
 
-@pytest.mark.parametrize("supersample", [1, 4])
-def test_a_texture_is_baked(supersample: int) -> None:
-    settings = TextureSettings(size=64, padding=1, supersample=supersample)
-    mesh = unwrap(cube(), settings).mesh
-    baked = bake_base_color(sample_texels(mesh, RASTERIZER, settings, mesh), lambda points: points.abs().clamp(0, 1))
-    assert baked.pixels.shape == (64, 64, 3)
-    assert np.ptp(baked.pixels) > 100
+@pytest.mark.parametrize(
+    ("name", "value"), [*ends("texture", "size", "padding", "unwrap_seconds"), ("roughness", "auto"), ("metallic", "auto")]
+)
+def test_a_material_is_baked(name: str, value: Any) -> None:
+    plain = TextureSettings(size=64, padding=1, occlusion_rays=1, normal_map=True)
+    settings = TextureSettings.model_validate({**plain.model_dump(), name: value})
+    mesh = unwrap(cube(), plain).mesh
+    probe, finishes = (lambda points: (3 * points).abs().clamp(0, 1)), finishes_of("a golden box", settings)
+    maps = bake_material(mesh, mesh, RASTERIZER, settings, probe, finishes).material.maps
+    assert {role: image.pixels.shape for role, image in maps.items()} == dict.fromkeys(("base_color", "orm", "normal"), (64, 64, 3))
+    assert np.ptp(maps["base_color"].pixels) > 100
+    roughness, metallic = maps["orm"].pixels[..., 1], maps["orm"].pixels[..., 2]
+    assert (roughness == round(255 * (value if name == "roughness" and value != "auto" else 0.25))).all()
+    assert (metallic == round(255 * (value if name == "metallic" and value != "auto" else 1))).all()
+    assert maps["orm"].pixels[..., 0].min() > 250  # nothing is near a box
+    assert (maps["normal"].pixels[..., 2] > 250).mean() > 0.9
 
 
 def _delivered(mesh: Mesh, side: float, folder: Path) -> tuple[dict[int, str], np.ndarray]:

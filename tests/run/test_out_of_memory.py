@@ -122,7 +122,7 @@ def test_each_stage_of_a_run_names_its_settings(
     assert not (fitted / ".lock").exists()
 
 
-@pytest.mark.parametrize("step", ["tidy", "unwrap", "sample_texels"])
+@pytest.mark.parametrize("step", ["tidy", "unwrap", "bake_material"])
 def test_each_step_of_a_delivery_is_named(step: str, fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     from dreamfusion_mesh import deliver
 
