@@ -20,7 +20,7 @@ from dreamfusion_mesh.asset.export.png import png_bytes
 from dreamfusion_mesh.asset.finishes import finishes_of
 from dreamfusion_mesh.asset.placement import stand_on_ground
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Asset, Mesh
 from dreamfusion_mesh.render.previews import preview_sheet
@@ -85,10 +85,10 @@ def deliver(
     return Delivered(Asset(NAME, placed, material, provenance), reference, notes, steps.seconds, warnings)
 
 
-def delivery_files(asset: Asset, rasterizer: Rasterizer, preview_size: int) -> dict[str, bytes]:
-    """The files of an asset by name, with its preview, whose pictures have `preview_size` pixels a side."""
-    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, preview_size)
-    return {**asset_files(asset), "preview.png": png_bytes(preview)}
+def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings) -> dict[str, bytes]:
+    """The files of an asset by name, with its preview, whose pictures have `settings.preview_size` pixels a side."""
+    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, settings.preview_size)
+    return {**asset_files(asset, settings), "preview.png": png_bytes(preview)}
 
 
 @dataclass

@@ -108,7 +108,7 @@ def _deliver(work: Work) -> Result:
         surface = run.restore("fine", lambda state: load_surface(state, config.coarse.field, work.device))
     delivered = deliver(surface, rasterizer, config.mesh, config.texture, config.asset.longest_side, origin, work.report, work.stage)
     with work.stage("write") as write_seconds:
-        files = delivery_files(delivered.asset, rasterizer, config.asset.preview_size)
+        files = delivery_files(delivered.asset, rasterizer, config.asset)
     seconds = {**fit["seconds"], **delivered.seconds, "write": write_seconds()}
     notes = {**work.origin, "guidance": fit["guidance"], "unwrap": delivered.unwrap, "seconds": seconds}
     with work.stage("audit"):

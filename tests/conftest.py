@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +46,23 @@ def gltf_validator(_own_gltf_validator: None) -> Path:
 
 
 @pytest.fixture(scope="session")
-def khronos(gltf_validator: Path) -> Callable[[Path], dict[str, Any]]:
-    """The Khronos glTF validator: a file's path to its report, whose "issues" hold numErrors, numWarnings, numInfos and messages."""
+def khronos_reports(gltf_validator: Path) -> Callable[[Sequence[Path]], list[dict[str, Any]]]:
+    """The Khronos glTF validator: files' paths to its reports, whose "issues" hold numErrors, numWarnings, numInfos and messages."""
 
-    def report(path: Path) -> dict[str, Any]:
-        command = ["node", str(_HOME / "validate.cjs"), str(path)]
+    def reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
+        command = ["node", str(_HOME / "validate.cjs"), *map(str, paths)]
         environment = {**os.environ, "NODE_PATH": str(gltf_validator.parent)}
         done = subprocess.run(command, capture_output=True, check=False, timeout=120, env=environment)
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
-    return report
+    return reports
+
+
+@pytest.fixture(scope="session")
+def khronos(khronos_reports: Callable[[Sequence[Path]], list[dict[str, Any]]]) -> Callable[[Path], dict[str, Any]]:
+    """`khronos_reports` of one file."""
+    return lambda path: khronos_reports([path])[0]
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -16,7 +16,7 @@ from dreamfusion_mesh.asset.bake.maps import to_maps
 from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.config import FieldSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, FieldSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
 from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
@@ -93,9 +93,9 @@ def test_what_was_done_is_reported_and_timed() -> None:
 
 def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files = asset_files(delivered().asset)
+    files = asset_files(delivered().asset, AssetSettings())
     assert sorted(files) == ["asset.glb", "asset.mtl", "asset.obj", "asset_basecolor.png"]
-    assert files == asset_files(ring().asset)
+    assert files == asset_files(ring().asset, AssetSettings())
     assert not list(tmp_path.iterdir())
 
 
@@ -107,7 +107,7 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
     assert torch.equal(found.mesh.face_uvs.cpu(), ring().asset.mesh.face_uvs)
     differs = np.abs(found.material.maps["base_color"].pixels.astype(int) - ring().asset.material.maps["base_color"].pixels)
     assert differs.mean() < 0.5
-    assert asset_files(found).keys() == asset_files(ring().asset).keys()
+    assert asset_files(found, AssetSettings()).keys() == asset_files(ring().asset, AssetSettings()).keys()
 
 
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
@@ -115,8 +115,8 @@ def test_the_delivery_stays_on_the_surfaces_device() -> None:
     mesh, colours = torus(), field()
     with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, corner_frames, to_maps, export_surface]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, MESH, TEXTURE, 2.0, {"seed": 7})
-        files = asset_files(made.asset)
+        files = asset_files(made.asset, AssetSettings())
     for found in (made.asset.mesh, made.reference):
         assert_on(PRETENDED, found.vertices, found.faces)
     assert_on(PRETENDED, made.asset.mesh.uvs, made.asset.mesh.face_uvs)
-    assert files == asset_files(ring().asset)
+    assert files == asset_files(ring().asset, AssetSettings())

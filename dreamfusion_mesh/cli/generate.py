@@ -11,7 +11,7 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.advice import advice, same_command
-from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Preset, Seed, Set, Strict
+from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Engine, Preset, Seed, Set, Strict
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.out_of_memory import check_address_space
@@ -30,6 +30,7 @@ def generate(
     set_: Set = None,
     seed: Seed = None,
     device: Device = None,
+    engine: Engine = None,
     commercial: Commercial = False,
     strict: Strict = False,
     out: Annotated[
@@ -38,7 +39,7 @@ def generate(
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(LEAST_FOR_RUNS)
-    config = _run_config(prompt, preset, set_, seed, device, commercial, out)
+    config = _run_config(prompt, preset, _changes(set_, engine), seed, device, commercial, out)
     folder = out or _folder_for(config.prompt)
     check_out(folder)
     with advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
@@ -53,6 +54,7 @@ def export(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a finished run.")],
     set_: Set = None,
     device: Device = None,
+    engine: Engine = None,
     commercial: Commercial = False,
     strict: Strict = False,
 ) -> None:
@@ -64,7 +66,7 @@ def export(
         from dreamfusion_mesh.config import DELIVERY_GROUPS, change
         from dreamfusion_mesh.run.folder import RunFolder
 
-        config = change(RunFolder(run).config(), set_ or (), device, DELIVERY_GROUPS)
+        config = change(RunFolder(run).config(), _changes(set_, engine), device, DELIVERY_GROUPS)
         if commercial:
             config = config.model_copy(update={"commercial": True})
         from dreamfusion_mesh.pipeline import export as redo
@@ -75,10 +77,15 @@ def export(
     _print_result(result, strict, bool(begun))
 
 
+def _changes(changes: list[str] | None, engine: str | None) -> list[str]:
+    """Those of --set, and that of --engine, which stands for one of them."""
+    return [*(changes or ()), *([] if engine is None else [f"asset.engine={engine}"])]
+
+
 def _run_config(
     prompt: str | None,
     preset: str | None,
-    changes: list[str] | None,
+    changes: list[str],
     seed: int | None,
     device: str | None,
     commercial: bool,
@@ -86,12 +93,12 @@ def _run_config(
 ) -> RunConfig:
     from dreamfusion_mesh.config import load_config
 
-    prompt, changes = prompt if prompt is None else given_text(prompt), [given_text(change) for change in changes or ()]
+    prompt, changes = prompt if prompt is None else given_text(prompt), [given_text(change) for change in changes]
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
         if preset or changes or seed is not None or device or commercial:
-            left_out = "leave out --preset, --set, --seed, --device and --commercial"
+            left_out = "leave out --preset, --set, --seed, --device, --engine and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
         check_out(out)
         from dreamfusion_mesh.run.folder import RunFolder

@@ -15,6 +15,7 @@ Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="generic, unreal, unity or godot: whose names and axes the files have.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts whose licence bars commercial use.")]
 Strict = Annotated[
     bool,

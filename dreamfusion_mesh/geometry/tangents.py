@@ -124,6 +124,8 @@ def _joined(orientation: np.ndarray, vertex: np.ndarray, mate: np.ndarray) -> np
     """
     result, taken = orientation.copy(), np.zeros(vertex.size, dtype=bool)
     near = np.isin(vertex, vertex[orientation == _NONE]) & (orientation != _NONE)[:, None]
+    corners = np.arange(vertex.size)
+    left, right = np.where(mate >= 0, _step(mate, 1), -1).tolist(), mate[_step(corners, 2)].tolist()  # next ones round the vertex
     for seed in np.flatnonzero(near).tolist():
         sign, waiting = result[seed // 3], [seed]
         while waiting:
@@ -132,8 +134,7 @@ def _joined(orientation: np.ndarray, vertex: np.ndarray, mate: np.ndarray) -> np
             if corner < 0 or taken[corner] or result[face] not in (_NONE, sign):
                 continue
             taken[corner], result[face] = True, sign
-            other = mate[corner]
-            waiting += [mate[_step(corner, 2)], _step(other, 1) if other >= 0 else -1]
+            waiting += [left[corner], right[corner]]
     return result
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dreamfusion_mesh.asset.export.usd import check_usd
 from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import Rasterizer
@@ -84,12 +85,14 @@ def opened(path: Path, config: RunConfig, patience: float = 0.0) -> Iterator[tup
 def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop: Stop = never) -> Work:
     """Resolve the device and the rasterizer of `config`; warn of a process that was killed here before, and where memory may not do.
 
-    Raises BadInput where one of them, or the glTF validator that the environment names, is missing or may not be used.
+    Raises BadInput where one of them, usd-core if it is needed, or the glTF validator that the environment names, is missing or may not be
+    used.
     """
     if lock.before is not None:
         _LOG.warning("%s: %s", shown(run.path), _how_it_ended(lock.before, config))
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
+    check_usd(config.asset)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
     done = [stage for stage, states in (("coarse", ("coarse", "fine")), ("fine", ("fine",))) if any(map(run.has_state, states))]
     warn_where_memory_is_short(config, device, done)

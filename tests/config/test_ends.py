@@ -25,6 +25,7 @@ from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.audit.report import audit
 from dreamfusion_mesh.audit.rows import validity
 from dreamfusion_mesh.config import (
+    AssetSettings,
     AuditSettings,
     CoarseSettings,
     FieldSettings,
@@ -210,7 +211,7 @@ def _delivered(mesh: Mesh, side: float, folder: Path) -> tuple[dict[int, str], n
     """The status of the audit's rows for a ring of that size, and its preview."""
     placed, scale, offset = stand_on_ground(mesh, side)
     asset = Asset("ring", placed, material(), {})
-    for name, content in asset_files(asset).items():
+    for name, content in asset_files(asset, AssetSettings()).items():
         (folder / name).write_bytes(content)
     found = audit(folder / "ring.glb", AuditSettings(), 5000, side, Mesh(mesh.vertices * scale + offset, mesh.faces))
     return {row.number: row.status for row in found.rows}, preview_sheet(placed, asset.material.maps["base_color"].pixels, RASTERIZER, 32)

@@ -12,7 +12,7 @@ import pytest
 
 from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.audit.report import audit
-from dreamfusion_mesh.config import AuditSettings, MeshSettings, TextureSettings
+from dreamfusion_mesh.config import AssetSettings, AuditSettings, MeshSettings, TextureSettings
 from dreamfusion_mesh.deliver import Delivered
 from dreamfusion_mesh.run import publish
 from dreamfusion_mesh.run.result import Result
@@ -45,8 +45,8 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         current = f"{shape} {mesh.model_dump_json()} {texture.model_dump_json()} {rest[:2]}"
         return _once(_DELIVERED, current, lambda: deliver(surface, rasterizer, mesh, texture, *rest))
 
-    def writing(asset: Any, rasterizer: Any, size: int) -> Any:
-        return _once(_FILES, f"{current} {size}", lambda: delivery_files(asset, rasterizer, size))
+    def writing(asset: Any, rasterizer: Any, settings: AssetSettings) -> Any:
+        return _once(_FILES, f"{current} {settings.model_dump_json()}", lambda: delivery_files(asset, rasterizer, settings))
 
     def auditing(path: Path, settings: AuditSettings, *more: Any) -> Any:
         key = (path.read_bytes(), f"{settings.model_dump_json()} {more[:2]} {current}")

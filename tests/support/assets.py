@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from surfaces import SURFACES
+import torch
+from surfaces import SURFACES, cube
 
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
-from dreamfusion_mesh.records import Asset, Material, Mesh, TextureMap
+from dreamfusion_mesh.records import Asset, Lod, Material, Mesh, TextureMap
 
 PROVENANCE = {
     "prompt": 'a "red" mushroom, crème — 蘑菇',
@@ -32,6 +33,14 @@ def picture(seed: int, size: int = 64) -> np.ndarray:
 
 def asset(name: str, maps: bool = False, title: str = "thing") -> Asset:
     return Asset(title, mapped(name), material(maps), PROVENANCE)
+
+
+def full_asset(title: str = "thing") -> Asset:
+    """With every map, two levels of detail, of which the second has a material of its own, and two hulls, one beside the other."""
+    finest, shift = material(True), torch.tensor([0.5, 0.0, 0.0])
+    hulls = tuple(Mesh(cube().vertices * 0.5 + side * shift, cube().faces) for side in (-1, 1))
+    lods = (Lod(mapped("sphere"), finest), Lod(mapped("cube"), material(True)))
+    return Asset(title, mapped("torus"), finest, PROVENANCE, lods, hulls)
 
 
 def material(maps: bool = False) -> Material:

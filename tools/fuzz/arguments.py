@@ -36,6 +36,7 @@ _FLAGS = (
     "--set",
     "--seed",
     "--device",
+    "--engine",
     "--commercial",
     "--out",
     "--json",

@@ -51,15 +51,26 @@ def export_surface(mesh: Mesh) -> ExportSurface:
     """
     if mesh.uvs is None or mesh.face_uvs is None:
         raise ValueError("export: mesh has no uvs; unwrap it first")
-    if len(mesh.faces) == 0:
-        raise ValueError("export: mesh has no faces")
-    positions, face_positions = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    positions, face_positions = used_points(mesh)
     uvs, face_uvs = _in_order_of_use(mesh.uvs.detach().cpu().float(), mesh.face_uvs.cpu())
-    if not (np.isfinite(positions).all() and np.isfinite(uvs).all()):
-        raise ValueError("export: mesh holds positions or uvs that are not finite")
+    if not np.isfinite(uvs).all():
+        raise ValueError("export: mesh holds uvs that are not finite")
     smooth = smooth_normals(torch.from_numpy(positions), torch.from_numpy(face_positions))
     normals, face_normals = _in_order_of_use(smooth, torch.from_numpy(face_positions))
     return ExportSurface(positions, normals, uvs, face_positions, face_normals, face_uvs)
+
+
+def used_points(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct positions [P, 3] float32 that the faces use, in the order of use, and the faces [F, 3] as rows of them.
+
+    Raises ValueError where there are no faces, or positions are not finite.
+    """
+    if len(mesh.faces) == 0:
+        raise ValueError("export: mesh has no faces")
+    positions, faces = _in_order_of_use(mesh.vertices.detach().cpu().float(), mesh.faces.cpu())
+    if not np.isfinite(positions).all():
+        raise ValueError("export: mesh holds positions that are not finite")
+    return positions, faces
 
 
 def split_corners(found: ExportSurface, tangents: bool) -> Corners:
@@ -82,11 +93,14 @@ def _in_order_of_use(values: torch.Tensor, faces: torch.Tensor) -> tuple[np.ndar
 
 
 def _by_first_use(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each distinct row of `keys` [3 F, C] comes first, in that order, and the index [F, 3] of every row among them.
+    """Where each distinct row of `keys` [3 F, C], numbers from 0, comes first, in that order, and the index [F, 3] of every row among them.
 
     numpy sorts by key; files read better, and cache better, in the order of use.
     """
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    merged = keys[:, 0]
+    for column in keys.T[1:]:  # sorting single numbers is far faster than rows, and numbering them anew keeps them small
+        merged = np.unique(merged * (column.max(initial=0) + 1) + column, return_inverse=True)[1].reshape(-1)
+    _, first, inverse = np.unique(merged, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))

@@ -1,10 +1,8 @@
-"""Names of files, and of what is in them."""
+"""Names of files."""
 
 from __future__ import annotations
 
 import re
-
-MAP_SUFFIXES = {"base_color": "basecolor", "orm": "orm", "normal": "normal"}  # by the map's role in a material
 
 _LONGEST = 64
 _WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}

@@ -13,6 +13,7 @@ from PIL import Image
 from surfaces import SURFACES
 
 from dreamfusion_mesh.asset.export.obj import obj_files
+from dreamfusion_mesh.config import AssetSettings
 
 
 def read(text: bytes) -> dict[str, list[list[str]]]:
@@ -65,7 +66,8 @@ def test_the_library_states_every_factor_and_map() -> None:
 
 
 def test_maps_are_split_and_hold_their_factors() -> None:
-    files = obj_files(asset("cube", maps=True))
+    made = asset("cube", maps=True)
+    files, maps = obj_files(made), made.material.maps
     library = read(files["thing.mtl"])
     assert (library["Pr"], library["Pm"]) == ([["1"]], [["1"]])
     for key, channel, factor in (("map_Pr", 1, 0.6), ("map_Pm", 2, 0.9)):
@@ -74,7 +76,32 @@ def test_maps_are_split_and_hold_their_factors() -> None:
         assert image.mode == "L"
         assert np.array_equal(np.asarray(image), np.round(picture(1)[:, :, channel] * factor))
     ((normal,),) = library["norm"]
-    assert (np.asarray(Image.open(io.BytesIO(files[normal]))) == [128, 128, 255]).all()
+    assert library["map_Bump"] == [["-bm", "1", normal]]  # after `norm`, for readers that know one of them alone
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(files[normal]))), maps["normal"].pixels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(files["thing_orm.png"]))), maps["orm"].pixels)
+    assert {file for file in files if file.endswith(".png")} == {
+        f"thing_{kind}.png" for kind in ("basecolor", "orm", "roughness", "metallic", "normal")
+    }
+
+
+def test_trimesh_reads_the_maps_by_their_roles(tmp_path: Path) -> None:
+    for file, content in obj_files(asset("cube", maps=True)).items():
+        (tmp_path / file).write_bytes(content)
+    found = trimesh.load(tmp_path / "thing.obj", process=False).visual.material
+    assert found.name == "thing"
+    assert np.array_equal(np.asarray(found.image.convert("RGB")), picture(0))
+    assert {"map_pr", "map_pm", "norm", "map_bump"} <= {key.lower() for key in found.kwargs}
+
+
+def test_beside_an_asset_for_unreal_the_green_of_a_normal_map_points_down() -> None:
+    made = asset("cube", maps=True)
+    files, plain = obj_files(made, AssetSettings(engine="unreal")), obj_files(made)
+    pixels, flipped = (np.asarray(Image.open(io.BytesIO(found["thing_normal.png"]))) for found in (plain, files))
+    assert np.array_equal(flipped[:, :, 1], 255 - pixels[:, :, 1])
+    assert np.array_equal(flipped[:, :, [0, 2]], pixels[:, :, [0, 2]])
+    lines = read(files["thing.obj"])
+    assert (lines["o"], lines["usemtl"], read(files["thing.mtl"])["newmtl"]) == ([["SM_thing"]], [["M_thing"]], [["M_thing"]])
+    assert {name for name in files if files[name] != plain[name]} == {"thing.obj", "thing.mtl", "thing_normal.png"}
 
 
 def test_text_is_plain_and_the_same_every_time() -> None:
