@@ -141,8 +141,8 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
-    shape, surfaces, files = (tidy, decimate, unwrap, make_lods, collision_hulls), (corner_frames, gutter_texels, to_maps), (export_surface, used_points)
-    with OneDevice(edges=[*shape, *surfaces, *files]) as one:
+    shape, maps = (tidy, decimate, unwrap, make_lods, collision_hulls), (corner_frames, gutter_texels, to_maps)
+    with OneDevice(edges=[*shape, *maps, export_surface, used_points]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, CONFIG, {"seed": 7})
         files = asset_files(made.asset, AssetSettings())
     for found in (made.asset.mesh, made.reference, *(level.mesh for level in made.asset.lods), *made.asset.hulls):

@@ -10,8 +10,7 @@ _REPEATED = 16  # texels round the gutters that repeat the nearest one; beyond, 
 
 
 def gutter_texels(covered: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """The texels, as row * S + column [N], that are not `covered` [S, S] bool but at most `reach` texels from one, and the nearest such [N].
-    """
+    """The texels, as row * S + column [N], that are not `covered` [S, S] bool but at most `reach` from one that is, and that one [N]."""
     from scipy.ndimage import distance_transform_edt
 
     size = len(covered)
@@ -34,8 +33,9 @@ def fill(images: list[np.ndarray], known: np.ndarray) -> list[np.ndarray]:
     row, column = nearest[0][near], nearest[1][near]
     filled = []
     for image in images:
-        whole = image.copy()
+        whole = image * known[..., None]
+        mean = whole.sum(axis=(0, 1), dtype=np.int64) / max(int(known.sum()), 1)
         whole[near] = image[row, column]
-        whole[far] = np.round(image[known].mean(axis=0, dtype=np.float64)).astype(np.uint8)
+        whole[far] = np.round(mean).astype(np.uint8)
         filled.append(whole)
     return filled

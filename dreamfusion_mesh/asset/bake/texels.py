@@ -155,19 +155,15 @@ def _extended(mesh: Mesh, faces: Tensor, rows: Tensor, origins: Tensor, across: 
     return points, inside / inside.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _placed(
-    mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, normals: Tensor, on_mesh: Places, edge: Tensor
-) -> Places:
+def _placed(mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, normals: Tensor, on_mesh: Places, edge: Tensor) -> Places:
     """Where the texels' points [K, 3] at places on the mesh belong on the surface; those of the rows `edge` lie outside of the charts."""
     extent, apart = tree.extent(), 0.0
     if surface is not mesh:
         back = SurfaceTree(mesh.vertices, mesh.faces)
         apart = max(float(one.closest(other.vertices)[2].max()) for one, other in ((tree, mesh), (back, surface)))
     cage = min(max(_CAGE * apart, _LEAST_CAGE * extent), _MOST_CAGE * extent)
-    if surface is mesh:
-        places = Places(on_mesh.faces.clone(), on_mesh.weights.clone())
-    else:
-        places = tree.project(points, normals, cage, 2 * cage)
+    own = Places(on_mesh.faces.clone(), on_mesh.weights.clone())
+    places = own if surface is mesh else tree.project(points, normals, cage, 2 * cage)
     if len(edge):
         places.faces[edge], places.weights[edge] = tree.project(points[edge], normals[edge], 0.0, 2 * cage)
     return places

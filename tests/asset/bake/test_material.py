@@ -42,7 +42,7 @@ def small() -> Mesh:
 
 @lru_cache(maxsize=1)
 def field() -> HashField:
-    made = HashField(FieldSettings(levels=4, table_size_log2=14, coarsest=4, finest=32, hidden=16), torch.Generator().manual_seed(0))
+    made = HashField(FieldSettings(levels=4, table_size_log2=14, coarsest=4, finest=16, hidden=16), torch.Generator().manual_seed(0))
     with torch.no_grad():
         made.table.mul_(2.5e4)  # its first values are near zero, one grey everywhere
     return made
