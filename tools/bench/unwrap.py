@@ -33,7 +33,9 @@ def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> N
     seconds     limit of each unwrap
     few         one surface in five alone
     """
-    print(f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in square roots of the area; '+' passes a row, '-' fails it")
+    print(
+        f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in square roots of the area; '+' passes a row, '-' fails it"
+    )
     print(_HEAD)
     found: dict[str, list[list[float]]] = {}
     for index, (name, mesh) in enumerate(_surfaces(runs)):
