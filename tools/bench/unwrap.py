@@ -22,7 +22,7 @@ from tools.bench.surfaces import made, made_fine, of_run
 SIZE, PADDING = 1024, 4
 LIBRARIES = {"uvunwrap alone": own_uvunwrap, "xatlas alone": own_xatlas}
 CONTENDERS = ("uvunwrap", "uvunwrap alone", "xatlas", "xatlas alone", "box")
-_HEAD = f"{'surface':22s}{'back end':16s}{'seconds':>8s}{'4 5 6':>7s}{'charts':>8s}{'narrow':>8s}{'gap':>5s}{'density':>9s}{'used':>7s}{'seams':>7s}"
+_HEAD = f"{'surface':22s}{'back end':16s} seconds  4 5 6  charts  narrow  gap  density   used  seams"
 
 
 def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> None:
@@ -33,9 +33,7 @@ def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> N
     seconds     limit of each unwrap
     few         one surface in five alone
     """
-    print(
-        f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in square roots of the area; '+' passes a row, '-' fails it"
-    )
+    print(f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in roots of the area; '+' passes a row, '-' fails it")
     print(_HEAD)
     found: dict[str, list[list[float]]] = {}
     for index, (name, mesh) in enumerate(_surfaces(runs)):

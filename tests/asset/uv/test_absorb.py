@@ -19,7 +19,6 @@ from dreamfusion_mesh.asset.uv.charts import (
 )
 from dreamfusion_mesh.geometry.areas import uv_areas
 
-
 NEVER = Deadline.after(100_000)
 
 

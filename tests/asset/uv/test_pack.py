@@ -14,7 +14,6 @@ from dreamfusion_mesh.audit.atlas import coverage
 from dreamfusion_mesh.audit.rows.gaps import chart_labels, measure_gaps
 from dreamfusion_mesh.geometry.areas import uv_areas
 
-
 NEVER = Deadline.after(100_000)
 
 
