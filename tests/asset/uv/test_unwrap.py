@@ -113,7 +113,7 @@ def test_a_hook_is_cut_where_it_would_waste_the_square() -> None:
     rims = [np.stack([radius * np.cos(angle), radius * np.sin(angle), 0 * angle], axis=1) for radius in (0.92, 1.0)]
     row = np.arange(80)
     strip = np.concatenate([np.stack([row, row + 81, row + 82], 1), np.stack([row, row + 82, row + 1], 1)])
-    copies = [np.concatenate(rims) + [0, 0, 3 * copy] for copy in range(4)]
+    copies = [np.concatenate(rims) + np.array([0, 0, 3 * copy]) for copy in range(4)]
     given = as_mesh(np.concatenate(copies), np.concatenate([strip + 162 * copy for copy in range(4)]))
     found = unwrap(given, TextureSettings(size=256, padding=2, unwrap="box"), NEVER)
     assert found.charts > 4
