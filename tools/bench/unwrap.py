@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.worker import WorkerFailed, run_worker
 from dreamfusion_mesh.audit.atlas import SUBTEXELS, Atlas, coverage, uv_layout
 from dreamfusion_mesh.audit.rows.gaps import gaps_row
 from dreamfusion_mesh.audit.rows.texel_density import texel_density_row
 from dreamfusion_mesh.audit.rows.uvs import uvs_row
 from dreamfusion_mesh.config import AuditSettings, TextureSettings
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 from tools.bench.libraries import own_uvunwrap, own_xatlas
 from tools.bench.surfaces import made, made_fine, of_run
 

@@ -16,12 +16,12 @@ from dreamfusion_mesh.asset.uv.pack import pack
 from dreamfusion_mesh.asset.uv.repair import absorb_narrow, repair, split_sprawling
 from dreamfusion_mesh.asset.uv.segment import segment
 from dreamfusion_mesh.asset.uv.shelves import DoesNotFit
-from dreamfusion_mesh.worker import WorkerFailed
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.areas import uv_areas
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed
 
 Method = Literal["uvunwrap", "xatlas", "box"]
 
