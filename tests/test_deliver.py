@@ -12,13 +12,16 @@ from one_device import PRETENDED, OneDevice, assert_on
 from surfaces import torus
 
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
-from dreamfusion_mesh.asset.bake.maps import to_image
-from dreamfusion_mesh.asset.export.corners import export_surface
+from dreamfusion_mesh.asset.bake.maps import to_maps
+from dreamfusion_mesh.asset.collision.hulls import collision_hulls
+from dreamfusion_mesh.asset.export.corners import export_surface, used_points
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.lod import levels
+from dreamfusion_mesh.asset.lod.levels import make_lods
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import AssetSettings, FieldSettings, MeshSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
+from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
@@ -28,7 +31,7 @@ from dreamfusion_mesh.stages.fine import Surface
 RASTERIZER = resolve_rasterizer("warp", "cpu")
 MESH = MeshSettings(triangles=1200, smooth=0)
 TEXTURE = TextureSettings(size=128, padding=2, roughness=0.3, metallic=0.7, denoise=0.0, occlusion_rays=16)
-CONFIG = RunConfig(mesh=MESH, texture=TEXTURE, asset=AssetSettings(longest_side=2.0, lods=2, collision_hulls=8))
+CONFIG = RunConfig(mesh=MESH, texture=TEXTURE, asset=AssetSettings(longest_side=2.0, lods=2, collision_hulls=1))
 
 
 def field() -> HashField:
@@ -98,7 +101,7 @@ def test_levels_and_hulls_stand_where_the_asset_does() -> None:
         assert 0.35 * before <= len(level.mesh.faces) <= 0.65 * before
         assert level.material is asset.material
         before = len(level.mesh.faces)
-    assert 1 <= len(asset.hulls) <= 8
+    assert len(asset.hulls) == 1
     bounds = torch.cat([asset.mesh.vertices.amin(dim=0), asset.mesh.vertices.amax(dim=0)])
     for meshes in (*((level.mesh,) for level in asset.lods), asset.hulls):
         vertices = torch.cat([mesh.vertices[mesh.faces.unique()] for mesh in meshes])
@@ -138,7 +141,8 @@ def test_each_device_delivers_the_same_mesh(device: torch.device) -> None:
 def test_the_delivery_stays_on_the_surfaces_device() -> None:
     """Tidying, decimation, unwrapping and what makes files work on the CPU by design; the bake stays where the field is."""
     mesh, colours = torus(), field()
-    with OneDevice(edges=[tidy, decimate, unwrap, gutter_texels, to_image, export_surface]) as one:
+    shape, maps = (tidy, decimate, unwrap, make_lods, collision_hulls), (corner_frames, gutter_texels, to_maps)
+    with OneDevice(edges=[*shape, *maps, export_surface, used_points]) as one:
         made = deliver(Surface(mesh.to(one.device), colours.to(one.device)), RASTERIZER, CONFIG, {"seed": 7})
         files = asset_files(made.asset, AssetSettings())
     for found in (made.asset.mesh, made.reference, *(level.mesh for level in made.asset.lods), *made.asset.hulls):

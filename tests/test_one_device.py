@@ -162,6 +162,17 @@ def test_a_named_edge_and_what_it_calls_may_compute_on_the_cpu(edges: list) -> N
             mesh.vertices.cpu()
 
 
+def test_kernels_run_on_the_cpu_in_an_edge_alone() -> None:
+    def distances(points: Tensor) -> Tensor:
+        return SurfaceTree(CORNERS, FACES).closest(points.cpu())[2]
+
+    with OneDevice(edges=[distances]) as one:
+        points = CORNERS.to(one.device)
+        assert distances(points).tolist() == [0.0] * len(CORNERS)
+        with pytest.raises(WrongDevice):
+            SurfaceTree(CORNERS, FACES)
+
+
 def test_nothing_but_the_edge_may_compute_on_the_cpu() -> None:
     with OneDevice() as one, pytest.raises(WrongDevice, match=r"soundness\.py:\d+ in soundness"):
         soundness(Mesh(CORNERS, FACES).to(one.device))

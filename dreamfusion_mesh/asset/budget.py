@@ -17,7 +17,7 @@ FEWEST_TRIANGLES = 50  # of those a mesh may be set to
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS = 8
+_ATTEMPTS = 8  # at making the asset anew
 _MARGIN = 0.97  # of the triangles that should fit: vertices do not go exactly with them
 
 
@@ -36,24 +36,20 @@ def within_bytes(asset: Asset, most: int | None, to_file: Callable[[Asset], byte
     asset is made anew with fewer triangles, and its maps are fitted again. Levels of detail go along.
     to_file  the file that is counted
     redo     the asset made anew with at most so many triangles, its maps at full size
-    Raises RunFailed, with the least size found, where FEWEST_TRIANGLES and the smallest maps are still too much.
+    Raises RunFailed, with the least size found, where the smallest maps and the fewest triangles that `redo` gets to are still too much.
     """
     if most is None:
         return Fitted(asset, ())
     triangles, size = len(asset.mesh.faces), _side(asset.material)
-    least, tried = 0, list[tuple[int, int]]()
-    current = asset
-    for _ in range(_ATTEMPTS):
-        current, least = _with_maps_within(current, most, to_file)
-        if least <= most:
-            break
-        tried.append((len(current.mesh.faces), least))
-        if tried[-1][0] <= FEWEST_TRIANGLES:
-            break
-        current = redo(_fewer(tried, most))
-    if least > most:
-        smallest = f"{len(current.mesh.faces)} triangles and maps of {_side(current.material)} texels take {least} bytes"
-        raise RunFailed(f"mesh.max_bytes: {most} is too little: {smallest}; raise it to at least that")
+    current, found = _with_maps_within(asset, most, to_file)
+    tried = list[tuple[int, int]]()
+    while found > most:
+        count, before = len(current.mesh.faces), tried[-1][0] if tried else triangles + 1
+        if count <= FEWEST_TRIANGLES or count >= before or len(tried) == _ATTEMPTS:
+            smallest = f"{count} triangles and maps of {_side(current.material)} texels take {found} bytes"
+            raise RunFailed(f"mesh.max_bytes: {most} is too little: {smallest}; raise it to at least that")
+        tried.append((count, found))
+        current, found = _with_maps_within(redo(_fewer(tried, most)), most, to_file)
     lost = []
     if len(current.mesh.faces) < triangles:
         lost.append(f"{len(current.mesh.faces)} triangles instead of {triangles}")

@@ -91,7 +91,8 @@ _MATERIALS = (
     _Material("wax", 0.38, 0, None),
     _Material("bone ivory", 0.5, 0, (228, 218, 195)),
 )
-_SHEENS = {"polished": 0.15, "glossy": 0.15, "shiny": 0.2, "lacquered": 0.2, "wet": 0.2, "matte": 0.9, "matt": 0.9, "rough": 0.9, "dull": 0.9}
+_SHEENS = dict.fromkeys(("polished", "glossy"), 0.15) | dict.fromkeys(("shiny", "lacquered", "wet"), 0.2)
+_SHEENS |= dict.fromkeys(("matte", "matt", "rough", "dull"), 0.9)
 _RUST = Finish(0.85, 0.2)  # rust is an oxide, which is no metal, over some that is left
 _COLORS: Mapping[str, Rgb] = MappingProxyType({
     "red": (205, 35, 30), "scarlet": (205, 35, 30), "crimson": (175, 20, 45), "orange": (240, 128, 25), "yellow": (242, 214, 40),

@@ -20,7 +20,10 @@ class Places(NamedTuple):
 
 
 def interpolate(values: Tensor, corners: Tensor, places: Places, unit: bool = False) -> Tensor:
-    """[N, 3] float32: values [V, 3] at places on faces whose corners [F, 3] int64 are rows of them; made unit where `unit`, zero stays zero."""
+    """[N, 3] float32: values [V, 3] at places on faces whose corners [F, 3] int64 are rows of them.
+
+    unit  makes them unit vectors; zero stays zero
+    """
     found = torch.empty_like(places.weights)
     arguments = [*vectors(values), as_warp(corners.contiguous(), wp.int64), *_where(places), int(unit), *vectors(found)]
     launch(interpolate_warp.interpolate, len(found), arguments, found.device)

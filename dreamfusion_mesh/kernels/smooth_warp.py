@@ -31,7 +31,7 @@ def smooth_cells(
     row = start + wp.tid()
     place, own = places[row], guide[row]
     total = wp.vec3(0.0, 0.0, 0.0)
-    weights = float(0.0)
+    weights = wp.float32(0.0)
     for i in range(-radius, radius + 1):
         for j in range(-radius, radius + 1):
             for k in range(-radius, radius + 1):
@@ -61,8 +61,8 @@ def sample_cells(
     x, y, z = int(wp.floor(point[0])), int(wp.floor(point[1])), int(wp.floor(point[2]))
     right, up, front = point[0] - float(x), point[1] - float(y), point[2] - float(z)
     total = wp.vec3(0.0, 0.0, 0.0)
-    weights = float(0.0)
-    nearby = float(0.0)
+    weights = wp.float32(0.0)
+    nearby = wp.float32(0.0)
     for i in range(2):
         for j in range(2):
             for k in range(2):

@@ -49,11 +49,11 @@ def _weights_in_triangle(p: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3):
 def _first_facing(mesh: wp.uint64, point: wp.vec3, direction: wp.vec3, normal: wp.vec3, reach: float, skin: float, limit: float):
     """Distance, face (-1: none) and u, v of a ray's first crossing of a face on whose side `normal` is."""
     best = float(reach)
-    face = int(-1)
-    u = float(0.0)
-    v = float(0.0)
+    face = wp.int32(-1)
+    u = wp.float32(0.0)
+    v = wp.float32(0.0)
     travelled = float(-skin)  # from just behind, so that a point on the surface meets it
-    crossings = int(0)
+    crossings = wp.int32(0)
     while crossings < _MOST_CROSSINGS and travelled < reach:
         hit = wp.mesh_query_ray(mesh, point + direction * travelled, direction, reach - travelled)
         crossings += 1
@@ -89,7 +89,7 @@ def project(
     row = start + wp.tid()
     point, normal = points[row], normals[row]
     ahead, face, u, v = _first_facing(mesh, point, normal, normal, cage, skin, limit)
-    behind, other, other_u, other_v = _first_facing(mesh, point, -normal, normal, ahead, skin, limit)
+    _, other, other_u, other_v = _first_facing(mesh, point, -normal, normal, ahead, skin, limit)
     if other >= 0:
         faces[row] = wp.int64(other)
         weights[row] = _weights(other_u, other_v)
@@ -107,12 +107,12 @@ def project(
     if wp.dot(wp.mesh_eval_face_normal(mesh, found.face), normal) > limit:
         return
     best = wp.min(wp.length(wp.mesh_eval_position(mesh, found.face, found.u, found.v) - point), reach)
-    wide, widenings = wp.min(wp.max(2.0 * best, reach / 32.0), reach), int(0)
+    wide, widenings = wp.min(wp.max(2.0 * best, reach / 32.0), reach), wp.int32(0)
     best = _FARTHEST
     while widenings < _WIDENINGS:
         ball = wp.vec3(wide, wide, wide)
         query = wp.mesh_query_aabb(mesh, point - ball, point + ball)
-        candidate = int(0)
+        candidate = wp.int32(0)
         while wp.mesh_query_aabb_next(query, candidate):
             if wp.dot(wp.mesh_eval_face_normal(mesh, candidate), normal) > limit:
                 a = vertices[indices[3 * candidate]]
@@ -153,8 +153,8 @@ def open_share(
     front = wp.vec3(b, sign + normal[1] * normal[1] * a, -normal[1])
     state = wp.rand_init(1717, seeds[row])
     shift_one, shift_two = wp.randf(state), wp.randf(state)
-    met = int(0)
-    cast = int(0)
+    met = wp.int32(0)
+    cast = wp.int32(0)
     ray = int(part[row])
     while ray < rays:
         # Rank-1 lattice of the golden ratio, moved by a draw of the point's own (Cranley and Patterson, 1976).

@@ -28,7 +28,7 @@ STAGES = {  # in their order, with the settings that lower each one's memory
     "fine": ("fine.tet_size", "fine.size", "fine.views"),
     "tidy": ("fine.tet_size",),
     "unwrap": ("mesh.triangles", "texture.size"),
-    "bake": ("texture.size", "texture.supersample", "mesh.triangles"),
+    "bake": ("texture.size", "mesh.triangles"),
     "levels": ("mesh.triangles", "asset.lods"),
     "collision": ("mesh.triangles", "asset.collision_hulls"),
     "write": ("texture.size", "asset.preview_size"),
@@ -46,8 +46,7 @@ _FACES, _FACE = 27, 600  # faces of a surface in units of tet_size^2, before it 
 _PIXEL = 200  # of a rasterized picture with its gradient
 _TABLE_COPIES, _TABLE_KEPT = 14, 2  # of the hash table: values, gradient, two moments, and a checkpoint as tensors and bytes; kept
 _KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, until the delivery
-_BAKED, _BAKED_AT_ONCE = 86, 2**22  # a sample of the texture
-_TEXEL = 30
+_TEXEL = 150  # of the textures: where it lies, and what all maps have there
 
 
 def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
@@ -64,7 +63,7 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
     added = _FACES * fine.tet_size**2 * (4**fine.surface_subdivisions - 1)
     surface = _CELL * fine.tet_size**3 + _FACE * added + _PIXEL * fine.views * fine.size**2
-    baked = _BAKED * min((texture.size * texture.supersample) ** 2, _BAKED_AT_ONCE) + _TEXEL * texture.size**2
+    baked = _TEXEL * texture.size**2
     refined = _SCRATCH + asked * fine.views * image + surface
     stages = {
         "model": loaded,

@@ -38,16 +38,11 @@ def close_holes(mesh: Mesh) -> tuple[Mesh, Closed]:
         return mesh, Closed(0, 0, 0.0)
     keys = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1) @ np.array([len(vertices), 1]))
     loops.sort(key=len, reverse=True)
-    middles, filled = [], []
-
-    def edges(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Whether vertices are joined by an edge of the mesh."""
-        asked = np.minimum(one, other) * len(vertices) + np.maximum(one, other)
-        return keys[np.searchsorted(keys, asked).clip(max=len(keys) - 1)] == asked
-
+    middles: list[np.ndarray] = []
+    filled: list[np.ndarray] = []
     for index, loop in enumerate(loops):
         corners = vertices[loop]
-        triangles = _triangulated(corners, lambda one, other, loop=loop: edges(loop[one], loop[other])) if index < _MOST_LOOPS else None
+        triangles = _triangulated(corners, _edges_of(loop, keys, len(vertices))) if index < _MOST_LOOPS else None
         if triangles is None:
             ahead = np.arange(len(loop))
             triangles = np.stack([ahead, np.roll(ahead, -1), np.full(len(loop), len(loop))], axis=1)
@@ -61,6 +56,17 @@ def close_holes(mesh: Mesh) -> tuple[Mesh, Closed]:
         vertices = np.concatenate([vertices, np.stack(middles)])
     closed = Mesh(torch.from_numpy(vertices), torch.from_numpy(np.concatenate([faces, added])))
     return closed, Closed(len(loops), len(added), largest)
+
+
+def _edges_of(loop: np.ndarray, keys: np.ndarray, span: int) -> Joined:
+    """For the corners of a loop; `keys` are the mesh's edges in ascending order, smaller vertex * span + larger."""
+
+    def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        low, high = np.minimum(loop[one], loop[other]), np.maximum(loop[one], loop[other])
+        asked = low * span + high
+        return keys[np.searchsorted(keys, asked).clip(max=len(keys) - 1)] == asked
+
+    return joined
 
 
 def boundary_loops(mesh: Mesh) -> list[np.ndarray]:

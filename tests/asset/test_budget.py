@@ -83,6 +83,18 @@ def test_too_few_bytes_for_the_least_are_told_with_what_it_takes() -> None:
     assert FEWEST_TRIANGLES == 50
 
 
+def test_an_asset_that_does_not_get_smaller_is_made_anew_once() -> None:
+    given, asked = textured(128), []
+
+    def redo(triangles: int) -> Asset:
+        asked.append(triangles)
+        return given
+
+    with pytest.raises(RunFailed, match="1200 triangles and maps of 64 texels take 63288 bytes"):
+        within_bytes(given, 20_000, file_of, redo)
+    assert len(asked) == 1
+
+
 def test_a_real_file_fits_with_its_levels() -> None:
     given = asset("cube", maps=True)
     large = replace(given, material=textured(512).material)

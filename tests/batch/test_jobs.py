@@ -72,7 +72,7 @@ def test_a_cell_beats_a_flag_and_a_flag_beats_the_preset(tmp_path: Path) -> None
 def test_words_are_taken_as_they_stand_and_other_settings_as_yaml(tmp_path: Path) -> None:
     text = (
         "Prompt ; GUIDANCE.negative_prompt;fine.t_max;guidance.multiview;coarse.views;fine.views;coarse.learning_rate;licence_checked\n"
-        'a;"no: [x], \'y\' #1";[0.9, 0.5];TRUE;4;0x4;1e-3;true\n'
+        "a;\"no: [x], 'y' #1\";[0.9, 0.5];TRUE;4;0x4;1e-3;true\n"
         "b;123;;;;;;\nc; true ;;;;;;\n"
     )
     first, second, third = [job.settings for job in jobs(tmp_path, text)]
@@ -201,7 +201,7 @@ FAULTS = {
         "line 3, guidance.negative_prompt: has the control character U+0001; plain text is allowed: take it out",
         "line 4, coarse.steps: expected a whole number from 1 to 1000000 (given '0,5')",
     ],
-    "prompt,guidance.scale\na,\"0,5\"\n": [
+    'prompt,guidance.scale\na,"0,5"\n': [
         "line 2, guidance.scale: expected a number from 0 to 200 (given '0,5'); numbers have a point, not a comma",
     ],
     "prompt,fine.tet_size,fine.volume_subdivisions,guidance.multiview,coarse.steps\na,33,1,true,0\nb,24,,true,\n": [

@@ -82,7 +82,6 @@ def test_what_a_setting_adds_is_within_a_factor_of_two_of_the_tensors_that_it_ad
         ("fine", "fine.surface_subdivisions=1"),
         ("fine", "fine.views=4"),
         ("bake", "texture.size=1024"),
-        ("bake", "texture.supersample=4"),
     ],
 )
 def test_each_setting_counts_in_its_stage(stage: str, change: str) -> None:
@@ -99,7 +98,7 @@ def test_stages_that_are_done_are_left_out() -> None:
 def test_the_advice_names_settings_that_exist_with_their_values() -> None:
     for stage in STAGES:
         assert advice(stage, CONFIG)
-    assert advice("bake", CONFIG) == "lower texture.size (256), texture.supersample (2) or mesh.triangles (1000) with `export --set`"
+    assert advice("bake", CONFIG) == "lower texture.size (256) or mesh.triangles (1000) with `export --set`"
 
 
 def test_processes_that_do_not_fit_together_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

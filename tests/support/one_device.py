@@ -73,8 +73,8 @@ class Pretended(Tensor):
 class OneDevice(TorchDispatchMode):
     """The context in which everything belongs on `device`. Raises WrongDevice at the line of the package, or of the test, that differs.
 
-    edges  functions, classes or modules in which, and in what they call, tensors may be made on the CPU and copied to it: where numpy,
-           files or seeded draws ask for that. Name the smallest that will do.
+    edges  functions, classes or modules in which, and in what they call, tensors may be made on the CPU and copied to it, and kernels
+           run there: where numpy, files or seeded draws ask for that. Name the smallest that will do.
     Copies from the CPU to the device are free, and so are scalars (tensors without dimensions), which torch takes from the CPU too.
     Tensors on the CPU and on the device never meet, in edges neither.
     """
@@ -89,7 +89,7 @@ class OneDevice(TorchDispatchMode):
     def __enter__(self) -> OneDevice:
         stack = ExitStack()
         stack.enter_context(_lifting_on_the_cpu())
-        stack.enter_context(patch.object(launch, "_view", _for_kernels(launch._view)))
+        stack.enter_context(patch.object(launch, "_view", self._for_kernels(launch._view)))
         self._entered.append(stack)
         return super().__enter__()
 
@@ -108,13 +108,27 @@ class OneDevice(TorchDispatchMode):
         return out
 
     def _check_edges(self, func: Any, made: Tensor) -> None:
+        if not self._in_an_edge():
+            raise WrongDevice(f"{func} gives {made.dtype} {list(made.shape)} on {made.device}, expected {PRETENDED}; {_line(_caller())}")
+
+    def _in_an_edge(self) -> bool:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             name = f"{frame.f_globals.get('__name__')}:{_qualname(frame)}"
             if any(name == edge or name.startswith((f"{edge}.", f"{edge}:")) for edge in self._edges):
-                return
+                return True
             frame = frame.f_back
-        raise WrongDevice(f"{func} gives {made.dtype} {list(made.shape)} on {made.device}, expected {PRETENDED}; {_line(_caller())}")
+        return False
+
+    def _for_kernels(self, from_torch: Callable[..., Any]) -> Callable[..., Any]:
+        def unwrapped(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(tensor, Pretended):
+                return from_torch(tensor.held, *args, **kwargs)
+            if self._in_an_edge():
+                return from_torch(tensor, *args, **kwargs)
+            raise WrongDevice(f"a kernel is handed {tensor.dtype} {list(tensor.shape)} on {tensor.device}; {_line(_caller())}")
+
+        return unwrapped
 
 
 def assert_on(device: torch.device, *tensors: Tensor) -> None:
@@ -163,15 +177,6 @@ def _check_inputs(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
 def _asks_for_it(kwargs: dict[str, Any]) -> bool:
     device = kwargs.get("device")
     return device is not None and torch.device(device).type == PRETENDED.type
-
-
-def _for_kernels(view: Callable[..., Any]) -> Callable[..., Any]:
-    def unwrapped(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(tensor, Pretended):
-            raise WrongDevice(f"a kernel is handed {tensor.dtype} {list(tensor.shape)} on {tensor.device}; {_line(_caller())}")
-        return view(tensor.held, *args, **kwargs)
-
-    return unwrapped
 
 
 @contextmanager

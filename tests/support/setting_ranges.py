@@ -60,7 +60,7 @@ def _numbers(kind: Any, name: str, bounds: list[Any], spot: int | None) -> list[
         return [number for part in parts for number in _numbers(part, name, bounds, spot)]
     if origin is tuple:
         return [number for spot, part in enumerate(parts) for number in _numbers(part, name, [], spot)]
-    if origin is Literal or kind in (str, bool):
+    if origin is Literal or kind in (str, bool, types.NoneType):
         return []
     assert kind in (int, float), f"{name}: {kind} is a new kind of setting; say here which numbers it takes"
     low = next((bound.ge for bound in bounds if isinstance(bound, annotated_types.Ge)), None)

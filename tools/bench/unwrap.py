@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
-from dreamfusion_mesh.asset.worker import WorkerFailed, run_worker
 from dreamfusion_mesh.audit.atlas import SUBTEXELS, Atlas, coverage, uv_layout
 from dreamfusion_mesh.audit.rows.gaps import gaps_row
 from dreamfusion_mesh.audit.rows.texel_density import texel_density_row
 from dreamfusion_mesh.audit.rows.uvs import uvs_row
 from dreamfusion_mesh.config import AuditSettings, TextureSettings
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed, run_worker
 from tools.bench.libraries import own_uvunwrap, own_xatlas
 from tools.bench.surfaces import made, made_fine, of_run
 
 SIZE, PADDING = 1024, 4
 LIBRARIES = {"uvunwrap alone": own_uvunwrap, "xatlas alone": own_xatlas}
 CONTENDERS = ("uvunwrap", "uvunwrap alone", "xatlas", "xatlas alone", "box")
-_HEAD = f"{'surface':22s}{'back end':16s}{'seconds':>8s}{'4 5 6':>7s}{'charts':>8s}{'narrow':>8s}{'gap':>5s}{'density':>9s}{'used':>7s}{'seams':>7s}"
+_HEAD = f"{'surface':22s}{'back end':16s} seconds  4 5 6  charts  narrow  gap  density   used  seams"
 
 
 def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> None:
@@ -33,7 +33,7 @@ def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> N
     seconds     limit of each unwrap
     few         one surface in five alone
     """
-    print(f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in square roots of the area; '+' passes a row, '-' fails it")
+    print(f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in roots of the area; '+' passes a row, '-' fails it")
     print(_HEAD)
     found: dict[str, list[list[float]]] = {}
     for index, (name, mesh) in enumerate(_surfaces(runs)):

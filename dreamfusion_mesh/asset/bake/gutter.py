@@ -10,8 +10,7 @@ _REPEATED = 16  # texels round the gutters that repeat the nearest one; beyond, 
 
 
 def gutter_texels(covered: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """The texels, as row * S + column [N], that are not `covered` [S, S] bool but at most `reach` texels from one, and the nearest such [N].
-    """
+    """The texels, as row * S + column [N], that are not `covered` [S, S] bool but at most `reach` from one that is, and that one [N]."""
     from scipy.ndimage import distance_transform_edt
 
     size = len(covered)
@@ -30,8 +29,13 @@ def fill(images: list[np.ndarray], known: np.ndarray) -> list[np.ndarray]:
     from scipy.ndimage import distance_transform_edt
 
     distance, nearest = distance_transform_edt(~known, return_indices=True)
-    filled = [image[nearest[0], nearest[1]] for image in images]
-    far = distance > _REPEATED
-    for image in filled:
-        image[far] = np.round(image[known].mean(axis=0, dtype=np.float64)).astype(np.uint8)
+    near, far = (distance > 0) & (distance <= _REPEATED), distance > _REPEATED
+    row, column = nearest[0][near], nearest[1][near]
+    filled = []
+    for image in images:
+        whole = image * known[..., None]
+        mean = whole.sum(axis=(0, 1), dtype=np.int64) / max(int(known.sum()), 1)
+        whole[near] = image[row, column]
+        whole[far] = np.round(mean).astype(np.uint8)
+        filled.append(whole)
     return filled

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from dreamfusion_mesh.asset.bake.gutter import fill
 from dreamfusion_mesh.asset.bake.texels import Texels
@@ -16,23 +16,22 @@ from dreamfusion_mesh.records import ColorSpace, TextureMap, linear_to_srgb, srg
 from dreamfusion_mesh.records.material import ROLES
 
 _POINTS = 1 << 20  # evaluated at once
-_CONTRAST = 4 / 255  # between a texel and those round it, above which it is sampled more finely
+_CONTRAST = 4 / 255  # between two texels, above which they are sampled more finely
 
 
 @torch.no_grad()
 def bake_values(texels: Texels, probe: Probe, channels: int, color_space: ColorSpace, supersample: int = 1) -> Tensor:
     """[K, channels] the values of `probe`, which are in `color_space`, at the texels; outside [0, 1] they are clamped.
 
-    A texel in which, or next to which, the values change by more than 4/255 is the mean of supersample^2 samples, sRGB in linear light;
-    where they change by less, its centre is as good.
+    A texel whose value differs by more than 4/255 from one beside, above or below it is the mean of supersample^2 samples, sRGB in linear
+    light; where values change by less, its centre is as good.
     Raises ValueError where the probe gives another shape, PoorOutcome where it gives NaN or infinity.
     """
     values = _evaluate(probe, texels.points, channels)
     if supersample == 1:
         return values
-    busy = (_local_range(texels, values) > _CONTRAST).nonzero()[:, 0]
     offsets = [(step + 0.5) / supersample - 0.5 for step in range(supersample)]
-    for part in busy.split(_POINTS):
+    for part in _busy(texels, values).split(_POINTS):
         total = torch.zeros(len(part), channels, device=values.device)
         for down in offsets:
             for right in offsets:
@@ -44,12 +43,15 @@ def bake_values(texels: Texels, probe: Probe, channels: int, color_space: ColorS
     return values
 
 
-def _local_range(texels: Texels, values: Tensor) -> Tensor:
-    """[K] the largest difference, in any channel, among a texel and the eight round it."""
+def _busy(texels: Texels, values: Tensor) -> Tensor:
+    """Rows of the texels that differ from one beside, above or below them by more than the contrast allowed, in any channel."""
     known, image = texels.known(), texels.image(values)
-    both = torch.where(known[..., None], torch.cat([image, -image], dim=2), -torch.inf).movedim(2, 0)
-    highest, negated_lowest = max_pool2d(both, 3, stride=1, padding=1).view(2, values.shape[1], -1)[..., texels.rows]
-    return (highest + negated_lowest).amax(dim=0)
+    busy = torch.zeros_like(known)
+    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        differ = ((image[one] - image[other]).abs().amax(dim=2) > _CONTRAST) & known[one] & known[other]
+        busy[one] |= differ
+        busy[other] |= differ
+    return busy.view(-1)[texels.rows].nonzero()[:, 0]
 
 
 def _evaluate(probe: Probe, points: Tensor, channels: int) -> Tensor:
@@ -57,8 +59,8 @@ def _evaluate(probe: Probe, points: Tensor, channels: int) -> Tensor:
     values = torch.cat([probe(part).float() for part in points.split(_POINTS)])
     if values.shape != (len(points), channels):
         raise ValueError(f"bake: the probe gave shape {list(values.shape)} for {len(points)} points, expected {[len(points), channels]}")
-    bad = int((~torch.isfinite(values)).any(dim=1).sum())
-    if bad:
+    if not bool(torch.isfinite(values).all()):
+        bad = int((~torch.isfinite(values)).any(dim=1).sum())
         raise PoorOutcome("diverged", f"bake: the field is not finite at {bad} of {len(points)} points of the surface")
     return values.clamp(0, 1)
 

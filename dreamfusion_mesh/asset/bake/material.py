@@ -39,7 +39,8 @@ def bake_material(
     reference  the surface before decimation, from which all is taken; None: the mesh itself
     albedo     takes points [N, 3] to display-referred colour [N, 3]
     finishes   of the prompt's words, see asset/finishes.py; with parts, each texel has that of the part whose colour its own is nearest to
-    Raises ValueError where the mesh has no UVs or covers no texel, or `albedo` gives another shape, PoorOutcome where a colour is not finite.
+    Raises ValueError where the mesh has no UVs or covers no texel, or `albedo` gives another shape; PoorOutcome where a colour is not
+    finite.
     """
     laps = _Laps(mesh.vertices.device)
     texels = sample_texels(mesh, rasterizer, settings, reference)
@@ -48,7 +49,7 @@ def bake_material(
     laps.end("color")
     colors = smooth_colors(colors, texels.points, settings.denoise)
     laps.end("denoise")
-    normals = {"normal": bake_normals(texels, mesh)} if settings.normal_map else {}
+    normals = {"normal": bake_normals(texels)} if settings.normal_map else {}
     laps.end("normal")
     occlusion = bake_occlusion(texels, settings.occlusion_rays)
     laps.end("occlusion")

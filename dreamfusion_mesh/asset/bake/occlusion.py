@@ -27,7 +27,7 @@ def bake_occlusion(texels: Texels, rays: int) -> Tensor:
     cell, first = _first_of(row * half + column, half * half)
     normals = face_normals(texels.reference.vertices, texels.reference.faces)[texels.places.faces[first]]
     extent = texels.tree.extent()
-    lifted = texels.points[first] + _LIFT * extent * normals
+    lifted = texels.points[first] + _LIFT * extent * (normals + texels.normals[first])  # off both walls of an edge
     row, column = row[first], column[first]
     parts = _PARTS if rays >= _PARTS else 1
     share = texels.tree.open_share(

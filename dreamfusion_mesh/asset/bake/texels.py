@@ -11,8 +11,7 @@ from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.geometry.areas import cross_2d
-from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.geometry.topology import weld
+from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.kernels.interpolate import Places, interpolate
 from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Mesh
@@ -31,6 +30,8 @@ class Texels:
     rows       [K] int64, of the texels that lie on the surface, row by row (row * S + column): those covered and the gutter round them
     on_mesh    where each lies on the mesh; the gutter at the nearest point of the nearest covered texel's face
     across     [K, 2, 3], the step in space for one texel to the right, and for one down
+    frames     of the mesh's corners, as its files hold them: normals [F, 3, 3] and tangents [F, 3, 4]
+    normals    [K, 3], the mesh's smooth normals at the texels
     places     on the reference surface
     points     [K, 3], of the places
     reference  the surface that is baked from
@@ -42,6 +43,8 @@ class Texels:
     rows: Tensor
     on_mesh: Places
     across: Tensor
+    frames: tuple[Tensor, Tensor]
+    normals: Tensor
     places: Places
     points: Tensor
     reference: Mesh
@@ -87,8 +90,10 @@ def sample_texels(mesh: Mesh, rasterizer: Rasterizer, settings: TextureSettings,
     points[edge], on_mesh.weights[edge] = _extended(mesh, faces[edge], rows[edge], origin[rows[edge]], across[edge], weights)
     surface = mesh if reference is None else Mesh(reference.vertices.detach().float(), reference.faces)
     tree = SurfaceTree(surface.vertices, surface.faces)
-    places = _placed(mesh, surface, tree, points, on_mesh, edge)
-    return Texels(size, covered, rows, on_mesh, across, places, tree.positions(places), surface, tree)
+    frames = corner_frames(mesh)
+    normals = interpolate(frames[0].view(-1, 3), torch.arange(3 * len(mesh.faces), device=rows.device).view(-1, 3), on_mesh, unit=True)
+    places = _placed(mesh, surface, tree, points, normals, on_mesh, edge)
+    return Texels(size, covered, rows, on_mesh, across, frames, normals, places, tree.positions(places), surface, tree)
 
 
 def _covering(mesh: Mesh, rasterizer: Rasterizer, size: int) -> tuple[Tensor, Tensor]:
@@ -150,19 +155,15 @@ def _extended(mesh: Mesh, faces: Tensor, rows: Tensor, origins: Tensor, across: 
     return points, inside / inside.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _placed(mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, on_mesh: Places, edge: Tensor) -> Places:
+def _placed(mesh: Mesh, surface: Mesh, tree: SurfaceTree, points: Tensor, normals: Tensor, on_mesh: Places, edge: Tensor) -> Places:
     """Where the texels' points [K, 3] at places on the mesh belong on the surface; those of the rows `edge` lie outside of the charts."""
-    whole = weld(mesh)
-    normals = interpolate(vertex_normals(whole.vertices.double(), whole.faces, "angle"), whole.faces, on_mesh, unit=True)
     extent, apart = tree.extent(), 0.0
     if surface is not mesh:
         back = SurfaceTree(mesh.vertices, mesh.faces)
         apart = max(float(one.closest(other.vertices)[2].max()) for one, other in ((tree, mesh), (back, surface)))
     cage = min(max(_CAGE * apart, _LEAST_CAGE * extent), _MOST_CAGE * extent)
-    if surface is mesh:
-        places = Places(on_mesh.faces.clone(), on_mesh.weights.clone())
-    else:
-        places = tree.project(points, normals, cage, 2 * cage)
+    own = Places(on_mesh.faces.clone(), on_mesh.weights.clone())
+    places = own if surface is mesh else tree.project(points, normals, cage, 2 * cage)
     if len(edge):
         places.faces[edge], places.weights[edge] = tree.project(points[edge], normals[edge], 0.0, 2 * cage)
     return places

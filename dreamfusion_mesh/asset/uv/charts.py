@@ -178,7 +178,7 @@ def _folded_faces(uvs: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _on_grid(ends: np.ndarray) -> np.ndarray:
-    """[N, 2, 2] int64 cells of ends [N, 2, 2], about as large as the segments are long, larger where a few long ones would fill too many."""
+    """[N, 2, 2] int64 cells of ends [N, 2, 2]: as large as segments are long, larger where a few long ones would fill too many."""
     cell = max(float(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).mean()), 1e-300)
     while True:
         if ((np.abs(ends[:, 0] - ends[:, 1]) / cell + 1).prod(axis=1)).sum() <= _MAX_CELLS:

@@ -23,6 +23,8 @@ from dreamfusion_mesh.geometry.areas import uv_areas
 _MIN_AREA_SHARE = 1e-3  # of a face's share of its chart's area; one with less is laid flat by itself
 _MAX_STRETCH = 2.0  # 95th over 5th percentile of a chart's texel density, in areas
 _EXPECTED_UTILISATION = 0.6  # gives a texel's size, about, before packing
+_MAX_THICKENED = 0.03  # of all charts' area, so that all other faces keep one texel density
+_ROOM = 1.1  # times the width that is needed
 _SPRAWLING_SHARE = 0.02  # of all charts' area: the box of one that is worth splitting is larger
 
 
@@ -43,7 +45,25 @@ def absorb_narrow(charts: Charts, vertices: np.ndarray, faces: np.ndarray, size:
         narrow = inscribed_diameters(charts, deadline) < MIN_DIAMETER * texel
     except TimeIsUp:
         return charts
-    return absorb(charts, vertices, faces, narrow, deadline)
+    return _thicken_lone(absorb(charts, vertices, faces, narrow, deadline), MIN_DIAMETER * texel, deadline)
+
+
+def _thicken_lone(charts: Charts, width: float, deadline: Deadline) -> Charts:
+    """Single faces narrower than `width`, which are charts of their own, are laid out as equilateral triangles with a disc that wide in
+    them, as far as these take up little: no scale makes a needle wide enough, and it carries next to no texture.
+    """
+    lone = np.flatnonzero(np.bincount(charts.chart)[charts.chart] == 1)
+    side = _ROOM * width * np.sqrt(3)  # of the triangle round a disc
+    most = _MAX_THICKENED * uv_areas(charts.uvs[charts.face_uvs]).sum() / (side**2 * np.sqrt(3) / 4)
+    if not len(lone) or len(lone) > most:
+        return charts
+    try:
+        lone = lone[inscribed_diameters(charts, deadline)[charts.chart[lone]] < width]
+    except TimeIsUp:
+        return charts
+    uvs = charts.uvs.copy()
+    uvs[charts.face_uvs[lone]] = side * np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])
+    return Charts(uvs, charts.face_uvs, charts.chart)
 
 
 def split_sprawling(charts: Charts, least_filled: float) -> Charts:

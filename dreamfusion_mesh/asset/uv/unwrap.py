@@ -16,12 +16,12 @@ from dreamfusion_mesh.asset.uv.pack import pack
 from dreamfusion_mesh.asset.uv.repair import absorb_narrow, repair, split_sprawling
 from dreamfusion_mesh.asset.uv.segment import segment
 from dreamfusion_mesh.asset.uv.shelves import DoesNotFit
-from dreamfusion_mesh.worker import WorkerFailed
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.errors import RunFailed
 from dreamfusion_mesh.geometry.areas import uv_areas
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Mesh
+from dreamfusion_mesh.worker import WorkerFailed
 
 Method = Literal["uvunwrap", "xatlas", "box"]
 
@@ -111,9 +111,7 @@ def _unit_sized(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return (vertices - (low + high) / 2) / ((high - low).max() or 1.0), faces
 
 
-def _cut(
-    vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
-) -> tuple[Charts, Method, list[str]]:
+def _cut(vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline) -> tuple[Charts, Method, list[str]]:
     """Charts by the first method that answers, which one, and why those before it did not."""
     failures = []
     for library in _ORDER[settings.unwrap]:
@@ -128,9 +126,7 @@ def _cut(
     return box_charts(vertices, faces), "box", reasons
 
 
-def _well_used(
-    layout: _Layout, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
-) -> _Layout:
+def _well_used(layout: _Layout, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline) -> _Layout:
     """Where charts cover too little of the square: the best layout of those split further."""
     charts = layout.charts
     for least in _LEAST_FILLED:
@@ -142,9 +138,7 @@ def _well_used(
     return layout
 
 
-def _lay_out(
-    charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline
-) -> _Layout:
+def _lay_out(charts: Charts, vertices: np.ndarray, faces: np.ndarray, settings: TextureSettings, deadline: Deadline) -> _Layout:
     """Pack, with less padding where need be; faces too thin to survive rounding to float32 are cut out, thickened and packed again."""
     padding = settings.padding
     for round_ in range(_REPAIRS + 1):

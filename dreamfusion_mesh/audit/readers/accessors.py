@@ -60,7 +60,8 @@ def as_float(values: np.ndarray, normalized: bool = False) -> np.ndarray:
 def _strided(gltf: Gltf, entry: dict[str, Any], name: str, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
     """The values of a buffer view, in its own steps where it has any."""
     (count, width), size = shape, dtype.itemsize * shape[1]
-    data, view = view_bytes(gltf, entry["bufferView"], name), gltf.document["bufferViews"][entry["bufferView"]]
+    data = view_bytes(gltf, entry.get("bufferView"), name)
+    view = gltf.document["bufferViews"][entry["bufferView"]]
     offset = integer(entry, "byteOffset", name, 0)
     stride = integer(view, "byteStride", f"bufferViews[{entry['bufferView']}]", size)
     if stride < size or (stride > 252 and stride != size):

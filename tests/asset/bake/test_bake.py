@@ -20,6 +20,7 @@ from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings
 from dreamfusion_mesh.contracts import Probe, Rasterizer
 from dreamfusion_mesh.geometry.normals import face_normals
+from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.kernels.interpolate import interpolate
 from dreamfusion_mesh.kernels.trace import SurfaceTree
 from dreamfusion_mesh.records import Mesh, linear_to_srgb, srgb_to_linear
@@ -259,10 +260,10 @@ def test_each_device_bakes_the_same_colours(device: torch.device) -> None:
 
 
 def test_the_bake_stays_on_one_device() -> None:
-    """numpy is given the texels at the charts' edges, and the finished image; nothing else leaves the device."""
+    """numpy is given the texels at the charts' edges, the corners of the mesh, and the finished image; nothing else leaves the device."""
     mesh, reference = mapped("torus"), torus(64, 32)
     expected = base_color(mesh, position, RASTERIZER, SETTINGS, reference)
-    with OneDevice(edges=[gutter_texels, to_maps]) as one:
+    with OneDevice(edges=[gutter_texels, corner_frames, to_maps]) as one:
         texels = sample_texels(mesh.to(one.device), RASTERIZER, SETTINGS, reference.to(one.device))
         image = colored(texels, position)
     assert_on(PRETENDED, texels.covered, texels.rows, texels.points, texels.across, *texels.places, *texels.on_mesh)

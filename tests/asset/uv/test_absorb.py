@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from surfaces import torus
 
+from dreamfusion_mesh.asset.deadline import Deadline
 from dreamfusion_mesh.asset.uv.absorb import absorb
 from dreamfusion_mesh.asset.uv.box import box_charts
 from dreamfusion_mesh.asset.uv.charts import (
@@ -17,6 +18,8 @@ from dreamfusion_mesh.asset.uv.charts import (
     surface_areas,
 )
 from dreamfusion_mesh.geometry.areas import uv_areas
+
+NEVER = Deadline.after(100_000)
 
 
 def sheet(cells: int) -> tuple[Charts, np.ndarray, np.ndarray]:
@@ -37,7 +40,7 @@ def test_pieces_cut_from_a_flat_sheet_go_back_exactly_where_they_were() -> None:
     cut = isolate_faces(whole, out, vertices, faces)
     assert cut.count == 6
     narrow = np.bincount(cut.chart) < 5
-    healed = absorb(cut, vertices, faces, narrow)
+    healed = absorb(cut, vertices, faces, narrow, NEVER)
     assert healed.count == 1
     assert healed.uvs[healed.face_uvs] == pytest.approx(whole.uvs[whole.face_uvs], abs=1e-12)
 
@@ -49,7 +52,7 @@ def test_a_rough_surface_stays_valid_with_fewer_charts() -> None:
     vertices = vertices + 0.02 * draws.normal(size=vertices.shape)
     torn = isolate_faces(box_charts(vertices, faces), draws.random(len(faces)) < 0.05, vertices, faces)
     before = equalize_density(split_overlaps(torn, vertices, faces), vertices, faces)
-    after = absorb(before, vertices, faces, np.bincount(before.chart) < 6)
+    after = absorb(before, vertices, faces, np.bincount(before.chart) < 6, NEVER)
     assert (np.bincount(after.chart) < 6).sum() < 0.2 * (np.bincount(before.chart) < 6).sum()
     share = uv_areas(after.uvs[after.face_uvs]) / surface_areas(vertices, faces)
     assert share.min() > 0
@@ -58,5 +61,5 @@ def test_a_rough_surface_stays_valid_with_fewer_charts() -> None:
 
 def test_without_narrow_charts_nothing_moves() -> None:
     whole, vertices, faces = sheet(3)
-    kept = absorb(whole, vertices, faces, np.zeros(1, dtype=bool))
+    kept = absorb(whole, vertices, faces, np.zeros(1, dtype=bool), NEVER)
     assert np.array_equal(kept.uvs[kept.face_uvs], whole.uvs[whole.face_uvs])

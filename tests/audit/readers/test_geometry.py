@@ -36,14 +36,14 @@ def faces_of(places: np.ndarray) -> set[tuple[tuple[float, ...], ...]]:
 def assert_same(found: Written, wanted: Written, atol: float = 0.0) -> None:
     assert found.unread == {}
     assert found.vertices[found.faces] == pytest.approx(wanted.vertices[wanted.faces], abs=atol)
-    for name in ("corner_uvs", "corner_normals"):
-        assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=atol), name
+    assert found.corner_uvs == pytest.approx(wanted.corner_uvs, abs=atol)
+    assert found.corner_normals == pytest.approx(wanted.corner_normals, abs=1 / 127 if atol else 0.0)
 
 
 def test_normals_and_tangents_are_read_as_the_file_has_them() -> None:
     draft, tangents = box(2), np.tile(np.array([[0.6, 0.8, 0, -1]], "<f4"), (54, 1))
     found = read(lambda document: primitive(document)["attributes"].update(TANGENT=add_accessor(document, tangents)))
-    assert np.array_equal(found.corner_normals, draft.normals[draft.faces])
+    assert np.array_equal(found.corner_normals, draft.normals.astype("<f4").astype(np.float64)[draft.faces])
     assert np.array_equal(found.corner_tangents, tangents.astype(np.float64)[draft.faces])
     assert (found.levels, found.hulls, dict(found.notes), dict(found.unread)) == ((), (), {}, {})
     assert read(lambda document: document["asset"].update(extras={"prompt": "a mug"})).notes == {"prompt": "a mug"}
@@ -58,7 +58,8 @@ def test_a_mirroring_node_turns_normals_tangents_and_the_side_of_the_bitangent()
         document["nodes"][0].update(scale=[-2, 1, 1])
 
     draft, found = box(2), read(change)
-    turned = draft.normals * [-1, 1, 1]
+    turned = draft.normals * [-0.5, 1, 1]
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
     assert found.corner_normals == pytest.approx(turned[draft.faces][:, ::-1])
     assert np.array_equal(np.unique(found.corner_tangents.reshape(-1, 4), axis=0), [[-1, 0, 0, -1]])
     faces = found.vertices[found.faces]
@@ -143,7 +144,8 @@ def test_sparse_values_replace_their_rows_and_zeros_stand_where_no_buffer_does()
 
 
 @pytest.mark.parametrize(
-    "change", [{"count": 4}, {"indices": {"bufferView": 0, "componentType": 5126}}, {"values": {"bufferView": 99}}, {"indices": 3}]
+    "change",
+    [{"count": 4}, {"indices": {"bufferView": 0, "componentType": 5126}}, {"values": {"bufferView": 99}}, {"values": {}}, {"indices": 3}],
 )
 def test_sparse_values_that_leave_their_bytes_are_refused(change: dict[str, Any]) -> None:
     def broken(document: dict[str, Any]) -> None:
@@ -151,7 +153,7 @@ def test_sparse_values_that_leave_their_bytes_are_refused(change: dict[str, Any]
         sparse = {"count": 2, "indices": {"bufferView": view, "componentType": 5121}, "values": {"bufferView": 0}}
         document["accessors"][0]["sparse"] = sparse | change
 
-    with pytest.raises(BadInput, match=r"sparse|bufferViews\[99\]"):
+    with pytest.raises(BadInput, match=r"sparse|bufferViews\[(99|None)\]"):
         read(broken)
 
 

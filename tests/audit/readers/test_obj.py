@@ -14,7 +14,6 @@ from written_files import box, png
 from dreamfusion_mesh.audit.readers import mtl, polygons
 from dreamfusion_mesh.audit.readers.model import read_model
 from dreamfusion_mesh.audit.readers.written import Materials, Written
-from dreamfusion_mesh.audit.row import PROPERTIES
 from dreamfusion_mesh.errors import BadInput
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
@@ -39,7 +38,8 @@ def maps(written: Written) -> dict[str, str]:
 
 def test_an_obj_is_measured_where_it_can_be(tmp_path: Path) -> None:
     statuses = {row.number: row.status for row in measure(box().write_obj(tmp_path)).rows}
-    assert statuses == dict.fromkeys(PROPERTIES, "pass") | {1: "not measured"}
+    assert {number for number, status in statuses.items() if status == "pass"} >= {2, 3, 4, 5, 6, 7, 13}
+    assert (statuses[1], "fail" in statuses.values()) == ("not measured", False)
     (tmp_path / "rough.png").write_bytes(png(mode="L"))
     path = box().write_obj(tmp_path)
     library = tmp_path / "asset.mtl"
