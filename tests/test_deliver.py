@@ -94,7 +94,8 @@ def test_what_was_done_is_reported_and_timed() -> None:
 def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = asset_files(delivered().asset, AssetSettings())
-    assert sorted(files) == ["asset.glb", "asset.mtl", "asset.obj", "asset_basecolor.png"]
+    maps = [f"asset_{role}.png" for role in ("basecolor", "metallic", "normal", "orm", "roughness")]
+    assert sorted(files) == ["asset.glb", "asset.mtl", "asset.obj", *maps]
     assert files == asset_files(ring().asset, AssetSettings())
     assert not list(tmp_path.iterdir())
 
