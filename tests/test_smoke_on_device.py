@@ -56,7 +56,8 @@ DELIVERY = [occupied_box, tidy, decimate, unwrap, gutter_texels, corner_frames, 
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]
-NAMES = {"asset.glb", "asset.obj", "asset.mtl", "asset_basecolor.png", "preview.png"}
+MAPS = {f"asset_{role}.png" for role in ("basecolor", "metallic", "normal", "orm", "roughness")}
+NAMES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", *MAPS}
 RECORDS = {"audit.json", "run.yaml", "provenance.json", "metrics.jsonl", "result.json"}
 
 

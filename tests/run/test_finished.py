@@ -21,6 +21,8 @@ PUBLISHED = [
     "asset.obj",
     "asset.mtl",
     "asset_basecolor.png",
+    "asset_normal.png",
+    "asset_orm.png",
     "preview.png",
     "audit.json",
     "provenance.json",
