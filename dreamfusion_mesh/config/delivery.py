@@ -54,5 +54,5 @@ class AssetSettings(Settings):
     lods: Annotated[int, Field(ge=0, le=6)] = 2  # levels of detail below the asset itself, each with half the triangles
     msft_lod: bool = False  # the levels also inside the GLB, by the extension MSFT_lod
     collision_hulls: Annotated[int, Field(ge=0, le=64)] = 16  # at most; 0: no collision file
-    collision_seconds: Annotated[float, Field(ge=0, le=604_800)] = 30.0  # of the decomposition; then one hull a shell
+    collision_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the decomposition; then what it has, or one hull a shell
     usdz: bool = False  # also write a USDZ (extra [usd])
