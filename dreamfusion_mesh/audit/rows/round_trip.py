@@ -44,15 +44,18 @@ def as_read(written: Written) -> ReadBack:
     parts = [(part.vertices, len(part.faces)) for part in surfaces]
     low = np.min([vertices.min(axis=0) for vertices, _ in parts], axis=0)
     high = np.max([vertices.max(axis=0) for vertices, _ in parts], axis=0)
+    one = written.materials is not None and written.materials.count == 1  # of several, which row 7 fails, no maps are read
+    materials = 1 if one and written.materials and written.materials.maps else None
+    return ReadBack(sum(faces for _, faces in parts), materials, _textures(written) if one else None, np.stack([low, high]))
+
+
+def _textures(written: Written) -> tuple[tuple[int, int], ...] | None:
     maps = written.materials.maps if written.materials else ()
     try:
         images = [decode(data, role) for role, data in {entry.key: (entry.role, entry.data) for entry in maps}.values()]
     except BadInput:  # which rows 1 and 7 tell
-        images = None
-    textures = None if images is None else tuple(sorted({(image.width, image.height) for image in images}))
-    one = written.materials is not None and written.materials.count == 1 and bool(maps)  # what else there is fails row 7
-    materials = 1 if one else None
-    return ReadBack(sum(faces for _, faces in parts), materials, textures, np.stack([low, high]))
+        return None
+    return tuple(sorted({(image.width, image.height) for image in images}))
 
 
 def differing(found: ReadBack, expected: ReadBack) -> list[str]:

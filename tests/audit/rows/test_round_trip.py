@@ -30,6 +30,15 @@ def row_of(path: Path, **programs: RoundTrip) -> Row:
     return round_trip_row(read_model(read_bytes(path), path), path, programs)
 
 
+def test_several_materials_are_row_sevens_matter(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        (primitive,) = document["meshes"][0]["primitives"]
+        document["materials"].append({**document["materials"][0], "name": "second"})
+        document["meshes"][0]["primitives"].append({**primitive, "material": 1})
+
+    assert row_of(replace(box(), change=change).write(tmp_path), trimesh=read_with_trimesh).status == "pass"
+
+
 def gltf(folder: Path) -> Path:
     document, binary = with_all_maps().document_and_binary()
     document["buffers"][0]["uri"] = "data%20here.bin"
