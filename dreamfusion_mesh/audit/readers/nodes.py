@@ -121,7 +121,7 @@ def numbers(entry: dict[str, Any], key: str, count: int, default: list[float], w
     except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.shape != (count,) or not np.isfinite(found).all():
-        raise BadInput(f"{where}.{key}: expected {count} finite numbers")
+        raise BadInput(f"{where}.{key}: expected {'a finite number' if count == 1 else f'{count} finite numbers'}")
     return found
 
 

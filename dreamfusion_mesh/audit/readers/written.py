@@ -36,13 +36,15 @@ class Materials:
     count            how many materials the surface uses
     maps             of the one material in use; empty where there is none, or several
     missing_factors  factors that this material leaves to defaults
-    problems         what is missing or broken: a texture, a material library, an index, each as a line for row 7
+    factors          numbers of this material that change what its maps hold, by their names in glTF; empty in other files
+    problems         what is missing or broken: a texture, a material library, an index, a factor, each as a line for row 7
     """
 
     count: int
     maps: tuple[Map, ...] = ()
     missing_factors: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
