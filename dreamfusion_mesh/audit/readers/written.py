@@ -70,6 +70,7 @@ class Written:
     corner_normals     [F, 3, 3] float64  as the file has them, in world space, finite or not; None where it has none
     corner_tangents    [F, 3, 4] float64  likewise, w the handedness
     levels             levels of detail that the same file holds below the surface itself, from the finest on
+    levels_apart       the levels are such that programs may leave them out, as those do that do not know MSFT_lod
     hulls              collision hulls that the same file holds
     notes              what the file says of its origin: glTF's asset.extras
     unread             parts that cannot be measured as a viewer would show them, each with why: what the file asks for and is not applied.
@@ -86,6 +87,7 @@ class Written:
     corner_normals: np.ndarray | None = None
     corner_tangents: np.ndarray | None = None
     levels: tuple[Written, ...] = ()
+    levels_apart: bool = False
     hulls: tuple[Hull, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     unread: Mapping[Part, str] = field(default_factory=dict)

@@ -128,6 +128,21 @@ def test_engines_answer_in_their_own_records(tmp_path: Path, monkeypatch: pytest
     assert row.detail.startswith("Blender not asked: it is asked for .glb files alone")
 
 
+def test_programs_may_know_msft_lod_or_not(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["nodes"][0]["extensions"] = {"MSFT_lod": {"ids": [1]}}
+        document["nodes"].append({"mesh": 0, "scale": [2, 2, 2]})
+        document["extensionsUsed"] = ["MSFT_lod"]
+
+    path = replace(box(), change=change).write(tmp_path)
+    everything = as_read(read_model(read_bytes(path), path))
+    assert everything.triangles == 2400
+    row = row_of(path, trimesh=read_with_trimesh, other=lambda path: everything)
+    assert (row.status, row.measured["trimesh"], row.measured["other"]) == ("pass", "the same", "the same")
+    row = row_of(path, other=lambda path: replace(everything, triangles=1200))
+    assert row.detail == "other: other bounds"
+
+
 def test_levels_and_hulls_in_the_file_count(tmp_path: Path) -> None:
     written = framed(box_mesh(2))
     assert as_read(replace(written, levels=(framed(box_mesh(1)),))).triangles == 48 + 12
