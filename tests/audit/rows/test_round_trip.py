@@ -140,7 +140,7 @@ def test_programs_may_know_msft_lod_or_not(tmp_path: Path) -> None:
     row = row_of(path, trimesh=read_with_trimesh, other=lambda path: everything)
     assert (row.status, row.measured["trimesh"], row.measured["other"]) == ("pass", "the same", "the same")
     row = row_of(path, other=lambda path: replace(everything, triangles=1200))
-    assert row.detail == "other: other bounds"
+    assert row.detail == "other: 1200 triangles, the file has 2400"
 
 
 def test_levels_and_hulls_in_the_file_count(tmp_path: Path) -> None:
