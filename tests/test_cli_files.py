@@ -106,11 +106,11 @@ def test_a_report_has_the_permissions_that_the_umask_leaves(mask: int, command: 
 
 def test_a_report_larger_than_files_may_be_leaves_nothing(command: Callable[..., Ended], tmp_path: Path) -> None:
     box(1).write(tmp_path)
-    with file_size_limit(1000):
+    with file_size_limit(3000):
         ended = command("audit", "asset.glb", "--json", "deep/report.json")
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
-    assert "this shell lets files have 1000 bytes); raise that limit with `ulimit -f unlimited`" in ended.stderr
+    assert "this shell lets files have 3000 bytes); raise that limit with `ulimit -f unlimited`" in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["asset.glb"]
 
 

@@ -131,7 +131,7 @@ def test_an_export_that_is_ended_in_its_unwrap_leaves_the_run_and_no_process(fin
     shutil.copytree(finished.folder, tmp_path / "run")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     process = start([sys.executable, "-c", UNWRAPPING, "export", "run", "--set", "mesh.triangles=900"], tmp_path)
-    wait_for(process, "deliver 1/3")
+    wait_for(process, "deliver 1/5")
     while not (children := psutil.Process(process.pid).children()):
         assert process.poll() is None
         time.sleep(0.01)

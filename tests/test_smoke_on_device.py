@@ -19,7 +19,9 @@ from smoke_runs import PROMPT, stop_at
 from dreamfusion_mesh import cli, pipeline
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_maps
-from dreamfusion_mesh.asset.export.corners import export_surface
+from dreamfusion_mesh.asset.collision.hulls import collision_hulls
+from dreamfusion_mesh.asset.lod.levels import make_lods
+from dreamfusion_mesh.asset.export.corners import export_surface, used_points
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
@@ -52,7 +54,8 @@ from dreamfusion_mesh.stages.restore import check_tensor, load_draws, load_mesh
 DRAWS = [turntable, HashField.__init__, volume.uniform, volume.random_cells, random_views, distill]
 STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws, start._surface]
 FILES = [loading.load_networks, loading.load_schedule, read_checkpoint, RunFolder.save_state]
-DELIVERY = [occupied_box, tidy, decimate, unwrap, gutter_texels, corner_frames, to_maps, export_surface, to_picture]
+SHAPING = [occupied_box, tidy, decimate, unwrap, make_lods, collision_hulls]
+DELIVERY = [*SHAPING, gutter_texels, corner_frames, to_maps, export_surface, used_points, to_picture]
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]

@@ -20,7 +20,7 @@ from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.errors import BadInput
 
 SETTINGS = load_config("smoke")
-PASSED = ("pass",) * 8
+PASSED = ("pass",) * 15
 
 
 def attempt(name: str, number: int = 0, prompt: str = "a red mug", tags: tuple[str, ...] = ()) -> Attempt:

@@ -18,12 +18,18 @@ from dreamfusion_mesh.run.result import Result, read_result
 
 PUBLISHED = [
     "asset.glb",
+    "asset_LOD1.glb",
+    "asset_LOD2.glb",
+    "asset_collision.glb",
     "asset.obj",
     "asset.mtl",
     "asset_basecolor.png",
     "asset_normal.png",
     "asset_orm.png",
+    "asset_roughness.png",
+    "asset_metallic.png",
     "preview.png",
+    "inspection.png",
     "audit.json",
     "provenance.json",
     "metrics.jsonl",

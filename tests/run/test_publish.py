@@ -187,12 +187,12 @@ def test_the_files_move_before_the_settings_and_the_result_comes_last(fitted: Pa
 def test_files_of_an_earlier_delivery_that_the_new_one_lacks_are_removed(fitted: Path) -> None:
     generate(CONFIG, fitted)
     record = json.loads((fitted / "result.json").read_text())
-    (fitted / "asset_normal.png").write_bytes(b"a map that is no longer made")
+    (fitted / "asset_emissive.png").write_bytes(b"a map that is no longer made")
     (fitted / "mine.txt").write_bytes(b"not of the run")
-    record["files"]["asset_normal.png"] = file_record(b"a map that is no longer made")
+    record["files"]["asset_emissive.png"] = file_record(b"a map that is no longer made")
     (fitted / "result.json").write_text(json.dumps(record))
     export(fitted, LARGER)
-    assert not (fitted / "asset_normal.png").exists()
+    assert not (fitted / "asset_emissive.png").exists()
     assert (fitted / "mine.txt").exists()
 
 
