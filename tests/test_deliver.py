@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,17 +12,21 @@ import torch
 from one_device import PRETENDED, OneDevice, assert_on
 from surfaces import torus
 
+from dreamfusion_mesh import deliver as module
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_maps
+from dreamfusion_mesh.asset.budget import Fitted
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
 from dreamfusion_mesh.asset.export.corners import export_surface, used_points
 from dreamfusion_mesh.asset.export.files import asset_files
+from dreamfusion_mesh.asset.finishes import PLAIN, Finishes
 from dreamfusion_mesh.asset.lod import levels
 from dreamfusion_mesh.asset.lod.levels import make_lods
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import AssetSettings, FieldSettings, MeshSettings, RunConfig, TextureSettings
 from dreamfusion_mesh.deliver import STEPS, Delivered, deliver
 from dreamfusion_mesh.geometry.tangents import corner_frames
+from dreamfusion_mesh.records import Asset
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
@@ -115,6 +120,21 @@ def test_a_level_that_cannot_share_the_atlas_has_one_of_its_own(monkeypatch: pyt
     for level in made.asset.lods:
         assert level.material.maps["base_color"].pixels.shape == (64, 64, 3)
     assert sum("an atlas of its own" in line for line in made.warnings) == 2
+
+
+def test_what_an_asset_that_did_not_fit_had_to_say_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def anew(asset: Asset, most: int | None, to_file: object, redo: Callable[[int], Asset]) -> Fitted:
+        return Fitted(redo(400), ("made anew",))
+
+    monkeypatch.setattr(module, "within_bytes", anew)
+    monkeypatch.setattr(module, "finishes_of", lambda *_: Finishes(PLAIN, (), ("of finishes",)))
+    made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {})
+    assert len(made.asset.mesh.faces) == 400
+    assert sum("lods: level 1 (" in line for line in made.warnings) == 1
+    assert not any("600 triangles" in line or "to at most 1200" in line for line in made.warnings)
+    assert sum("collision: " in line for line in made.warnings) == 1
+    assert made.warnings[-1] == "made anew"
+    assert made.warnings.count("of finishes") == 1
 
 
 def test_the_same_surface_gives_the_same_files_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
