@@ -122,7 +122,7 @@ class _Work:
         """The asset with at most so many triangles, standing on the ground."""
         texture, asked, self.of_asset = self.config.texture, self.config.asset, []
         with self.steps.step("unwrap"):
-            mesh = self._unwrapped(refined, triangles, texture, "unwrap")
+            mesh, self.notes["unwrap"] = self._unwrapped(refined, triangles, texture)
         with self.steps.step("bake"):
             baked = self._baked(mesh, refined, texture)
             self.notes["bake"] = {"seconds": baked.seconds}
@@ -152,17 +152,17 @@ class _Work:
     def _remade(self, refined: Mesh, mesh: Mesh, triangles: int) -> Lod:
         """A level of detail with an atlas of its own, at half the size."""
         texture = _halved(self.config.texture)
-        reduced = self._unwrapped(mesh, triangles, texture, "level")
+        reduced, _ = self._unwrapped(mesh, triangles, texture)
         return Lod(reduced, self._baked(reduced, refined, texture).material)
 
-    def _unwrapped(self, refined: Mesh, triangles: int, texture: TextureSettings, name: str) -> Mesh:
+    def _unwrapped(self, refined: Mesh, triangles: int, texture: TextureSettings) -> tuple[Mesh, dict[str, Any]]:
+        """A mesh of at most so many triangles with UVs, and notes of how it came by them."""
         asked = self.config.mesh
         decimated = decimate(Mesh(refined.vertices, refined.faces), triangles, asked.max_deviation, asked.remesh)
         unwrapped = unwrap(decimated.mesh.to(refined.vertices.device), texture)
         told = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-        self.notes[name] = {**told, "deviation": decimated.deviation}
         self.of_asset += [*decimated.warnings, *([f"unwrap: {unwrapped.reason}"] if unwrapped.reason else [])]
-        return unwrapped.mesh
+        return unwrapped.mesh, {**told, "deviation": decimated.deviation}
 
     def _baked(self, mesh: Mesh, refined: Mesh, texture: TextureSettings) -> Baked:
         finishes = finishes_of(self.config.prompt, texture)

@@ -35,7 +35,9 @@ from dreamfusion_mesh.stages.fine import Surface
 
 RASTERIZER = resolve_rasterizer("warp", "cpu")
 MESH = MeshSettings(triangles=1200, smooth=0)
-TEXTURE = TextureSettings(size=128, padding=2, roughness=0.3, metallic=0.7, denoise=0.0, occlusion_rays=16)
+TEXTURE = TextureSettings(
+    size=128, padding=2, unwrap="box", roughness=0.3, metallic=0.7, denoise=0.0, occlusion_rays=16
+)  # uvunwrap cuts a ring into two, which a level with few triangles makes overlap
 CONFIG = RunConfig(mesh=MESH, texture=TEXTURE, asset=AssetSettings(longest_side=2.0, lods=2, collision_hulls=1))
 
 
@@ -95,7 +97,7 @@ def test_what_was_done_is_reported_and_timed() -> None:
     assert lines == [("deliver", done, len(STEPS)) for done in range(len(STEPS) + 1)]
     assert tuple(made.seconds) == STEPS
     assert tuple(made.notes) == STEPS
-    assert made.notes["unwrap"]["method"] in ("xatlas", "uvunwrap")
+    assert made.notes["unwrap"]["method"] == "box"
     assert [note["atlas"] for note in made.notes["levels"]] == ["shared", "shared"]
 
 
@@ -108,15 +110,17 @@ def test_levels_and_hulls_stand_where_the_asset_does() -> None:
         before = len(level.mesh.faces)
     assert len(asset.hulls) == 1
     bounds = torch.cat([asset.mesh.vertices.amin(dim=0), asset.mesh.vertices.amax(dim=0)])
-    for meshes in (*((level.mesh,) for level in asset.lods), asset.hulls):
-        vertices = torch.cat([mesh.vertices[mesh.faces.unique()] for mesh in meshes])
-        assert torch.allclose(torch.cat([vertices.amin(dim=0), vertices.amax(dim=0)]), bounds, atol=0.03)
+    margins = {level.mesh: 0.03 for level in asset.lods} | dict.fromkeys(asset.hulls, 0.1)  # 32 corners round a ring stand out
+    for mesh, margin in margins.items():
+        vertices = mesh.vertices[mesh.faces.unique()]
+        assert torch.allclose(torch.cat([vertices.amin(dim=0), vertices.amax(dim=0)]), bounds, atol=margin)
 
 
 def test_a_level_that_cannot_share_the_atlas_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "_problem", lambda *arguments: "for this test")
     made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {})
     assert [note["atlas"] for note in made.notes["levels"]] == ["own", "own"]
+    assert tuple(made.notes) == STEPS
     for level in made.asset.lods:
         assert level.material.maps["base_color"].pixels.shape == (64, 64, 3)
     assert sum("an atlas of its own" in line for line in made.warnings) == 2
