@@ -79,9 +79,9 @@ def deliver(
     fitted = within_bytes(
         made, config.mesh.max_bytes, partial(glb_bytes, settings=config.asset), lambda triangles: work.made(refined, triangles, origin)
     )
-    work.warnings += fitted.warnings
     work.steps.end()
-    return Delivered(fitted.asset, work.placed(refined), work.notes, work.steps.seconds, tuple(dict.fromkeys(work.warnings)))
+    told = tuple(dict.fromkeys([*work.warnings, *work.of_asset, *fitted.warnings]))
+    return Delivered(fitted.asset, work.placed(refined), work.notes, work.steps.seconds, told)
 
 
 def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings) -> dict[str, bytes]:
@@ -93,7 +93,11 @@ def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings
 
 @dataclass
 class _Work:
-    """The parts of a delivery, and what each has to say."""
+    """The parts of a delivery, and what each has to say.
+
+    warnings  of what is done once
+    of_asset  of the asset that was made last; one made before it with more triangles is given up, and what it had to say with it
+    """
 
     surface: Surface
     rasterizer: Rasterizer
@@ -101,6 +105,7 @@ class _Work:
     steps: _Steps
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    of_asset: list[str] = field(default_factory=list)
     hulls: tuple[Mesh, ...] | None = None
     scale: float = 1.0
     offset: Tensor | None = None
@@ -115,16 +120,16 @@ class _Work:
 
     def made(self, refined: Mesh, triangles: int, provenance: dict[str, Any]) -> Asset:
         """The asset with at most so many triangles, standing on the ground."""
-        texture, asked = self.config.texture, self.config.asset
+        texture, asked, self.of_asset = self.config.texture, self.config.asset, []
         with self.steps.step("unwrap"):
-            mesh = self._unwrapped(refined, triangles, texture, "unwrap")
+            mesh, self.notes["unwrap"] = self._unwrapped(refined, triangles, texture)
         with self.steps.step("bake"):
             baked = self._baked(mesh, refined, texture)
             self.notes["bake"] = {"seconds": baked.seconds}
         with self.steps.step("levels"):
             levels = make_lods(mesh, baked.material, asked.lods, partial(self._remade, refined), self.config.audit.lod_pixels)
             self.notes["levels"] = [asdict(note) for note in levels.notes]
-            self.warnings += levels.warnings
+            self.of_asset += levels.warnings
         with self.steps.step("collision"):
             self.hulls = self._hulls(mesh) if self.hulls is None else self.hulls
         placed, self.scale, self.offset = stand_on_ground(mesh, asked.longest_side)
@@ -147,21 +152,21 @@ class _Work:
     def _remade(self, refined: Mesh, mesh: Mesh, triangles: int) -> Lod:
         """A level of detail with an atlas of its own, at half the size."""
         texture = _halved(self.config.texture)
-        reduced = self._unwrapped(mesh, triangles, texture, "level")
+        reduced, _ = self._unwrapped(mesh, triangles, texture)
         return Lod(reduced, self._baked(reduced, refined, texture).material)
 
-    def _unwrapped(self, refined: Mesh, triangles: int, texture: TextureSettings, name: str) -> Mesh:
+    def _unwrapped(self, refined: Mesh, triangles: int, texture: TextureSettings) -> tuple[Mesh, dict[str, Any]]:
+        """A mesh of at most so many triangles with UVs, and notes of how it came by them."""
         asked = self.config.mesh
         decimated = decimate(Mesh(refined.vertices, refined.faces), triangles, asked.max_deviation, asked.remesh)
         unwrapped = unwrap(decimated.mesh.to(refined.vertices.device), texture)
         told = {key: getattr(unwrapped, key) for key in ("method", "reason", "charts", "padding", "utilisation")}
-        self.notes[name] = {**told, "deviation": decimated.deviation}
-        self.warnings += [*decimated.warnings, *([f"unwrap: {unwrapped.reason}"] if unwrapped.reason else [])]
-        return unwrapped.mesh
+        self.of_asset += [*decimated.warnings, *([f"unwrap: {unwrapped.reason}"] if unwrapped.reason else [])]
+        return unwrapped.mesh, {**told, "deviation": decimated.deviation}
 
     def _baked(self, mesh: Mesh, refined: Mesh, texture: TextureSettings) -> Baked:
         finishes = finishes_of(self.config.prompt, texture)
-        self.warnings += finishes.warnings
+        self.of_asset += finishes.warnings
         return bake_material(mesh, refined, self.rasterizer, texture, self.surface.field.albedo, finishes)
 
 

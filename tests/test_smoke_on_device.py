@@ -20,8 +20,8 @@ from dreamfusion_mesh import cli, pipeline
 from dreamfusion_mesh.asset.bake.gutter import gutter_texels
 from dreamfusion_mesh.asset.bake.maps import to_maps
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
-from dreamfusion_mesh.asset.lod.levels import make_lods
 from dreamfusion_mesh.asset.export.corners import export_surface, used_points
+from dreamfusion_mesh.asset.lod.levels import make_lods
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import RunConfig, load_config
 from dreamfusion_mesh.contracts import GuidanceModel

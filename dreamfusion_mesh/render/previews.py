@@ -46,9 +46,7 @@ def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: in
         raise ValueError(f"preview: {len(mesh.faces)} faces at {size} pixels, expected at least one of each")
     mesh, normals = smooth_surface(mesh)
     color_of = _colors(mesh, texture, rasterizer)
-    cameras = turntable(
-        VIEWS, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device
-    )
+    cameras = turntable(VIEWS, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device)
     with torch.no_grad():
         pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
     sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)

@@ -104,7 +104,8 @@ def _best(
     distance = deviation(reduced) if altered else figure
     budget = f"decimate: {len(raw.faces)} triangles to at most {triangles}"
     if altered:
-        warnings.append(f"{budget}: no result keeps the volume and the parts; the best one is {distance:.2%} of the diagonal off")
+        best_one = f"the best one is {distance:.2%} of the diagonal off"
+        warnings.append(f"{budget}: no result keeps the volume and the parts; {best_one}; raise mesh.triangles")
     elif distance > max_deviation:
         limit = f"mesh.max_deviation asks for {max_deviation:.2%}"
         warnings.append(f"{budget}: the nearest result is {distance:.2%} of the diagonal off, {limit}; raise mesh.triangles")

@@ -51,5 +51,5 @@ def _surfaces(device: torch.device) -> tuple[Mesh, Mesh]:
     points, faces = torch.tensor(ball.vertices), torch.tensor(ball.faces)
     bumps = (9 * points).sin().prod(dim=1, keepdim=True)
     reference = Mesh((points * (0.7 + 0.05 * bumps)).float(), faces)
-    mesh = unwrap(decimate(reference, TRIANGLES), TextureSettings(size=SIZE, padding=8, unwrap="box", unwrap_seconds=0)).mesh
+    mesh = unwrap(decimate(reference, TRIANGLES, 1.0).mesh, TextureSettings(size=SIZE, padding=8, unwrap="box", unwrap_seconds=0)).mesh
     return mesh.to(device), reference.to(device)

@@ -113,9 +113,13 @@ def made_fine(triangles: int, cells: int) -> Iterator[tuple[str, Mesh]]:
 
 
 def _reduced(shape: Sdf, noise: str, cells: int, seed: int, triangles: int) -> Mesh:
-    return decimate(tidy(marched(shape, *NOISES[noise], cells, seed), MeshSettings()), triangles)
+    return _decimated(tidy(marched(shape, *NOISES[noise], cells, seed), MeshSettings()).mesh, triangles)
 
 
 def of_run(folder: Path, triangles: int) -> Mesh:
     """The refined surface of a finished run, decimated to `triangles`."""
-    return decimate(RunFolder(folder).restore("reference", lambda state: load_mesh(state, "", 2.0)), triangles)
+    return _decimated(RunFolder(folder).restore("reference", lambda state: load_mesh(state, "", 2.0)), triangles)
+
+
+def _decimated(mesh: Mesh, triangles: int) -> Mesh:
+    return decimate(mesh, triangles, MeshSettings().max_deviation).mesh
