@@ -96,15 +96,9 @@ def test_what_was_done_is_reported_and_timed() -> None:
     made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {}, lambda stage, done, total, _: lines.append((stage, done, total)))
     assert lines == [("deliver", done, len(STEPS)) for done in range(len(STEPS) + 1)]
     assert tuple(made.seconds) == STEPS
-<<<<<<< HEAD
-    assert set(made.notes) - {"level"} == set(STEPS)
-    assert made.notes["unwrap"]["method"] in ("xatlas", "uvunwrap")
-    assert [note["atlas"] for note in made.notes["levels"]][0] == "shared"
-=======
     assert tuple(made.notes) == STEPS
     assert made.notes["unwrap"]["method"] == "box"
     assert [note["atlas"] for note in made.notes["levels"]] == ["shared", "shared"]
->>>>>>> reva
 
 
 def test_levels_and_hulls_stand_where_the_asset_does() -> None:

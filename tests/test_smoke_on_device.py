@@ -32,6 +32,7 @@ from dreamfusion_mesh.guidance.models import load as loading
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import turntable
+from dreamfusion_mesh.render.inspection import flat_map
 from dreamfusion_mesh.render.previews import to_picture
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.views import random_views
@@ -55,7 +56,7 @@ DRAWS = [turntable, HashField.__init__, volume.uniform, volume.random_cells, ran
 STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws, start._surface]
 FILES = [loading.load_networks, loading.load_schedule, read_checkpoint, RunFolder.save_state]
 SHAPING = [occupied_box, tidy, decimate, unwrap, make_lods, collision_hulls]
-DELIVERY = [*SHAPING, gutter_texels, corner_frames, to_maps, export_surface, used_points, to_picture]
+DELIVERY = [*SHAPING, gutter_texels, corner_frames, to_maps, export_surface, used_points, to_picture, flat_map]
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]

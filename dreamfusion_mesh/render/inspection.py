@@ -58,7 +58,7 @@ def inspection_sheet(asset: Asset, rasterizer: Rasterizer, size: int) -> np.ndar
     frame = _framed(asset.mesh, size)
     corners = _unrolled(asset.mesh)
     tiles = [(name, _surface(corners, color, rasterizer, frame)) for name, color in _looks(asset.material, corners, rasterizer, frame)]
-    tiles += [(f"{role.replace('_', ' ')} map", _flat_map(image, size)) for role, image in asset.material.maps.items()]
+    tiles += [(f"{role.replace('_', ' ')} map", flat_map(image, size)) for role, image in asset.material.maps.items()]
     for number, level in enumerate(asset.lods, start=1):
         flat = _unrolled(level.mesh, flat=True)
         lit = _lit(level.material, flat, rasterizer, frame)
@@ -163,8 +163,8 @@ def _hulls(hulls: tuple[Mesh, ...], rasterizer: Rasterizer, frame: _Frame) -> Te
     return _surface(corners, hue, rasterizer, frame)
 
 
-def _flat_map(image: TextureMap, size: int) -> Tensor:
-    """[size, size, 3] linear light of the map's stored values, averaged to that size."""
+def flat_map(image: TextureMap, size: int) -> Tensor:
+    """[size, size, 3] linear light, on the CPU, of the map's stored values, averaged to that size."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.pixels)).permute(2, 0, 1)[None].float() / 255
     return srgb_to_linear(torch.nn.functional.interpolate(pixels, (size, size), mode="area")[0].permute(1, 2, 0))
 

@@ -72,16 +72,9 @@ NO_NUMBERS = [True, False, "words", "1", "1:30", float("nan"), float("inf"), -fl
 
 @pytest.mark.parametrize("number", NUMBERS, ids=named)
 def test_what_is_no_number_of_the_range_is_refused(number: Number) -> None:
-<<<<<<< HEAD
-    for given in NO_NUMBERS:
-        if given is None and default_of(number.name) is None:
-            continue  # a setting that may be left out
-        assert refused_value(number.name, number.value(given, default_of(number.name))).startswith(f"{number.name}: expected ")
-=======
     default = default_of(number.name)
     for given in NO_NUMBERS if default is not None else [given for given in NO_NUMBERS if given is not None]:  # None: no limit
         assert refused_value(number.name, number.value(given, default)).startswith(f"{number.name}: expected ")
->>>>>>> reva
 
 
 @pytest.mark.parametrize(
