@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.asset.bake.material import Baked, bake_material
-from dreamfusion_mesh.asset.budget import within_bytes
+from dreamfusion_mesh.asset.budget import SMALLEST_MAP, within_bytes
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.glb import glb_bytes
@@ -38,7 +38,6 @@ from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake", "levels", "collision")
-SMALLEST = 64  # texels a side of a texture
 During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
 
@@ -168,7 +167,7 @@ class _Work:
 
 def _halved(texture: TextureSettings) -> TextureSettings:
     """The settings of a texture half as large, where there is one, with gaps that survive to one mip less."""
-    size = max(texture.size // 2, SMALLEST)
+    size = max(texture.size // 2, SMALLEST_MAP)
     return texture.model_copy(update={"size": size, "padding": min(max(texture.padding // 2, 2), texture.padding)})
 
 
