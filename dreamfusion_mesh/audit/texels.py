@@ -41,7 +41,8 @@ def mip_levels(texels: np.ndarray, levels: int) -> Iterator[np.ndarray]:
         for top in range(0, height, _BAND):
             rows = level[2 * top : 2 * min(top + _BAND, height), : 2 * width]
             light = to_linear(rows) if rows.dtype == np.uint8 else rows
-            smaller[top : top + _BAND] = light.reshape(-1, 2, width, 2, 3).mean(axis=(1, 3))
+            pairs = light[::2] + light[1::2]  # by halves: several times as fast as a mean over both axes
+            smaller[top : top + _BAND] = (pairs[:, ::2] + pairs[:, 1::2]) / 4
         level = smaller
         yield level
 

@@ -58,7 +58,7 @@ class Ledger:
             self.done += 1
             self._record("done", attempt, outcome)
             return None
-        if outcome.failure in QUALITY and attempt.number < self._options.retries:
+        if outcome.may_do_better and attempt.number < self._options.retries:
             self._record("retry", attempt, outcome)
             return Attempt(attempt.job, attempt.number + 1)
         if outcome.failure in QUALITY and self._options.strict:

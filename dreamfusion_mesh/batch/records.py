@@ -73,6 +73,11 @@ class Outcome:
     audit: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def may_do_better(self) -> bool:
+        """Whether another seed may: not where rows of the audit could not be measured, and none failed."""
+        return self.failure in QUALITY and (self.failure != "audit" or not self.audit or "fail" in self.audit)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
