@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dreamfusion_mesh.audit.row import PROPERTIES
 from dreamfusion_mesh.batch.entry import Entry, make_entry
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
@@ -41,7 +42,7 @@ def asset(folder: Path, name: str, status: str = "pass", triangles: int = 1000) 
     (folder / name / "result.json").write_text(json.dumps({"warnings": []}))
     (folder / name / "run.yaml").write_text(dump(SETTINGS.model_copy(update={"prompt": "from the folder", "seed": 5})))
     (folder / name / "provenance.json").write_text(json.dumps({"seconds": {"coarse": 8, "write": 1.5}}))
-    rows = [{"number": number, "property": "p", "status": status, "measured": {}} for number in (1, 2, 3, 4, 5, 6, 7, 13)]
+    rows = [{"number": number, "property": "p", "status": status, "measured": {}} for number in PROPERTIES]
     rows[2]["measured"] = {"triangles": triangles}
     (folder / name / "audit.json").write_text(json.dumps({"rows": rows}))
     Image.new("RGB", (64, 64)).save(folder / name / "preview.png")
