@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.asset.bake.material import Baked, bake_material
-from dreamfusion_mesh.asset.budget import within_bytes
+from dreamfusion_mesh.asset.budget import SMALLEST_MAP, within_bytes
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.glb import glb_bytes
@@ -38,7 +38,6 @@ from dreamfusion_mesh.stages.fit import Report, no_progress
 
 NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake", "levels", "collision")
-SMALLEST = 64  # texels a side of a texture
 During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
 
@@ -147,7 +146,7 @@ class _Work:
 
     def _remade(self, refined: Mesh, asset_texture: TextureSettings, mesh: Mesh, triangles: int) -> Lod:
         """A level of detail with an atlas of its own, at half the size of the asset's."""
-        texture = _of_size(asset_texture, max(asset_texture.size // 2, SMALLEST))
+        texture = _of_size(asset_texture, max(asset_texture.size // 2, SMALLEST_MAP))
         reduced = self._unwrapped(mesh, triangles, texture, "level")
         return Lod(reduced, self._baked(reduced, refined, texture).material)
 

@@ -50,8 +50,11 @@ class _Places:
     value: np.ndarray
 
 
-def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | None) -> NormalMapFigures:
-    """Measure a normal map [H, W, 3] uint8 of a glTF, green upwards (+Y), that has UVs in the square, normals and tangents."""
+def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | None, scale: float = 1.0) -> NormalMapFigures:
+    """Measure a normal map [H, W, 3] uint8 of a glTF, green upwards (+Y), that has UVs in the square, normals and tangents.
+
+    scale  by which a viewer multiplies its red and green, once they are from -1 to 1
+    """
     places = _places(written, texels)
     if not len(places.face):
         return NormalMapFigures(0.0)
@@ -59,6 +62,7 @@ def measure_normal_map(written: Written, texels: np.ndarray, reference: Mesh | N
     broken = float(((np.abs(np.linalg.norm(local, axis=1) - 1) > UNIT_TOLERANCE) | (local[:, 2] < 0)).mean())
     if reference is None:
         return NormalMapFigures(broken)
+    local = local * [scale, scale, 1.0]
     assert written.corner_normals is not None
     assert written.corner_tangents is not None
     corner_normals = written.corner_normals[places.face]

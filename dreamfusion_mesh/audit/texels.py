@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
-from dreamfusion_mesh.audit.readers.images import decode
+from dreamfusion_mesh.audit.readers.images import opened_image
 
 LARGEST_SIDE = 8192  # texels; a mip level above that takes more than a gigabyte
 _BAND = 512  # rows that are made linear at once
@@ -17,11 +15,8 @@ _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65, 2 degrees
 
 
 def texels_of(data: bytes, where: str) -> np.ndarray:
-    """[H, W, 3] uint8 of a PNG or JPEG, row 0 on top. Raises BadInput as `decode` does."""
-    from PIL import Image
-
-    decode(data, where)
-    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+    """[H, W, 3] uint8 of an image, row 0 on top. Raises BadInput as `decode` does."""
+    with opened_image(data, where) as image:
         return np.asarray(image.convert("RGB"))
 
 

@@ -28,7 +28,7 @@ class TextureSettings(Settings):
     padding: Annotated[int, Field(ge=0, le=64)] = 4  # texels; 2^k is safe to mip k
     supersample: Annotated[int, Field(ge=1, le=4)] = 2
     unwrap: Literal["auto", "xatlas", "uvunwrap", "box"] = "auto"
-    unwrap_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the whole unwrap, up to a week; 0: box projection alone
+    unwrap_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the whole unwrap, up to a week; 0: box, packed loosely
     denoise: Fraction = 0.5  # how much of the colour's grain, where the model says nothing, is smoothed away; 0: none
     normal_map: bool = True  # from the refined surface to the delivered triangles
     occlusion_rays: Annotated[int, Field(ge=0, le=1024)] = 64  # a texel; 0: no occlusion, which is written as 255
@@ -54,5 +54,5 @@ class AssetSettings(Settings):
     lods: Annotated[int, Field(ge=0, le=6)] = 2  # levels of detail below the asset itself, each with half the triangles
     msft_lod: bool = False  # the levels also inside the GLB, by the extension MSFT_lod
     collision_hulls: Annotated[int, Field(ge=0, le=64)] = 16  # at most; 0: no collision file
-    collision_seconds: Annotated[float, Field(ge=0, le=604_800)] = 30.0  # of the decomposition; then one hull a shell
+    collision_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the decomposition; then what it has, or one hull a shell
     usdz: bool = False  # also write a USDZ (extra [usd])

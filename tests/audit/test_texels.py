@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from framed import filled
+from PIL import Image, features
 
-from dreamfusion_mesh.audit.texels import color_difference, lab, mip_levels, sample, to_linear
+from dreamfusion_mesh.audit.texels import color_difference, lab, mip_levels, sample, texels_of, to_linear
+from dreamfusion_mesh.errors import BadInput
 
 # Pairs of L*a*b* and their CIEDE2000 from the supplementary data of Sharma, Wu, Dalal (2005): blues, greys, hues that wrap, large ones
 PAIRS = [
@@ -33,6 +37,19 @@ def test_color_differences_are_the_published_ones() -> None:
 def test_white_black_and_red_have_their_lab_values() -> None:
     light = to_linear(np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0]], dtype=np.uint8)).astype(np.float64)
     assert lab(light) == pytest.approx(np.array([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]]), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "DDS"])
+def test_every_image_that_decodes_has_texels(kind: str) -> None:
+    if not features.check(kind.lower()) and kind in ("WEBP", "AVIF"):
+        pytest.skip(f"this Pillow reads no {kind}")
+    file = io.BytesIO()
+    Image.new("RGB", (16, 8), (200, 30, 40)).save(file, kind)
+    found = texels_of(file.getvalue(), "base color")
+    assert found.shape == (8, 16, 3)
+    assert found.astype(int) == pytest.approx(np.broadcast_to([200, 30, 40], found.shape), abs=4)
+    with pytest.raises(BadInput, match="base color: "):
+        texels_of(file.getvalue()[:40], "base color")
 
 
 def test_a_mip_level_is_the_mean_of_light_and_not_of_numbers() -> None:

@@ -198,6 +198,7 @@ def test_the_time_for_unwrapping_may_be_none_or_a_week() -> None:
         {"supersample": 1},
         {"supersample": 4},
         {"denoise": 0},
+        {"denoise": 1e-30},
         {"denoise": 1},
         {"occlusion_rays": 0},
         {"occlusion_rays": 1024},

@@ -208,6 +208,10 @@ BROKEN: dict[str, tuple[Draft, set[int]]] = {
     "an sRGB data map": (with_orm(png_with(b"sRGB", b"\0")), {7}),
     "maps of two sizes": (with_orm(png(128)), {7}),
     "colour read as data": (with_orm(png(), source=0), {7}),
+    "a metalness below nothing": (pbr(lambda factors: factors.update(metallicFactor=-0.1)), {7}),
+    "a roughness that is a word": (pbr(lambda factors: factors.update(roughnessFactor="rough")), {7, 14}),
+    "a base colour that is black": (pbr(lambda factors: factors.update(baseColorFactor=[0, 0, 0, 1])), {7}),
+    "a blending that is not there": (document(lambda whole: whole["materials"][0].update(alphaMode="GLOW")), {7, 14}),
     "no material": (document(lambda whole: whole["meshes"][0]["primitives"][0].pop("material") and None), {7}),
     # 13: placement
     "a pivot in the middle": (shifted(box(), (0, -0.5, 0)), {13}),

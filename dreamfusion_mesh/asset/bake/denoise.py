@@ -14,6 +14,7 @@ from dreamfusion_mesh.kernels.smooth import occupied_cells, sample_cells, smooth
 _RESOLUTION = 160  # cells along the longest side
 _RADIUS, _SPREAD, _PASSES = 3, 2.5, 3  # of the filter, in cells
 _CONTRAST = 0.09  # of sRGB, at strength 1: colours that differ by more hardly mix
+_INVISIBLE = 1e-4  # of sRGB: no map of 8 bits shows a change so small
 _LEAST = 0.03  # share of the cells round a point that have to be like it
 
 
@@ -23,11 +24,12 @@ def smooth_colors(colors: Tensor, points: Tensor, strength: float) -> Tensor:
 
     The colours are averaged in the cells of a grid in space, in which seams between charts do not show. A bilateral filter smooths the
     cells, guided by slightly blurred colours, so that noise is no edge. Each point then takes the mean of the cells round it that are
-    like itself, and keeps its colour where there are none: what is small or sharp stays as it was. 0 changes nothing.
+    like itself, and keeps its colour where there are none: what is small or sharp stays as it was. All do where the
+    contrast is too small to be seen.
     """
-    if strength == 0 or len(points) == 0:
-        return colors
     contrast = _CONTRAST * strength
+    if contrast < _INVISIBLE or len(points) == 0:
+        return colors
     cells = occupied_cells(points, _RESOLUTION)
     values = cells.means(colors)
     for _ in range(_PASSES):

@@ -86,44 +86,58 @@ def collision_hulls(mesh: Mesh, most: int, seconds: float) -> Collision:
     """At most `most` convex hulls of at most MOST_CORNERS corners that cover the mesh and hold little more than its volume.
 
     coacd cuts the mesh in a process of its own, which is killed after `seconds` in all; hulls are then made to contain the mesh with few
-    corners, or nearly so where that would make them too large. Where coacd fails or has no time there is a hull for each shell, near ones
-    merged, and a warning. The same input gives the same bits where time does not run out. On the mesh's device, in its precision.
+    corners, or nearly so where that would make them too large. It is called up to three times, ever finer. Where it fails or time runs out,
+    there is what it gave by then, or a hull for each shell, near ones merged; and a warning. The same input gives the same bits where time
+    does not run out. On the mesh's device, in its precision.
     Raises ValueError where the mesh has no extent, or values that are not finite.
     """
     if most == 0:
         return Collision((), HullNotes("none", 0, 0, 0.0, None), ())
     shape, low, diagonal = _shape_of(mesh)
-    method, fit, failure = _fitted(shape, most, time.monotonic() + seconds)
+    method, fit, told = _fitted(shape, most, seconds)
     notes = HullNotes(method, len(fit.hulls), max(len(hull.points) for hull in fit.hulls), fit.coverage, fit.volume)
-    warnings = [f"collision: {failure}; a hull for each shell instead, near ones merged where there are over {most}"] if failure else []
+    warnings = [f"collision: {told}"] if told else []
     if fit.coverage < _AUDITED_COVERAGE or (fit.volume or 0.0) > _AUDITED_VOLUME:
         held = "an open surface" if fit.volume is None else f"{fit.volume:.3g} times its volume"
-        found = f"{notes.hulls} hulls cover {fit.coverage:.1%} of the surface and hold {held}"
-        warnings.append(f"collision: {found}; {_AUDITED_COVERAGE:.0%} and {_AUDITED_VOLUME:g} are wanted")
+        found = f"{notes.hulls} of at most {most} hulls cover {fit.coverage:.1%} of the surface and hold {held}"
+        remedy = "; raise asset.collision_hulls" if notes.hulls == most else ""
+        warnings.append(f"collision: {found}; {_AUDITED_COVERAGE:.0%} and {_AUDITED_VOLUME:g} are wanted{remedy}")
     for line in warnings:
         _log.warning("%s", line)
     return Collision(tuple(_to_mesh(hull, low, diagonal, mesh) for hull in fit.hulls), notes, tuple(warnings))
 
 
-def _fitted(shape: _Shape, most: int, deadline: float) -> tuple[Method, _Fit, str]:
-    """Hulls, how they came about, and why not by coacd where that was called for."""
-    whole, failure, best = hull_of(shape.points), "", None
-    if whole.thickened or (shape.solid is not None and whole.volume <= _ONE_HULL * shape.solid.volume()):
+def _fitted(shape: _Shape, most: int, seconds: float) -> tuple[Method, _Fit, str]:
+    """Hulls, how they came about, and what there is to tell where coacd did not do all that was called for."""
+    whole = hull_of(shape.points)
+    convex = whole.thickened or (shape.solid is not None and whole.volume <= _ONE_HULL * shape.solid.volume())
+    if convex or most == 1:  # that is what any decomposition into one part comes to
         return "one hull", _fit(shape, [shape.points]), ""
     shell = shells(torch.from_numpy(shape.faces)).numpy()
     if shell.max() >= most:
-        return "shells", _fit(shape, _by_shell(shape, shell, most)), f"there are {shell.max() + 1} shells"
+        told = f"there are {shell.max() + 1} shells; near ones share a hull, so that there are {most}; raise asset.collision_hulls"
+        return "shells", _fit(shape, _by_shell(shape, shell, most)), told
+    best, failure = _by_coacd(shape, most, seconds)
+    if best is not None:
+        return "coacd", best, f"{failure}; a coarser decomposition is used instead" if failure else ""
+    instead = f"a hull for each shell instead, near ones merged where there are over {most}"
+    return "shells", _fit(shape, _by_shell(shape, shell, most)), f"{failure}; {instead}"
+
+
+def _by_coacd(shape: _Shape, most: int, seconds: float) -> tuple[_Fit | None, str]:
+    """The first of _TRIES that gives what is wanted, or else the best; and why they ended early, which no try may have survived."""
+    best, deadline = None, time.monotonic() + seconds
     for settings in _TRIES:
         try:
             found = _fit(shape, _decomposed(shape, most, deadline - time.monotonic(), settings))
         except WorkerFailed as problem:
-            failure = str(problem)
-            break
+            late = time.monotonic() >= deadline
+            return best, f"coacd was not done after {seconds:g} s; raise asset.collision_seconds" if late else str(problem)
         if best is None or found.shortfall < best.shortfall:
             best = found
         if best.shortfall == 0:
             break
-    return ("coacd", best, "") if best is not None else ("shells", _fit(shape, _by_shell(shape, shell, most)), failure)
+    return best, ""
 
 
 def _shape_of(mesh: Mesh) -> tuple[_Shape, np.ndarray, float]:
@@ -142,11 +156,9 @@ def _shape_of(mesh: Mesh) -> tuple[_Shape, np.ndarray, float]:
 def _decomposed(shape: _Shape, most: int, seconds: float, settings: tuple[float, float, int, int]) -> list[np.ndarray]:
     """The points of at most `most` nearly convex parts. Raises WorkerFailed."""
     simplification, concavity, iterations, nodes = settings
-    if seconds <= 0:
-        raise WorkerFailed("coacd had no time")
     points, faces = _simplified(shape, simplification)
     counts = np.array([most, iterations, nodes, shape.solid is None])
-    found, sizes = run_worker(decompose, (points, faces.astype(np.int32), counts, np.array(concavity)), seconds, "coacd")
+    found, sizes = run_worker(decompose, (points, faces.astype(np.int32), counts, np.array(concavity)), max(0.0, seconds), "coacd")
     whole = found.shape == (int(sizes.sum()), 3) and np.isfinite(found).all()
     if not (whole and 0 < len(sizes) <= most and (sizes > 0).all()):
         raise WorkerFailed(f"coacd gave {len(sizes)} hulls of {len(found)} points, expected 1 to {most}")

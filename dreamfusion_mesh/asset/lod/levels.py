@@ -25,10 +25,11 @@ SHOWN = 1080  # pixels: level n is shown where the asset's longest side has this
 
 _log = logging.getLogger(__name__)
 
+_REMEDY = "lower asset.lods, or raise mesh.triangles or audit.lod_pixels"
 _RATIO, _MOST = 0.5, 0.64  # triangles of a level over those of the one before: wanted, and allowed where the shape suffers
 _MARGIN = 0.9  # of the error allowed, that samples may show: they miss the farthest point
 _RELAXED = 1.5  # times the error, where a level would keep too many triangles
-_FARTHEST = 0.1  # of the diagonal: what is farther off is no level of this shape
+_NEAREST, _FARTHEST = 1e-4, 0.1  # of the diagonal: where relaxing begins at the least, and what is farther off is no level of this shape
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _Current:
 
 def _far_off(level: int, note: LodNote, pixels: float) -> str:
     shown = f"where its longest side has {SHOWN / 2**level:g}"
-    return f"lods: level {level} ({note.triangles} triangles) is {note.pixels:.2g} pixels off {shown}, at most {pixels:g} wanted"
+    return f"lods: level {level} ({note.triangles} triangles) is {note.pixels:.2g} pixels off {shown}, at most {pixels:g} wanted; {_REMEDY}"
 
 
 def _on_cpu(mesh: Mesh) -> Mesh:
@@ -131,7 +132,7 @@ def _reduce(surface: Surface, original: Original, before: int, tolerance: float)
     tolerance *= _MARGIN
     collapse(surface, original, int(before * _RATIO), tolerance)
     while len(surface.faces) > before * _MOST and tolerance < _FARTHEST:
-        tolerance *= _RELAXED
+        tolerance = max(_RELAXED * tolerance, _NEAREST)
         collapse(surface, original, int(before * _MOST), tolerance)
 
 

@@ -39,7 +39,7 @@ class ImageInfo:
 def decode(data: bytes, where: str) -> ImageInfo:
     """Decode a PNG, JPEG, WebP, AVIF or DDS whole. Raises BadInput where it does not, or is larger than MAX_SIDE."""
     bits, color = _png_header(data, where) if data.startswith(_PNG) else (8, "")
-    with _opened(data, where) as image:
+    with opened_image(data, where) as image:
         image.load()
         mime = image.get_format_mimetype() or f"image/{str(image.format).lower()}"
         return ImageInfo(mime, image.width, image.height, bits, image.mode, color)
@@ -47,13 +47,13 @@ def decode(data: bytes, where: str) -> ImageInfo:
 
 def image_size(data: bytes, where: str) -> tuple[int, int]:
     """Width and height by the image's header, without decoding the rest. Raises BadInput as `decode` does."""
-    with _opened(data, where) as image:
+    with opened_image(data, where) as image:
         return image.size
 
 
 @contextmanager
-def _opened(data: bytes, where: str) -> Iterator[Any]:
-    """The image by Pillow. Whatever goes wrong with it, while it is open too, is BadInput."""
+def opened_image(data: bytes, where: str) -> Iterator[Any]:
+    """The image by Pillow, of any kind that `decode` reads. Whatever goes wrong with it, while it is open too, is BadInput."""
     from PIL import Image, UnidentifiedImageError
 
     formats = ("PNG",) if data.startswith(_PNG) else _OTHERS

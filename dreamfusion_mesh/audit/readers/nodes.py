@@ -48,12 +48,14 @@ class Nodes:
     hulls   meshes of its collision nodes, which are not drawn
     worlds  node -> its matrix [4, 4] in the scene, which skins ask for
     levels  how many levels of detail there are below the first
+    apart   some of them by MSFT_lod, whose nodes need not be in the scene
     """
 
     drawn: list[Drawn] = field(default_factory=list)
     hulls: list[Drawn] = field(default_factory=list)
     worlds: dict[int, np.ndarray] = field(default_factory=dict)
     levels: int = 0
+    apart: bool = False
 
 
 def roots(gltf: Gltf, unread: Unread) -> list[int]:
@@ -78,7 +80,7 @@ def read_nodes(gltf: Gltf, start: list[int], engine: str, level: int, unread: Un
         with np.errstate(all="ignore"):  # what overflows is refused with the vertices that it moves
             found.worlds[index] = matrix = parent @ node_matrix(node, where)
         lods = [] if is_level else _lods(node, where)
-        found.levels = max(found.levels, len(lods))
+        found.levels, found.apart = max(found.levels, len(lods)), found.apart or bool(lods)
         if level and lods:
             waiting.append((lods[min(level, len(lods)) - 1], parent, in_hull, True))
             continue
@@ -121,7 +123,7 @@ def numbers(entry: dict[str, Any], key: str, count: int, default: list[float], w
     except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.shape != (count,) or not np.isfinite(found).all():
-        raise BadInput(f"{where}.{key}: expected {count} finite numbers")
+        raise BadInput(f"{where}.{key}: expected {'a finite number' if count == 1 else f'{count} finite numbers'}")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dreamfusion_mesh.audit.readers.extensions import KNOWN, LAYERS, OTHER_MATERIALS, Needs, Unread, extension, names, needs, refuse_unknown
+from dreamfusion_mesh.audit.readers.factors import hidden_by_alpha, read_factors
 from dreamfusion_mesh.audit.readers.gltf import Gltf, image_bytes, integer, item, json_object
 from dreamfusion_mesh.audit.readers.nodes import numbers
 from dreamfusion_mesh.audit.readers.written import Map, Materials
@@ -80,7 +81,8 @@ def read_materials(gltf: Gltf, used: list[int | None], unread: Unread) -> Materi
         ("normal", material, "normalTexture"),
         ("emissive", material, "emissiveTexture"),
     )
-    maps, problems = list[Map](), list[str]()
+    maps = list[Map]()
+    factors, problems = read_factors(material, where)
     for role, owner, slot in slots:
         try:
             maps += [_map(gltf, role, json_object(owner, slot, where), f"{where}.{slot}")] if slot in owner else []
@@ -88,10 +90,15 @@ def read_materials(gltf: Gltf, used: list[int | None], unread: Unread) -> Materi
             unread.add(str(error), "images")
         except BadInput as error:
             problems.append(f"{role}: {error}")
+    try:
+        if hidden := hidden_by_alpha(material, factors["baseColorFactor"], maps, where):
+            unread.add(hidden, "materials")
+    except BadInput as error:
+        problems.append(str(error))
     missing = tuple(factor for factor in _FACTORS if factor not in pbr)
     if "emissiveTexture" in material and "emissiveFactor" not in material:
         missing = (*missing, "emissiveFactor")
-    return Materials(1, tuple(maps), missing, tuple(dict.fromkeys(problems)))
+    return Materials(1, tuple(maps), missing, tuple(dict.fromkeys(problems)), factors)
 
 
 def _add_other_looks(material: dict[str, Any], where: str, unread: Unread) -> None:

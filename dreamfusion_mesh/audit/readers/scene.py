@@ -50,6 +50,7 @@ def _read(gltf: Gltf, engine: str, unread: Unread) -> Written:
         written,
         transformed_roots=transformed,
         levels=tuple(replace(level, unread=unread.parts) for level in levels),
+        levels_apart=nodes.apart,
         hulls=reader.hulls(nodes),
         notes=notes if isinstance(notes, dict) else {},
         unread=unread.parts,

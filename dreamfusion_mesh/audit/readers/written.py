@@ -36,13 +36,15 @@ class Materials:
     count            how many materials the surface uses
     maps             of the one material in use; empty where there is none, or several
     missing_factors  factors that this material leaves to defaults
-    problems         what is missing or broken: a texture, a material library, an index, each as a line for row 7
+    factors          numbers of this material that change what its maps hold, by their names in glTF; empty in other files
+    problems         what is missing or broken: a texture, a material library, an index, a factor, each as a line for row 7
     """
 
     count: int
     maps: tuple[Map, ...] = ()
     missing_factors: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ class Written:
     corner_normals     [F, 3, 3] float64  as the file has them, in world space, finite or not; None where it has none
     corner_tangents    [F, 3, 4] float64  likewise, w the handedness
     levels             levels of detail that the same file holds below the surface itself, from the finest on
+    levels_apart       the levels are such that programs may leave them out, as those do that do not know MSFT_lod
     hulls              collision hulls that the same file holds
     notes              what the file says of its origin: glTF's asset.extras
     unread             parts that cannot be measured as a viewer would show them, each with why: what the file asks for and is not applied.
@@ -84,6 +87,7 @@ class Written:
     corner_normals: np.ndarray | None = None
     corner_tangents: np.ndarray | None = None
     levels: tuple[Written, ...] = ()
+    levels_apart: bool = False
     hulls: tuple[Hull, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     unread: Mapping[Part, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dreamfusion_mesh.audit.angles import geometric_normals
 from dreamfusion_mesh.audit.distance import as_mesh, barycentric, has_area, hausdorff, nearest_points, surface_samples
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
@@ -22,7 +23,7 @@ SHARE_AT_SAME_PLACE = 0.9  # of a level's surface; beside a seam the nearest poi
 @dataclass(frozen=True)
 class LevelFigures:
     """One level: its triangles over those of the level before, its largest error in pixels where it is shown, and what is wrong with its
-    material and its UVs.
+    material, its UVs and how it is shaded.
     """
 
     triangles: int
@@ -58,7 +59,7 @@ def measure_level(written: Written, level: Written, number: int, before: int) ->
     low, high = written.vertices.min(axis=0), written.vertices.max(axis=0)
     diagonal, side = float(np.linalg.norm(high - low)), float((high - low).max())
     distance = hausdorff(level, as_mesh(written.vertices, written.faces), SAMPLES) * diagonal / side
-    problems = (*_material_problems(written, level), *_uv_problems(written, level))
+    problems = (*_material_problems(written, level), *_shading_problems(written, level))
     return LevelFigures(len(level.faces), len(level.faces) / before, distance * SCREEN / 2**number, problems)
 
 
@@ -72,29 +73,49 @@ def _material_problems(written: Written, level: Written) -> list[str]:
     images = [{entry.role: hashlib.sha256(entry.data).digest() for entry in materials.maps} for materials in (own, other)]
     roles = images[0].keys() | images[1].keys() if written.kind == level.kind else images[0].keys() & images[1].keys()
     changed = sorted(role for role in roles if images[0].get(role) != images[1].get(role))
-    return [f"its {', '.join(changed)} texture is not the asset's"] if changed else []
+    problems = [f"its {', '.join(changed)} texture is not the asset's"] if changed else []
+    return problems + [f"its {name} is not the asset's" for name in sorted(own.factors) if own.factors[name] != other.factors.get(name)]
 
 
-def _uv_problems(written: Written, level: Written) -> list[str]:
-    if written.corner_uvs is None:
-        return []
-    if level.corner_uvs is None:
-        return ["there are no UVs"]
-    outside = int(((level.corner_uvs < 0) | (level.corner_uvs > 1)).any(axis=2).sum())
-    if outside:
-        return [f"{outside} corners' UVs leave the square"]
-    share = _share_at_same_place(written, level)
-    return [f"{share:.1%} of it has the asset's UVs, at least {SHARE_AT_SAME_PLACE:.0%}"] if share < SHARE_AT_SAME_PLACE else []
+def _shading_problems(written: Written, level: Written) -> list[str]:
+    """Faces, normals, tangents and UVs that are not the asset's at the same place of the surface."""
+    problems = []
+    if written.corner_uvs is not None and level.corner_uvs is not None:
+        outside = int(((level.corner_uvs < 0) | (level.corner_uvs > 1)).any(axis=2).sum())
+        problems += [f"{outside} corners' UVs leave the square"] if outside else []
+    for part in ("normals", "tangents", "UVs"):
+        own, other = (getattr(surface, f"corner_{part.lower()}") for surface in (written, level))
+        problems += [f"there are no {part}"] if own is not None and other is None else []
+    for what, alike in _alike(written, level).items():
+        share = float(alike.mean())
+        if not share >= SHARE_AT_SAME_PLACE and not (problems and what.endswith("UVs")):
+            problems.append(f"{share:.1%} of it {what}, at least {SHARE_AT_SAME_PLACE:.0%}")
+    return problems
 
 
-def _share_at_same_place(written: Written, level: Written) -> float:
-    """Share of the level's surface whose UV is, within SAME_PLACE, that of the nearest point of the asset."""
-    assert written.corner_uvs is not None
-    assert level.corner_uvs is not None
+def _alike(written: Written, level: Written) -> dict[str, np.ndarray]:
+    """Which samples [N] of the level's surface are like the nearest point of the asset: by what is compared, as words of a message.
+
+    Directions are alike within a right angle, tangents where their handedness is the same, too, and UVs within SAME_PLACE.
+    """
     low, size = written.vertices.min(axis=0), np.ptp(written.vertices, axis=0).max()
     points, faces, weights = surface_samples((level.vertices - low) / size, level.faces, SAMPLES)
     vertices = (written.vertices - low) / size
     nearest, found, _ = nearest_points(points, vertices, written.faces)
-    own = np.einsum("nc,ncd->nd", barycentric(nearest, vertices[written.faces[found]]), written.corner_uvs[found])
-    other = np.einsum("nc,ncd->nd", weights, level.corner_uvs[faces])
-    return float((np.linalg.norm(own - other, axis=1) <= SAME_PLACE).mean())
+    own_weights = barycentric(nearest, vertices[written.faces[found]])
+
+    def at_samples(own: np.ndarray | None, other: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+        if own is None or other is None:
+            return None
+        return np.einsum("nc,ncd->nd", own_weights, own[found]), np.einsum("nc,ncd->nd", weights, other[faces])
+
+    sides = (geometric_normals(written.vertices, written.faces)[0][found], geometric_normals(level.vertices, level.faces)[0][faces])
+    alike = {"faces as the asset does": (sides[0] * sides[1]).sum(axis=1) >= 0}
+    if normals := at_samples(written.corner_normals, level.corner_normals):
+        alike["has the asset's normals"] = (normals[0] * normals[1]).sum(axis=1) > 0
+    if tangents := at_samples(written.corner_tangents, level.corner_tangents):
+        one, other = tangents
+        alike["has the asset's tangents"] = ((one[:, :3] * other[:, :3]).sum(axis=1) > 0) & (one[:, 3] * other[:, 3] > 0)
+    if uvs := at_samples(written.corner_uvs, level.corner_uvs):
+        alike["has the asset's UVs"] = np.linalg.norm(uvs[0] - uvs[1], axis=1) <= SAME_PLACE
+    return alike

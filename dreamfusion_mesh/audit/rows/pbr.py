@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dreamfusion_mesh.audit.readers.factors import NORMAL_SCALE, OCCLUSION_STRENGTH
 from dreamfusion_mesh.audit.readers.images import ImageInfo, decode
-from dreamfusion_mesh.audit.readers.written import Map, Written
+from dreamfusion_mesh.audit.readers.written import Map, Materials, Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.errors import BadInput
 
+_FACTORS = {  # of each map
+    "base color": ("baseColorFactor",),
+    "metallic-roughness": ("metallicFactor", "roughnessFactor"),
+    "normal": (NORMAL_SCALE,),
+    "occlusion": (OCCLUSION_STRENGTH,),
+    "emissive": ("emissiveFactor",),
+}
 _GREY = ("roughness", "metallic", "bump")  # an OBJ's maps of one channel
 
 
@@ -19,6 +27,7 @@ def pbr_row(written: Written) -> Row:
         return measured_row(7, {"materials": materials.count}, [f"{materials.count} materials, expected 1", *materials.problems])
     problems, images = map_problems(materials.maps)
     problems += materials.problems
+    problems += hidden_maps(materials)
     problems += [f"{factor} is not written out" for factor in materials.missing_factors]
     measured: Figures = {role: f"{image.width} x {image.height}" for role, image in images.items()}
     return measured_row(7, measured, problems)
@@ -44,6 +53,16 @@ def map_problems(maps: tuple[Map, ...]) -> tuple[list[str], dict[str, ImageInfo]
     if shared:
         problems.append(f"{', '.join(sorted(shared))} is read both as sRGB colour and as linear data")
     return problems, images
+
+
+def hidden_maps(materials: Materials) -> list[str]:
+    """The maps that factors of zero hide, a line each."""
+    problems = []
+    for role, names in _FACTORS.items():
+        values = [value for name in names for value in materials.factors.get(name, (1.0,))[:3]]
+        if not any(values) and any(entry.role == role for entry in materials.maps):
+            problems.append(f"{role}: hidden, since {' and '.join(names)} {'is' if len(names) == 1 else 'are'} 0")
+    return problems
 
 
 def _image_problems(role: str, image: ImageInfo) -> list[str]:

@@ -24,14 +24,14 @@ _PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a file beside the record
 def provenance_row(path: Path, sha256: str, notes: Mapping[str, Any]) -> Row:
     """Row 15 of the file at `path`, by the provenance.json beside it that lists the file, and by the file's own `notes`."""
     record = _record(path)
-    if not record and not notes:
-        return unmeasured_row(15, f"there is no {RECORD} that lists {path.name}, and the file holds no notes")
-    stated = {**_of_notes(notes), **record}
-    absent = [name for name, value in required(stated).items() if value in (None, "", {}, [])]
+    stated = required({**_of_notes(notes), **record})
+    absent = [name for name, value in stated.items() if value in (None, "", {}, [])]
+    if not record and len(absent) == len(stated):
+        return unmeasured_row(15, f"there is no {RECORD} that lists {path.name}, and the file itself states nothing of it")
     problems = [f"not stated: {', '.join(absent)}"] if absent else []
     changed = _changed_files(path, sha256, record.get("files"))
     problems += [f"not as {RECORD} lists them: {', '.join(changed[:_MOST_NAMED])}"] if changed else []
-    measured: Figures = {"stated": len(required(stated)) - len(absent), "files": len(_listed(record.get("files")))}
+    measured: Figures = {"stated": len(stated) - len(absent), "files": len(_listed(record.get("files")))}
     return measured_row(15, measured, problems)
 
 

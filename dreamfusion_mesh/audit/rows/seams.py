@@ -14,6 +14,7 @@ from dreamfusion_mesh.config import AuditSettings
 
 MIPS = 4  # levels that are measured: 0 to 3
 MOST_SAMPLES = 200_000  # of all seams together
+_WHITE = (1.0, 1.0, 1.0, 1.0)
 
 
 def seams_row(written: Written, atlas: Atlas | None, settings: AuditSettings) -> Row:
@@ -31,7 +32,7 @@ def seams_row(written: Written, atlas: Atlas | None, settings: AuditSettings) ->
     if not len(edges):
         return measured_row(10, {"seam edges": 0}, [], "there is no seam")
     texels = texels_of(next(entry.data for entry in written.materials.maps if entry.role == "base color"), "base color")
-    found = seam_differences(atlas.uvs, edges, texels)
+    found = seam_differences(atlas.uvs, edges, texels, np.array(written.materials.factors.get("baseColorFactor", _WHITE)[:3]))
     last = promised_mip(atlas.size, settings)
     problems = [
         f"colours differ across seams by {value:.3g} dE (p95) at mip {mip}, at most {settings.seam_difference:g}"
@@ -42,8 +43,9 @@ def seams_row(written: Written, atlas: Atlas | None, settings: AuditSettings) ->
     return measured_row(10, measured, problems, "CIEDE2000" if last >= MIPS - 1 else f"CIEDE2000; judged to mip {last}, as the gaps are")
 
 
-def seam_differences(corner_uvs: np.ndarray, edges: SeamEdges, texels: np.ndarray) -> list[float]:
-    """95th percentile of CIEDE2000 between both sides of the seams of UVs [F, 3, 2] at each mip level of an image [H, W, 3] uint8.
+def seam_differences(corner_uvs: np.ndarray, edges: SeamEdges, texels: np.ndarray, factor: np.ndarray | float = 1.0) -> list[float]:
+    """95th percentile of CIEDE2000 between both sides of the seams of UVs [F, 3, 2] at each mip level of an image [H, W, 3] uint8,
+    whose light a `factor` [3] multiplies.
 
     Sampled about once a texel along the longer side of each edge, so that long edges count for more.
     """
@@ -56,4 +58,4 @@ def seam_differences(corner_uvs: np.ndarray, edges: SeamEdges, texels: np.ndarra
     along = (np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[edge]
     places = [side[edge, 0] + along[:, None] * (side[edge, 1] - side[edge, 0]) for side in (one, other)]
     levels = mip_levels(texels, MIPS)
-    return [float(np.percentile(color_difference(*(lab(sample(level, place)) for place in places)), 95)) for level in levels]
+    return [float(np.percentile(color_difference(*(lab(factor * sample(level, place)) for place in places)), 95)) for level in levels]

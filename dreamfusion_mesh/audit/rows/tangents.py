@@ -9,6 +9,7 @@ import numpy as np
 from dreamfusion_mesh.audit.angles import angles
 from dreamfusion_mesh.audit.distance import has_area
 from dreamfusion_mesh.audit.normal_map import NormalMapFigures, measure_normal_map
+from dreamfusion_mesh.audit.readers.factors import NORMAL_SCALE
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.audit.row import Figures, Row, measured_row, unmeasured_row
 from dreamfusion_mesh.audit.texels import LARGEST_SIDE, texels_of
@@ -61,7 +62,7 @@ def tangents_row(written: Written, reference: Mesh | None) -> Row:
     texels = texels_of(data, "normal")
     if max(texels.shape) > LARGEST_SIDE:
         return measured_row(8, measured, problems, f"normal map not measured: it has more than {LARGEST_SIDE} texels a side")
-    more, wrong, note = _about_map(measure_normal_map(written, texels, reference))
+    more, wrong, note = _about_map(measure_normal_map(written, texels, reference, _normal_scale(written)))
     return measured_row(8, {**measured, **more}, [*problems, *wrong], note)
 
 
@@ -76,6 +77,10 @@ def measure_tangents(written: Written, normals: np.ndarray, tangents: np.ndarray
     apart = angles(tangents[clear, :, :3], wanted[clear, :, :3])
     wrong = int((tangents[clear, :, 3] != wanted[clear, :, 3]).sum())
     return TangentFigures(int(not_unit.sum()), float(np.percentile(apart, 99)), wrong)
+
+
+def _normal_scale(written: Written) -> float:
+    return written.materials.factors.get(NORMAL_SCALE, (1.0,))[0] if written.materials else 1.0
 
 
 def _about_map(found: NormalMapFigures) -> tuple[Figures, list[str], str]:

@@ -42,12 +42,14 @@ def set_multiview_attention(unet: Any) -> None:
     unet.set_attn_processor(_MultiviewAttention(AttnProcessor2_0()))
 
 
-def predict_views(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor, views: int) -> Tensor:
-    """The prediction [B, C, h, h] of a U-Net with multi-view attention, at noisy [B, C, h, h], t [B], text [B, L, D].
+def predict_views(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
+    """The prediction [B, C, h, h] of a U-Net at noisy [B, C, h, h], t [B], text [B, L, D].
 
-    cameras [B, 5] is as `camera_numbers` makes it. Each `views` images in a row show one object and are seen together; 1: each alone.
+    cameras [B, 5], of a U-Net with multi-view attention, is as `camera_numbers` makes it; None for one without. Each `views` images in a
+    row show one object and are seen together; 1: each alone.
     """
-    predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, class_labels=cameras, cross_attention_kwargs={"views": views}).sample
+    given = {} if cameras is None else {"class_labels": cameras, "cross_attention_kwargs": {"views": views}}
+    predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, **given).sample
     return predicted
 
 

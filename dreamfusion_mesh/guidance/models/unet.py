@@ -130,15 +130,9 @@ class UNetModel:
         given = [noisy.to(kind), t, text.to(kind)]
         if self.takes_cameras:
             given.append((noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras).to(kind))
-        call = partial(self._evaluate, views)
+        call = partial(predict_views, self.unet, views=views)
         predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
-
-    def _evaluate(self, views: int, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None) -> Tensor:
-        if cameras is not None:
-            return predict_views(self.unet, noisy, t, text, cameras, views)
-        predicted: Tensor = self.unet(noisy, t, encoder_hidden_states=text).sample
-        return predicted
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:

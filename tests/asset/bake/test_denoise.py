@@ -45,6 +45,12 @@ def test_fluctuations_go_and_stripes_spots_and_edges_stay() -> None:
         assert psnr(found[part], clean[part]) > psnr(noisy[part], clean[part]) + 5
 
 
+@pytest.mark.parametrize("strength", [0.0, 1e-300, 1e-30, 1e-4])
+def test_a_strength_too_small_to_be_seen_changes_nothing(strength: float) -> None:
+    points, _, noisy = scene()
+    assert torch.equal(smooth_colors(noisy, points, strength), noisy)
+
+
 def test_painted_colours_without_fluctuations_are_left_alone() -> None:
     points, clean, _ = scene()
     found = smooth_colors(clean, points, 0.5)

@@ -10,6 +10,7 @@ import trimesh
 from surfaces import as_mesh, cube, sphere, torus
 
 from dreamfusion_mesh import worker
+from dreamfusion_mesh.asset.collision import hulls
 from dreamfusion_mesh.asset.collision.hulls import MOST_CORNERS, Collision, collision_hulls
 from dreamfusion_mesh.audit.readers.written import Hull, from_corners
 from dreamfusion_mesh.audit.rows.collision import collision_row, is_convex
@@ -96,8 +97,43 @@ def test_without_time_there_is_a_hull_for_each_shell_and_a_warning() -> None:
     given = boxes([(0, 0, 0), (1, 0, 0), (0, 2, 0)])
     found = collision_hulls(given, 16, 0)
     assert (found.notes.method, found.notes.hulls, found.notes.volume) == ("shells", 3, pytest.approx(1))
-    assert found.warnings == ("collision: coacd had no time; a hull for each shell instead, near ones merged where there are over 16",)
+    instead = "a hull for each shell instead, near ones merged where there are over 16"
+    assert found.warnings == (f"collision: coacd was not done after 0 s; raise asset.collision_seconds; {instead}",)
     assert_convex(given, found)
+
+
+@pytest.mark.parametrize("problem", ["coacd was not done after 1.5 s", "coacd ended with -11"])
+def test_what_was_found_before_coacd_failed_is_used_and_told(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first decomposition of a ring into halves holds too much, so that finer ones are called for."""
+    points, tries = torus().vertices.double().numpy(), []
+    halves = [points[points[:, 0] >= 0], points[points[:, 0] <= 0]]
+
+    def decomposed(*_: object) -> list[np.ndarray]:
+        tries.append(1)
+        if len(tries) == 2:
+            raise worker.WorkerFailed(problem)
+        return [(half - points.min(axis=0)) / np.linalg.norm(np.ptp(points, axis=0)) for half in halves]
+
+    monkeypatch.setattr(hulls, "_decomposed", decomposed)
+    found = collision_hulls(torus(), 16, 300)
+    assert (found.notes.method, found.notes.hulls, len(tries)) == ("coacd", 2, 2)
+    assert found.warnings[0] == f"collision: {problem}; a coarser decomposition is used instead"
+    assert_convex(torus(), found)
+
+
+def test_a_single_hull_is_that_of_the_whole_and_needs_no_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> list[np.ndarray]:
+        raise AssertionError("coacd was called")
+
+    monkeypatch.setattr(hulls, "_decomposed", never)
+    for given in (torus(), boxes([(0, 0, 0), (3, 0, 0)])):
+        found = collision_hulls(given, 1, 300)
+        assert found.notes.method == "one hull"
+        assert found.notes.coverage > 0.999
+        assert_convex(given, found, 1)
+        (told,) = found.warnings
+        assert told.startswith("collision: 1 of at most 1 hulls cover 100.0% of the surface and hold")
+        assert told.endswith("98% and 1.15 are wanted; raise asset.collision_hulls")
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,19 @@ def test_what_cannot_be_as_near_as_wanted_keeps_more_triangles_and_says_how_far_
     assert made.notes[0].pixels > 0.1
     assert made.notes[0].ratio == pytest.approx(0.64, abs=0.01)
     assert made.warnings == (
-        f"lods: level 1 (818 triangles) is {made.notes[0].pixels:.2g} pixels off where its longest side has 540, at most 0.1 wanted",
+        f"lods: level 1 (818 triangles) is {made.notes[0].pixels:.2g} pixels off where its longest side has 540, at most 0.1 wanted; "
+        "lower asset.lods, or raise mesh.triangles or audit.lod_pixels",
     )
     assert_holds(given, made, 1)
+
+
+@pytest.mark.parametrize("pixels", [0.0, 1e-300])
+def test_where_no_error_is_allowed_a_level_is_as_near_as_its_triangles_allow(pixels: float) -> None:
+    given = mapped("sphere")
+    made = make_lods(given, MATERIAL, 1, never, pixels=pixels)
+    assert made.notes[0].ratio == pytest.approx(0.64, abs=0.01)
+    assert 0 < made.notes[0].pixels < 5
+    assert len(made.warnings) == 1
 
 
 def test_the_same_mesh_gives_the_same_bits() -> None:

@@ -135,6 +135,46 @@ def test_extensions_of_a_material_leave_unread_what_they_change(name: str, conte
         assert (atlas.size, atlas.unmeasured) == (None, found.unread["images"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "mode", "hides"),
+    [
+        ({"alphaMode": "BLEND"}, "RGB", False),
+        ({"alphaMode": "BLEND"}, "RGBA", True),
+        ({"alphaMode": "MASK"}, "RGBA", True),
+        ({"alphaMode": "OPAQUE"}, "RGBA", False),
+        ({}, "RGBA", False),
+        ({"alphaMode": "MASK", "alphaCutoff": 1.5}, "RGB", True),
+    ],
+)
+def test_what_alpha_may_hide_leaves_the_material_unread(changes: dict[str, Any], mode: str, hides: bool) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (256, 256)).save(file, "PNG")
+    found = read(lambda document: material(document).update(changes), replace(box(2), image=file.getvalue()))
+    assert set(found.unread) == ({"materials"} if hides else set())
+
+
+def test_a_base_colour_that_is_half_there_hides_something() -> None:
+    def change(document: dict[str, Any]) -> None:
+        material(document)["alphaMode"] = "BLEND"
+        material(document)["pbrMetallicRoughness"]["baseColorFactor"] = [1, 1, 1, 0.5]
+
+    assert read(change).unread == {"materials": "materials[0].alphaMode is BLEND, and what its alpha hides is not measured"}
+
+
+def test_factors_are_read_with_their_defaults() -> None:
+    def change(document: dict[str, Any]) -> None:
+        material(document)["normalTexture"] = {"index": 0, "scale": -2}
+        material(document)["pbrMetallicRoughness"].pop("baseColorFactor")
+
+    found = read(change).materials
+    assert found is not None
+    assert found.problems == ()
+    assert found.factors["normalTexture.scale"] == (-2,)
+    assert found.factors["occlusionTexture.strength"] == (1,)
+    assert found.factors["baseColorFactor"] == (1, 1, 1, 1)
+    assert found.factors["roughnessFactor"] == (0.8,)
+
+
 def test_variants_show_the_default_material() -> None:
     def change(document: dict[str, Any]) -> None:
         document["materials"].append({})

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from broken_files import with_all_maps
+from broken_files import tangents_of, with_all_maps
 from complete_assets import complete
 from framed import box_mesh, framed
 from written_files import Draft, box, png
@@ -42,6 +42,16 @@ def with_level(clean: Path, folder: Path, draft: Draft) -> Row:
     return row_of(folder / "asset.glb")
 
 
+def darker(draft: Draft) -> Draft:
+    change = draft.change
+
+    def both(document: dict[str, Any]) -> None:
+        change(document)
+        document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = [0.5, 0.5, 0.5, 1]
+
+    return replace(draft, change=both)
+
+
 def test_half_the_triangles_on_the_same_texture_pass(clean: Path) -> None:
     row = row_of(clean)
     assert row.status == "pass", row.detail
@@ -68,11 +78,29 @@ def test_the_error_is_in_pixels_of_the_size_at_which_a_level_is_shown() -> None:
         (with_all_maps(box(5)), "0.25 of the triangles"),
         (replace(with_all_maps(box(7)), positions=box(7).positions * 0.99), "px from the asset where the asset is 540 px high"),
         (replace(with_all_maps(box(7)), image=png(256, options=0) + b"\0"), "its base color texture is not the asset's"),
-        (box(7), "its metallic-roughness, normal, occlusion texture is not the asset's"),
+        (replace(box(7), tangents=tangents_of(box(7))), "its metallic-roughness, normal, occlusion texture is not the asset's"),
         (replace(with_all_maps(box(7)), uvs=box(7).uvs + 0.5), "UVs leave the square"),
+        (replace(with_all_maps(box(7)), faces=box(7).faces[:, ::-1]), "0.0% of it faces as the asset does, at least 90%"),
+        (replace(with_all_maps(box(7)), normals=-box(7).normals), "0.0% of it has the asset's normals"),
+        (replace(with_all_maps(box(7)), tangents=tangents_of(box(7)) * [1, 1, 1, -1]), "0.0% of it has the asset's tangents"),
+        (replace(with_all_maps(box(7)), tangents=None), "there are no tangents"),
+        (darker(with_all_maps(box(7))), "its baseColorFactor is not the asset's"),
         (replace(with_all_maps(box(7)), uvs=1 - box(7).uvs), "of it has the asset's UVs, at least 90%"),
     ],
-    ids=["too many", "too few", "strays", "another image", "maps missing", "outside", "other UVs"],
+    ids=[
+        "too many",
+        "too few",
+        "strays",
+        "another image",
+        "maps missing",
+        "outside",
+        "inside out",
+        "normals turned",
+        "other hand",
+        "no tangents",
+        "darker",
+        "other UVs",
+    ],
 )
 def test_a_level_with_one_fault_fails(draft: Draft, words: str, clean: Path, tmp_path: Path) -> None:
     row = with_level(clean, tmp_path, draft)

@@ -56,6 +56,14 @@ def test_the_files_own_notes_count(tmp_path: Path) -> None:
     assert row_of(path).status == "not measured"
 
 
+def test_notes_that_state_nothing_of_the_origin_measure_nothing(tmp_path: Path) -> None:
+    """As the stores for models write them."""
+    path = complete(tmp_path)
+    (tmp_path / "provenance.json").unlink()
+    row = row_of(path, author="A", license="CC-BY-4.0", source="https://example.org", title="a box")
+    assert (row.status, row.measured) == ("not measured", {})
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_was_changed_or_is_missing_is_named(name: str, tmp_path: Path) -> None:
     path = complete(tmp_path)

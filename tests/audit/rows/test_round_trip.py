@@ -30,6 +30,15 @@ def row_of(path: Path, **programs: RoundTrip) -> Row:
     return round_trip_row(read_model(read_bytes(path), path), path, programs)
 
 
+def test_several_materials_are_row_sevens_matter(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        (primitive,) = document["meshes"][0]["primitives"]
+        document["materials"].append({**document["materials"][0], "name": "second"})
+        document["meshes"][0]["primitives"].append({**primitive, "material": 1})
+
+    assert row_of(replace(box(), change=change).write(tmp_path), trimesh=read_with_trimesh).status == "pass"
+
+
 def gltf(folder: Path) -> Path:
     document, binary = with_all_maps().document_and_binary()
     document["buffers"][0]["uri"] = "data%20here.bin"
@@ -117,6 +126,21 @@ def test_engines_answer_in_their_own_records(tmp_path: Path, monkeypatch: pytest
     row = row_of(box().write_obj(tmp_path), trimesh=read_with_trimesh, **engine_round_trips())
     assert row.status == "pass"
     assert row.detail.startswith("Blender not asked: it is asked for .glb files alone")
+
+
+def test_programs_may_know_msft_lod_or_not(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["nodes"][0]["extensions"] = {"MSFT_lod": {"ids": [1]}}
+        document["nodes"].append({"mesh": 0, "scale": [2, 2, 2]})
+        document["extensionsUsed"] = ["MSFT_lod"]
+
+    path = replace(box(), change=change).write(tmp_path)
+    everything = as_read(read_model(read_bytes(path), path))
+    assert everything.triangles == 2400
+    row = row_of(path, trimesh=read_with_trimesh, other=lambda path: everything)
+    assert (row.status, row.measured["trimesh"], row.measured["other"]) == ("pass", "the same", "the same")
+    row = row_of(path, other=lambda path: replace(everything, triangles=1200))
+    assert row.detail == "other: 1200 triangles, the file has 2400"
 
 
 def test_levels_and_hulls_in_the_file_count(tmp_path: Path) -> None:

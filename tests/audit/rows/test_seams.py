@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from framed import box_mesh, filled, framed
@@ -52,6 +54,20 @@ def test_a_chart_of_another_colour_fails_at_every_mip() -> None:
     assert row.status == "fail"
     assert min(differences(row)) > 2
     assert row.detail.count("colours differ across seams") == 4
+
+
+def test_the_base_colour_factor_is_applied() -> None:
+    """A yellow chart among white ones differs by its blue alone, which a factor takes away."""
+    pixels = filled((255, 255, 255))
+    pixels[4:89, 4:89] = (255, 255, 0)
+    found = []
+    for factor in (1.0, 0.0):
+        painted = framed(box_mesh(), base_color=pixels)
+        assert painted.materials is not None
+        painted = replace(painted, materials=replace(painted.materials, factors={"baseColorFactor": (1.0, 1.0, factor, 1.0)}))
+        found.append(seams_row(painted, measure_atlas(painted), AuditSettings()))
+    assert differences(found[0])[0] > 20
+    assert differences(found[1]) == [0, 0, 0, 0]
 
 
 def test_a_gutter_of_another_colour_fails_where_mips_reach_it() -> None:

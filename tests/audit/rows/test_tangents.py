@@ -115,6 +115,14 @@ def test_a_map_in_another_basis_is_found() -> None:
     check(tangents_row(framed(mapped("sphere"), normal=baked(elsewhere, bumpy())), bumpy()), "fail", "is of another basis")
 
 
+@pytest.mark.parametrize(("scale", "words"), [(-1.0, "is of another basis"), (5.0, "leads away")])
+def test_the_files_scale_of_the_map_is_applied(scale: float, words: str) -> None:
+    written, _ = clean()
+    assert written.materials is not None
+    scaled = replace(written, materials=replace(written.materials, factors={"normalTexture.scale": (scale,)}))
+    check(tangents_row(scaled, bumpy()), "fail", words)
+
+
 def test_a_map_of_another_surface_leads_away_from_the_refined_one() -> None:
     pixels = clean()[1]
     check(tangents_row(framed(mapped("sphere"), normal=np.roll(pixels, 60, axis=(0, 1))), bumpy()), "fail", "leads away")
