@@ -75,9 +75,9 @@ def deliver(
     work = _Work(surface, rasterizer, config, _Steps(report, during))
     refined = work.refined()
     origin = dict(provenance)
-    made = work.made(refined, config.mesh.triangles, origin)
+    made = partial(work.made, refined, origin)
     fitted = within_bytes(
-        made, config.mesh.max_bytes, partial(glb_bytes, settings=config.asset), lambda triangles: work.made(refined, triangles, origin)
+        made(config.mesh.triangles, config.texture.size), config.mesh.max_bytes, partial(glb_bytes, settings=config.asset), made
     )
     work.steps.end()
     told = tuple(dict.fromkeys([*work.warnings, *work.of_asset, *fitted.warnings]))
@@ -118,16 +118,16 @@ class _Work:
         self.warnings += tidied.warnings
         return tidied.mesh.to(self.surface.mesh.vertices.device)
 
-    def made(self, refined: Mesh, triangles: int, provenance: dict[str, Any]) -> Asset:
-        """The asset with at most so many triangles, standing on the ground."""
-        texture, asked, self.of_asset = self.config.texture, self.config.asset, []
+    def made(self, refined: Mesh, provenance: dict[str, Any], triangles: int, size: int) -> Asset:
+        """The asset with at most so many triangles and maps of `size` texels, standing on the ground."""
+        texture, asked, self.of_asset = _of_size(self.config.texture, size), self.config.asset, []
         with self.steps.step("unwrap"):
             mesh, self.notes["unwrap"] = self._unwrapped(refined, triangles, texture)
         with self.steps.step("bake"):
             baked = self._baked(mesh, refined, texture)
             self.notes["bake"] = {"seconds": baked.seconds}
         with self.steps.step("levels"):
-            levels = make_lods(mesh, baked.material, asked.lods, partial(self._remade, refined), self.config.audit.lod_pixels)
+            levels = make_lods(mesh, baked.material, asked.lods, partial(self._remade, refined, texture), self.config.audit.lod_pixels)
             self.notes["levels"] = [asdict(note) for note in levels.notes]
             self.of_asset += levels.warnings
         with self.steps.step("collision"):
@@ -149,9 +149,9 @@ class _Work:
         self.warnings += found.warnings
         return found.hulls
 
-    def _remade(self, refined: Mesh, mesh: Mesh, triangles: int) -> Lod:
-        """A level of detail with an atlas of its own, at half the size."""
-        texture = _halved(self.config.texture)
+    def _remade(self, refined: Mesh, asset_texture: TextureSettings, mesh: Mesh, triangles: int) -> Lod:
+        """A level of detail with an atlas of its own, at half the size of the asset's."""
+        texture = _of_size(asset_texture, max(asset_texture.size // 2, SMALLEST_MAP))
         reduced, _ = self._unwrapped(mesh, triangles, texture)
         return Lod(reduced, self._baked(reduced, refined, texture).material)
 
@@ -170,10 +170,12 @@ class _Work:
         return bake_material(mesh, refined, self.rasterizer, texture, self.surface.field.albedo, finishes)
 
 
-def _halved(texture: TextureSettings) -> TextureSettings:
-    """The settings of a texture half as large, where there is one, with gaps that survive to one mip less."""
-    size = max(texture.size // 2, SMALLEST_MAP)
-    return texture.model_copy(update={"size": size, "padding": min(max(texture.padding // 2, 2), texture.padding)})
+def _of_size(texture: TextureSettings, size: int) -> TextureSettings:
+    """The settings of a texture of `size` texels, at most as large: for each half, gaps that survive to one mip less."""
+    padding, left = texture.padding, texture.size
+    while left > size:
+        left, padding = left // 2, min(max(padding // 2, 2), padding)
+    return texture.model_copy(update={"size": left, "padding": padding})
 
 
 @dataclass

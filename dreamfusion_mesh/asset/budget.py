@@ -29,27 +29,32 @@ class Fitted:
     warnings: tuple[str, ...]
 
 
-def within_bytes(asset: Asset, most: int | None, to_file: Callable[[Asset], bytes], redo: Callable[[int], Asset]) -> Fitted:
+def within_bytes(asset: Asset, most: int | None, to_file: Callable[[Asset], bytes], redo: Callable[[int, int], Asset]) -> Fitted:
     """The asset so that its file has at most `most` bytes; as it is where it has, or where `most` is None.
 
-    All of the largest maps are halved together, so that maps of one size stay so, down to SMALLEST_MAP texels; where that is not enough the
-    asset is made anew with fewer triangles, and its maps are fitted again. Levels of detail go along.
+    All of the largest maps are halved together, so that maps of one size stay so, down to SMALLEST_MAP texels; where that is not enough
+    the asset gets fewer triangles. At last it is made anew for the maps' size, since halving them halves the gaps between charts, too.
     to_file  the file that is counted
-    redo     the asset made anew with at most so many triangles, its maps at full size
+    redo     the asset made anew with at most so many triangles, for maps of so many texels a side, its levels of detail too
     Raises RunFailed, with the least size found, where the smallest maps and the fewest triangles that `redo` gets to are still too much.
     """
     if most is None:
         return Fitted(asset, ())
     triangles, size = len(asset.mesh.faces), _side(asset.material)
-    current, found = _with_maps_within(asset, most, to_file)
+    current, found, laid_out = asset, len(to_file(asset)), size
     tried = list[tuple[int, int]]()
-    while found > most:
-        count, before = len(current.mesh.faces), tried[-1][0] if tried else triangles + 1
-        if count <= FEWEST_TRIANGLES or count >= before or len(tried) == _ATTEMPTS:
-            smallest = f"{count} triangles and maps of {_side(current.material)} texels take {found} bytes"
-            raise RunFailed(f"mesh.max_bytes: {most} is too little: {smallest}; raise it to at least that")
-        tried.append((count, found))
-        current, found = _with_maps_within(redo(_fewer(tried, most)), most, to_file)
+    while found > most or _side(current.material) < laid_out:
+        if found <= most:
+            laid_out = _side(current.material)
+            current = redo(len(current.mesh.faces), laid_out)
+        elif (smaller := with_halved_maps(current)) is not None:
+            current = smaller
+        else:
+            _check_progress(current, found, most, triangles, tried)
+            tried.append((len(current.mesh.faces), found))
+            laid_out = _side(current.material)
+            current = redo(_fewer(tried, most), laid_out)
+        found = len(to_file(current))
     lost = []
     if len(current.mesh.faces) < triangles:
         lost.append(f"{len(current.mesh.faces)} triangles instead of {triangles}")
@@ -61,14 +66,12 @@ def within_bytes(asset: Asset, most: int | None, to_file: Callable[[Asset], byte
     return Fitted(current, warnings)
 
 
-def _with_maps_within(asset: Asset, most: int, to_file: Callable[[Asset], bytes]) -> tuple[Asset, int]:
-    """The asset with its largest maps halved until its file fits or they are the smallest, and the file's bytes."""
-    while (found := len(to_file(asset))) > most:
-        smaller = with_halved_maps(asset)
-        if smaller is None:
-            break
-        asset = smaller
-    return asset, found
+def _check_progress(asset: Asset, found: int, most: int, triangles: int, tried: list[tuple[int, int]]) -> None:
+    """Raise RunFailed where fewer triangles are not to be had: the asset, in `found` bytes, is as small as it gets."""
+    count, before = len(asset.mesh.faces), tried[-1][0] if tried else triangles + 1
+    if count <= FEWEST_TRIANGLES or count >= before or len(tried) == _ATTEMPTS:
+        smallest = f"{count} triangles and maps of {_side(asset.material)} texels take {found} bytes"
+        raise RunFailed(f"mesh.max_bytes: {most} is too little: {smallest}; raise it to at least that")
 
 
 def _fewer(tried: list[tuple[int, int]], most: int) -> int:

@@ -28,7 +28,7 @@ class TextureSettings(Settings):
     padding: Annotated[int, Field(ge=0, le=64)] = 4  # texels; 2^k is safe to mip k
     supersample: Annotated[int, Field(ge=1, le=4)] = 2
     unwrap: Literal["auto", "xatlas", "uvunwrap", "box"] = "auto"
-    unwrap_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the whole unwrap, up to a week; 0: box projection alone, loosely
+    unwrap_seconds: Annotated[float, Field(ge=0, le=604_800)] = 120.0  # of the whole unwrap, up to a week; 0: box, packed loosely
     denoise: Fraction = 0.5  # how much of the colour's grain, where the model says nothing, is smoothed away; 0: none
     normal_map: bool = True  # from the refined surface to the delivered triangles
     occlusion_rays: Annotated[int, Field(ge=0, le=1024)] = 64  # a texel; 0: no occlusion, which is written as 255

@@ -62,9 +62,9 @@ def inspection_sheet(asset: Asset, rasterizer: Rasterizer, size: int) -> np.ndar
     for number, level in enumerate(asset.lods, start=1):
         flat = _unrolled(level.mesh, flat=True)
         lit = _lit(level.material, flat, rasterizer, frame)
-        tiles.append((f"LOD{number}, {len(level.mesh.faces)} triangles", _surface(flat, lit, rasterizer, frame)))
+        tiles.append((f"LOD{number}, {len(level.mesh.faces)}", _surface(flat, lit, rasterizer, frame)))
     if asset.hulls:
-        tiles.append((f"{len(asset.hulls)} collision hulls", _hulls(asset.hulls, rasterizer, frame)))
+        tiles.append((f"collision, {len(asset.hulls)}", _hulls(asset.hulls, rasterizer, frame)))
     return _sheet([_labelled(to_picture(tile), name) for name, tile in tiles], size)
 
 
@@ -102,7 +102,7 @@ def _looks(material: Material, corners: _Corners, rasterizer: Rasterizer, frame:
         return srgb_to_linear(_look_up(material.maps["orm"], corners, rasterizer, fragments, seen))
 
     looks = [("lit, all maps", _lit(material, corners, rasterizer, frame)), ("clay", clay), ("normals", normals)]
-    return [*looks, ("occlusion, roughness, metallic", orm)] if "orm" in material.maps else looks
+    return [*looks, ("ORM", orm)] if "orm" in material.maps else looks
 
 
 def _lit(material: Material, corners: _Corners, rasterizer: Rasterizer, frame: _Frame) -> Color:

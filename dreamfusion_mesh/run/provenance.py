@@ -24,8 +24,10 @@ PACKAGES = {  # as the package index names them, and as Python imports them
     "diffusers": "diffusers",
     "transformers": "transformers",
     "xatlas": "xatlas",
+    "uvunwrap": "uvunwrap",
     "fast-simplification": "fast_simplification",
     "manifold3d": "manifold3d",
+    "coacd": "coacd",
     "trimesh": "trimesh",
 }
 UNKNOWN = "unknown"

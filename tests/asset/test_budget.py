@@ -30,8 +30,8 @@ def file_of(given: Asset) -> bytes:
     return bytes(HEAD + texels + PER_TRIANGLE * len(given.mesh.faces))
 
 
-def never(triangles: int) -> Asset:
-    raise AssertionError(f"the asset was to be made anew with {triangles} triangles")
+def never(triangles: int, size: int) -> Asset:
+    raise AssertionError(f"the asset was to be made anew with {triangles} triangles and maps of {size} texels")
 
 
 def sides(found: Fitted) -> set[int]:
@@ -47,34 +47,56 @@ def test_what_fits_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("side", [256, 128, 64])
-def test_all_maps_are_halved_until_the_file_fits_and_no_further(side: int) -> None:
-    given = textured(512)
-    most = HEAD + PER_TRIANGLE * 1200 + 3 * side * side
-    found = within_bytes(given, most, file_of, never)
-    assert sides(found) == {side}
-    assert found.asset.mesh is given.mesh
-    assert len(file_of(found.asset)) == most
+def test_all_maps_are_halved_until_the_file_fits_and_no_further_and_charts_laid_out_for_that(side: int) -> None:
+    given, anew = textured(512), textured(side)
+    most, asked = HEAD + PER_TRIANGLE * 1200 + 3 * side * side, []
+
+    def redo(triangles: int, size: int) -> Asset:
+        asked.append((triangles, size))
+        return anew
+
+    found = within_bytes(given, most, file_of, redo)
+    assert asked == [(1200, side)]
+    assert found.asset is anew
     assert found.warnings == (f"mesh.max_bytes: maps of {side} texels instead of 512, to stay within {most} bytes",)
 
 
-def test_triangles_go_once_the_maps_are_smallest_and_then_maps_are_fitted_anew() -> None:
+def test_what_is_too_large_once_made_anew_shrinks_on() -> None:
+    """Maps made anew may take more bytes than halved ones did."""
+    asked = []
+
+    def redo(triangles: int, size: int) -> Asset:
+        asked.append(size)
+        return textured(size)
+
+    def larger_anew(given: Asset) -> bytes:
+        return file_of(given) + bytes(100 * len(asked))
+
+    most = HEAD + PER_TRIANGLE * 1200 + 3 * 256 * 256
+    found = within_bytes(textured(512), most, larger_anew, redo)
+    assert asked == [256, 128]
+    assert sides(found) == {128}
+
+
+def test_triangles_go_once_the_maps_are_smallest() -> None:
     given, asked = textured(128, steps=20), []
 
-    def redo(triangles: int) -> Asset:
-        asked.append(triangles)
-        return textured(128, steps=int((triangles / 12) ** 0.5))
+    def redo(triangles: int, size: int) -> Asset:
+        asked.append((triangles, size))
+        return textured(size, steps=int((triangles / 12) ** 0.5))
 
     most = HEAD + 3 * 64 * 64 + PER_TRIANGLE * 2000
     found = within_bytes(given, most, file_of, redo)
     assert len(file_of(found.asset)) <= most
-    assert max(asked) < 4800
+    assert max(triangles for triangles, _ in asked) < 4800
+    assert {size for _, size in asked} == {64}
     assert 1000 <= len(found.asset.mesh.faces) <= 2000
     assert f"{len(found.asset.mesh.faces)} triangles instead of 4800 and maps of 64 texels instead of 128" in found.warnings[0]
 
 
 def test_too_few_bytes_for_the_least_are_told_with_what_it_takes() -> None:
-    def redo(triangles: int) -> Asset:
-        return textured(128, steps=max(2, int((triangles / 12) ** 0.5)))
+    def redo(triangles: int, size: int) -> Asset:
+        return textured(size, steps=max(2, int((triangles / 12) ** 0.5)))
 
     least = HEAD + 3 * 64 * 64 + PER_TRIANGLE * 48
     told = f"mesh.max_bytes: 9000 is too little: 48 triangles and maps of 64 texels take {least} bytes; raise it to at least that"
@@ -86,8 +108,8 @@ def test_too_few_bytes_for_the_least_are_told_with_what_it_takes() -> None:
 def test_an_asset_that_does_not_get_smaller_is_made_anew_once() -> None:
     given, asked = textured(128), []
 
-    def redo(triangles: int) -> Asset:
-        asked.append(triangles)
+    def redo(triangles: int, size: int) -> Asset:
+        asked.append((triangles, size))
         return given
 
     with pytest.raises(RunFailed, match="1200 triangles and maps of 64 texels take 63288 bytes"):
@@ -98,7 +120,7 @@ def test_an_asset_that_does_not_get_smaller_is_made_anew_once() -> None:
 def test_a_real_file_fits_with_its_levels() -> None:
     given = asset("cube", maps=True)
     large = replace(given, material=textured(512).material)
-    found = within_bytes(large, 150_000, glb_bytes, never)
+    found = within_bytes(large, 150_000, glb_bytes, lambda triangles, size: replace(given, material=textured(size).material))
     assert len(glb_bytes(found.asset)) <= 150_000 < len(glb_bytes(replace(large, material=textured(256).material)))
     assert sides(found) == {128}
 

@@ -59,7 +59,7 @@ def test_a_file_may_have_few_bytes_or_all_that_a_file_can_have(most: int) -> Non
     settings = MeshSettings(max_bytes=most)
     mesh = stand_on_ground(unwrap(cube(), TextureSettings(size=64, padding=1)).mesh, 1.0)[0]
     asset = Asset("cube", mesh, material(), {})
-    found = within_bytes(asset, settings.max_bytes, glb_bytes, lambda triangles: asset)
+    found = within_bytes(asset, settings.max_bytes, glb_bytes, lambda triangles, size: asset)
     assert len(glb_bytes(found.asset)) <= most
     assert found.warnings == ()
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from assets import PROVENANCE, mapped
+from assets import PROVENANCE, full_asset, mapped
 from PIL import Image
 from unlit import read_png, ssim, unlit_picture
 
+from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.glb import glb_bytes
 from dreamfusion_mesh.audit.engines.blender import import_in_blender
 from dreamfusion_mesh.audit.engines.installed import ENGINES
 from dreamfusion_mesh.audit.engines.record import EngineFailed, Imported, Shot, answer_of
 from dreamfusion_mesh.audit.engines.three import MODULES_VARIABLE, import_in_three
+from dreamfusion_mesh.config import AssetSettings
 from dreamfusion_mesh.records import Asset, Material, Mesh, TextureMap
 
 HOME = Path(__file__).parent
@@ -36,11 +38,17 @@ def _own_node_modules() -> Iterator[None]:
         yield
 
 
+def installed(engine: str) -> Callable[[Path], Imported]:
+    """Its importer; skips where the engine is not installed."""
+    find, importer = ENGINES[engine]
+    if find() is None:
+        pytest.skip(f"{engine} is not installed; `make engine-tests` installs it")
+    return importer
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    find, _ = ENGINES[request.param]
-    if find() is None:
-        pytest.skip(f"{request.param} is not installed; `make engine-tests` installs it")
+    installed(request.param)
     return str(request.param)
 
 
@@ -105,6 +113,51 @@ def test_an_engine_paints_the_same_picture(engine: str, file: Path, tmp_path: Pa
     assert np.ptp(rows) > 0.3 * PIXELS
     assert ssim(ours[box], theirs[box]) >= LEAST_SSIM
     assert ssim(ours[box], theirs[:, ::-1][box]) < 0.8
+
+
+FINEST, LEVELS, HULLS = 2304, (1280, 12), (12, 12)  # triangles of `full_asset`
+HULL_NODES = ("thing_collision_01", "thing_collision_02")
+# What `asset.engine` and file hold: names of their nodes, triangles of all of them, and the materials that they name.
+WRITTEN: dict[tuple[str, str], tuple[tuple[str, ...], int, tuple[str, ...]]] = {
+    ("unreal", "thing.glb"): (("SM_thing", "UCX_SM_thing_01", "UCX_SM_thing_02"), FINEST + sum(HULLS), ("M_thing",)),
+    ("unity", "thing.glb"): (
+        ("thing", "thing_LOD0", "thing_LOD1", "thing_LOD2", "thing_01_collider", "thing_02_collider"),
+        FINEST + sum(LEVELS) + sum(HULLS),
+        ("thing", "thing_LOD2"),
+    ),
+    ("generic", "thing_LOD1.glb"): (("thing_LOD1",), LEVELS[0], ("thing",)),  # which shares the asset's material
+    ("generic", "thing_collision.glb"): (HULL_NODES, sum(HULLS), ()),
+}
+
+
+def written(asset_engine: str, name: str, folder: Path) -> Path:
+    path = folder / name
+    path.write_bytes(asset_files(full_asset(), AssetSettings(engine=asset_engine))[name])
+    return path
+
+
+@pytest.mark.parametrize(("asset_engine", "name"), WRITTEN, ids=[f"{asset_engine} {name}" for asset_engine, name in WRITTEN])
+@pytest.mark.parametrize("reader", PICTURES)
+def test_every_file_of_a_delivery_is_read_as_it_is_named(reader: str, asset_engine: str, name: str, tmp_path: Path) -> None:
+    importer = installed(reader)
+    nodes, triangles, materials = WRITTEN[asset_engine, name]
+    found = importer(written(asset_engine, name, tmp_path))
+    assert set(nodes) <= set(found.nodes)
+    if reader == "Blender":  # three.js adds the scene itself
+        assert len(found.nodes) == len(nodes)
+    assert found.triangles == triangles
+    assert tuple(material for material in found.materials if material) == materials  # three.js gives hulls a nameless one
+    assert len(found.images) == 3 * len(materials)
+
+
+def test_godot_draws_the_asset_alone_and_makes_shapes_of_its_hulls(tmp_path: Path) -> None:
+    found = installed("Godot")(written("godot", "thing.glb", tmp_path))
+    kinds = [node.split()[0] for node in found.nodes]
+    assert found.triangles == FINEST
+    assert found.materials == ("thing",)
+    assert kinds.count("MeshInstance") == 1
+    assert [node for node in found.nodes if node.startswith("StaticBody")] == ["StaticBody thing_01", "StaticBody thing_02"]
+    assert kinds.count("CollisionShape") == len(HULLS)
 
 
 def test_an_engine_that_refuses_a_file_says_so(engine: str, tmp_path: Path) -> None:

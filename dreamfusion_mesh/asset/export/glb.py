@@ -31,7 +31,7 @@ def glb_bytes(asset: Asset, settings: AssetSettings | None = None, images: PngFi
     """
     settings = settings or AssetSettings()
     engine, name = ENGINES[settings.engine], safe_name(asset.name)
-    parts = _Parts(Document(images or PngFiles()), engine, name)
+    parts = _Parts(Document(images or PngFiles()), engine, asset)
     finest = parts.surface(Lod(asset.mesh, asset.material), 0)
     with_lods = settings.msft_lod and bool(asset.lods)
     if with_lods and settings.engine != "generic":
@@ -49,7 +49,7 @@ def glb_bytes(asset: Asset, settings: AssetSettings | None = None, images: PngFi
 def level_bytes(asset: Asset, number: int, settings: AssetSettings, images: PngFiles) -> bytes:
     """The file of one level of detail by itself; 1 is the first below the asset. Raises as `glb_bytes` does."""
     name = safe_name(asset.name)
-    parts = _Parts(Document(images), ENGINES[settings.engine], name)
+    parts = _Parts(Document(images), ENGINES[settings.engine], asset)
     node = parts.surface(asset.lods[number - 1], number)
     return parts.document.glb(f"{name}_LOD{number}", [node], notes(asset.provenance))
 
@@ -57,21 +57,22 @@ def level_bytes(asset: Asset, number: int, settings: AssetSettings, images: PngF
 def collision_bytes(asset: Asset, settings: AssetSettings) -> bytes:
     """The file of the collision hulls by themselves, a node each, without materials. Raises as `glb_bytes` does."""
     name = safe_name(asset.name)
-    parts = _Parts(Document(PngFiles()), ENGINES[settings.engine], name)
+    parts = _Parts(Document(PngFiles()), ENGINES[settings.engine], asset)
     return parts.document.glb(f"{name}_collision", parts.hulls(asset), notes(asset.provenance))
 
 
 class _Parts:
     """Puts the parts of an asset into a document by an engine's names; a material that several share goes in once."""
 
-    def __init__(self, document: Document, engine: Engine, name: str) -> None:
-        self.document, self._engine, self._name = document, engine, name
+    def __init__(self, document: Document, engine: Engine, asset: Asset) -> None:
+        self.document, self._engine, self._name = document, engine, safe_name(asset.name)
+        self._all = [asset.material, *(lod.material for lod in asset.lods)]
         self._materials: list[tuple[Material, int]] = []
 
     def surface(self, lod: Lod, number: int) -> int:
         """The node of a level of detail; 0 is the asset itself."""
         name = (self._engine.level if number else self._engine.mesh).format(name=self._name, number=number)
-        material = self._material(lod.material, f"{self._name}_LOD{number}" if number else self._name)
+        material = self._material(lod.material)
         return self.document.add_node(name, self.document.add_surface(name, lod.mesh, material, tangents="normal" in lod.material.maps))
 
     def hulls(self, asset: Asset) -> list[int]:
@@ -79,10 +80,13 @@ class _Parts:
         names = [self._engine.hull.format(name=self._name, number=number) for number in range(1, len(asset.hulls) + 1)]
         return [self.document.add_node(name, self.document.add_hull(name, hull)) for name, hull in zip(names, asset.hulls, strict=True)]
 
-    def _material(self, material: Material, name: str) -> int:
+    def _material(self, material: Material) -> int:
+        """Named in every file for the first level that has it, so that an engine knows it again."""
         for other, index in self._materials:
             if other is material:
                 return index
+        number = next(number for number, other in enumerate(self._all) if other is material)
+        name = f"{self._name}_LOD{number}" if number else self._name
         index = self.document.add_material(self._engine.material.format(name=name), material, self._engine.image_names(name))
         self._materials.append((material, index))
         return index
