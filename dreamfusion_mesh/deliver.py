@@ -172,7 +172,8 @@ class _Work:
 
 def _of_size(texture: TextureSettings, size: int) -> TextureSettings:
     """The settings of a texture of `size` texels, at most as large: for each half, gaps that survive to one mip less."""
-    padding, left = texture.padding, texture.size
+    left: int = texture.size
+    padding = texture.padding
     while left > size:
         left, padding = left // 2, min(max(padding // 2, 2), padding)
     return texture.model_copy(update={"size": left, "padding": padding})
