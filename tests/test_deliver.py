@@ -127,8 +127,8 @@ def test_a_level_that_cannot_share_the_atlas_has_one_of_its_own(monkeypatch: pyt
 
 
 def test_what_an_asset_that_did_not_fit_had_to_say_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def anew(asset: Asset, most: int | None, to_file: object, redo: Callable[[int], Asset]) -> Fitted:
-        return Fitted(redo(400), ("made anew",))
+    def anew(asset: Asset, most: int | None, to_file: object, redo: Callable[[int, int], Asset]) -> Fitted:
+        return Fitted(redo(400, 128), ("made anew",))
 
     monkeypatch.setattr(module, "within_bytes", anew)
     monkeypatch.setattr(module, "finishes_of", lambda *_: Finishes(PLAIN, (), ("of finishes",)))

@@ -74,7 +74,8 @@ def test_what_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 HELD = """
-import sys; sys.path[:0] = {path!r}
+import signal, sys; sys.path[:0] = {path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
 import test_worker
 from dreamfusion_mesh.worker import run_worker
 print("ready", flush=True)

@@ -149,10 +149,11 @@ def _surface(corners: _Corners, color: Color, rasterizer: Rasterizer, frame: _Fr
 
 
 def _hulls(hulls: tuple[Mesh, ...], rasterizer: Rasterizer, frame: _Frame) -> Tensor:
-    hues = torch.tensor([colorsys.hsv_to_rgb((0.618034 * number) % 1, 0.55, 0.9) for number in range(len(hulls))])
+    colors = [colorsys.hsv_to_rgb((0.618034 * number) % 1, 0.55, 0.9) for number in range(len(hulls))]
+    hues = torch.tensor(colors, device=hulls[0].vertices.device)
     positions = torch.cat([hull.vertices.float()[hull.faces].reshape(-1, 3) for hull in hulls])
     normals = torch.cat([face_normals(hull.vertices.double(), hull.faces).float() for hull in hulls]).repeat_interleave(3, dim=0)
-    color = torch.cat([hues[number].expand(len(hull.faces), 3) for number, hull in enumerate(hulls)]).to(positions.device)
+    color = torch.cat([hues[number].expand(len(hull.faces), 3) for number, hull in enumerate(hulls)])
     faces = torch.arange(len(positions), device=positions.device).reshape(-1, 3)
     corners = _Corners(positions, positions[:, :2], normals, torch.zeros(len(positions), 4, device=positions.device), faces)
 
