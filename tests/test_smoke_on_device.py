@@ -61,7 +61,8 @@ FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16"
 FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]
 MAPS = {f"asset_{role}.png" for role in ("basecolor", "metallic", "normal", "orm", "roughness")}
-NAMES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", *MAPS}
+PARTS = {"asset_LOD1.glb", "asset_LOD2.glb", "asset_collision.glb"}
+NAMES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", "inspection.png", *PARTS, *MAPS}
 RECORDS = {"audit.json", "run.yaml", "provenance.json", "metrics.jsonl", "result.json"}
 
 
