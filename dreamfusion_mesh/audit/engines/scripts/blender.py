@@ -15,6 +15,7 @@ UP = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))  # from g
 
 
 def examine() -> dict[str, Any]:
+    """What the scene holds, in glTF's axes and metres: see `Imported` in audit/engines/record.py for the entries."""
     meshes = [entry for entry in bpy.context.scene.objects if entry.type == "MESH"]
     triangles, points = 0, []
     for entry in meshes:
@@ -47,6 +48,7 @@ def unlit(material: Any) -> None:
 
 
 def take(shot: dict[str, Any], picture: str) -> None:
+    """Write the PNG `picture` of the base colour without light; `shot` has the entries of `Shot` in audit/engines/record.py."""
     for material in bpy.data.materials:
         if material.node_tree:
             unlit(material)
