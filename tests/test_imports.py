@@ -22,6 +22,7 @@ LEVELS = [
     ["deliver"],
     ["pipeline"],
     ["batch"],
+    ["evaluate"],
     ["doctor", "progress"],
     ["cli"],
     ["__main__"],

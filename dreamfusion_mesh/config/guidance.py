@@ -16,7 +16,10 @@ _LONGEST_SHOWN = 60  # characters of words that are refused
 class GuidanceSettings(Settings):
     """Score distillation from one frozen diffusion model."""
 
-    model: Words = "embedded"  # or a folder in the diffusers layout
+    # sds: score distillation from `model`, a diffusion model; clip: the similarity of a CLIP, as the baselines before it have it
+    loss: Literal["sds", "clip"] = "sds"
+    model: Words = "embedded"  # of sds: or a folder in the diffusers layout
+    clip: Words = "embedded"  # of clip: or a folder that holds a CLIP
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
     # How far to keep from other views' text (arXiv:2304.04968); above 0 adds a third evaluation per step.
     perp_neg: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -26,6 +29,7 @@ class GuidanceSettings(Settings):
     t_min: tuple[Fraction, Fraction] = (0.02, 0.02)
     textureless_words: Words = "a grey clay {subject}"
     negative_prompt: Words = ""
+    view_words: bool = True  # name the view in the words, DreamFusion, section 3.2
     front_degrees: Annotated[float, Field(ge=0, le=90)] = 45.0  # half-width of "front view", and of "back view"; 90 leaves no side view
     overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0  # "overhead view" above this elevation; 90 leaves none
     half_precision: bool = True  # on CUDA, inside the model alone
@@ -47,4 +51,10 @@ class GuidanceSettings(Settings):
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:
         times_apart(self.t_min, self.t_max)
+        return self
+
+    @model_validator(mode="after")
+    def _views_in_words(self) -> GuidanceSettings:
+        if self.perp_neg and not (self.view_words or self.multiview):
+            raise ValueError(f"perp_neg keeps away from other views' words, and view_words is false (given perp_neg {self.perp_neg:g})")
         return self

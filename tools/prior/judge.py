@@ -1,4 +1,5 @@
-"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|tiny] [--minutes M] [--steps N] [--device auto]`.
+"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|tiny] [--minutes M] [--steps N] [--seed 1]
+[--device auto]`.
 
 A small CLIP (Radford et al., arXiv:2103.00020) that measures how well pictures and captions fit. It shares the world and its words with the
 prior and nothing else: other shards (drawn with held-out looks too, since it has to know what it judges), spoilt pictures, own weights. It
@@ -14,6 +15,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from tools.prior.runs import Batch, Loss, Pace, Run, train
 
 _NAMING = 0.2  # weight of the naming of words beside the other losses
 _ASKED_VIEWS = 2  # one picture of so many is asked for its view, which takes four texts
-SHIPPED = Path(__file__).with_name("judge_model")  # its weights and card
+SHIPPED = Path(str(resources.files("dreamfusion_mesh.evaluate") / "judge"))  # its weights and card
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,9 @@ def load(folder: Path) -> Judge:
     return judge.eval()
 
 
-def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device, dtype: torch.dtype | None = None) -> Run[Judge]:
-    """A run of the recipe in `folder`, begun or gone on with; dtype as in `Run`."""
-    torch.manual_seed(1)
+def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device, dtype: torch.dtype | None = None, seed: int = 1) -> Run[Judge]:
+    """A run of the recipe in `folder`, begun or gone on with; dtype as in `Run`; `seed` gives the first weights."""
+    torch.manual_seed(seed)
     judge = Judge(recipe.channels, recipe.width, recipe.layers)
     judge.image.to(memory_format=torch.channels_last)
     return Run(folder, judge, judging_loss(judge), recipe.pace, device, dtype)
@@ -215,6 +217,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--seed", type=int, default=1, help="of the first weights; the shipped judge has 1")
     parser.add_argument("--least", type=int, default=1, help="images to wait for before the first step")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     arguments = parser.parse_args()
@@ -222,7 +225,7 @@ def main() -> None:
     pace = dataclasses.replace(recipe.pace, **{name: value for name, value in asked.items() if value is not None})
     name = str(resolve_device(arguments.device))
     torch.set_float32_matmul_precision("high")
-    run = start_run(arguments.run, dataclasses.replace(recipe, pace=pace), torch.device(name))
+    run = start_run(arguments.run, dataclasses.replace(recipe, pace=pace), torch.device(name), seed=arguments.seed)
     began = run.step
     train(run, Pictures(arguments.data, name), arguments.minutes, arguments.least)
     export(run.averaged(), arguments.run / "judge")
