@@ -120,6 +120,28 @@ class GuidanceModel(Protocol):
         ...
 
 
+class ImageTextModel(Protocol):
+    """A CLIP (Radford et al., arXiv:2103.00020): how well pictures and words fit, by the cosine of their vectors.
+
+    size  pixels a side of the images that it was made for
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def images(self, images: Tensor) -> Tensor:
+        """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1] of any size; differentiable."""
+        ...
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [len(texts), D]. Raises BadInput where a text is longer than the model reads."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """The model's name, the licence of each component, SHA-256 of each weight file, as GuidanceModel.provenance has them."""
+        ...
+
+
 class Probe(Protocol):
     """What is asked of a surface, point by point, for a picture or for one of its maps: albedo, roughness, occlusion."""
 

@@ -1,0 +1,90 @@
+"""What an evaluation is of, and what it found: prompts, runs, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt of the pool among which the judge picks.
+
+    text   as it was given to `generate`
+    shape  what grey clay of it has to be taken for, in the judge's words; None: what `textureless_prompt` makes of the text
+    front  whether it has a front that can be distinguished from its sides and its back; None: not known, so Janus is not measured
+    parts  separate solids that the words ask for; None: one, and one more for each "on"
+    holes  holes through the solid that the words ask for; None: any number
+    """
+
+    text: str
+    shape: str | None = None
+    front: bool | None = None
+    parts: int | None = None
+    holes: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One asset that was asked for, made or not.
+
+    group    the setting that it belongs to: the name of the batch's folder, or of the run's parent
+    folder   of the run; of one that failed, what is left of it, or None
+    failure  None where the asset is there, else the kind of failure, as a batch names it
+    message  the failure's line
+    audit    status by the row's name
+    parts    separate solids of the delivered surface; None: not known
+    holes    through the solid, likewise
+    seconds  by stage, and "all"
+    memory   bytes by "resident" and "card": the largest that the run had; empty where it did not record them
+    """
+
+    group: str
+    name: str
+    prompt: str
+    seed: int
+    folder: Path | None = None
+    failure: str | None = None
+    message: str = ""
+    audit: Mapping[str, str] = field(default_factory=dict)
+    parts: int | None = None
+    holes: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """An asset seen from evenly spaced azimuths, the front first, at one elevation: in colour, and as grey clay.
+
+    colour       [A, S, S, 3] in [0, 1]
+    textureless  [A, S, S, 3] in [0, 1]
+    """
+
+    colour: Tensor
+    textureless: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the judge says of one asset's pictures.
+
+    colour            share of azimuths from which it picks the asset's own prompt among all
+    textureless       the same of the clay pictures, among what clay of the prompts is called; prompts that share these words are one
+    taken_for         the prompt that it picks from most azimuths
+    clay_taken_for    likewise of the clay pictures
+    fit               mean cosine between the pictures in colour and the asset's own prompt
+    front_sectors     separate runs of azimuths from which "front view" fits best; None where the prompt is not known to have a front
+    vector            [D] unit, the mean of the pictures in colour in the judge's space
+    """
+
+    colour: float
+    textureless: float
+    taken_for: str
+    clay_taken_for: str
+    fit: float
+    front_sectors: int | None
+    vector: Tensor
