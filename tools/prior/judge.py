@@ -1,4 +1,4 @@
-"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|tiny] [--minutes M] [--steps N] [--seed 1]
+"""Train the judge: `python -m tools.prior.judge RUN --data FOLDER [--config full|small|light|tiny] [--minutes M] [--steps N] [--seed 1]
 [--device auto]`.
 
 A small CLIP (Radford et al., arXiv:2103.00020) that measures how well pictures and captions fit. It shares the world and its words with the
@@ -49,6 +49,7 @@ class JudgeRecipe:
 JUDGES = {
     "full": JudgeRecipe((64, 128, 256), 192, 3, Pace(batch=512, rate=2e-3, steps=8000, keep=0.999)),
     "small": JudgeRecipe((64, 128, 256), 128, 2, Pace(batch=256, rate=2e-3, steps=4000, warm=100, cool=0.5, keep=0.995)),
+    "light": JudgeRecipe((32, 64, 128), 128, 2, Pace(batch=128, rate=2e-3, steps=2500, warm=100, cool=0.5, keep=0.995)),
     "tiny": JudgeRecipe((8, 16, 32), 32, 1, Pace(batch=16, rate=1e-2, steps=60, warm=5, keep=0.9)),
 }
 
