@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from dreamfusion_mesh.audit.row import Row
+from dreamfusion_mesh.audit.row import PROPERTIES, Row
 from dreamfusion_mesh.batch.finished import read_record as read_json
 from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.deliver import NAME
@@ -28,7 +28,7 @@ _SOUND_SURFACE = 2  # the row of the audit that counts parts and holes
 class _Provenance(BaseModel):
     """What is read of provenance.json: seconds by the stage's name, bytes by the kind of memory, what guided."""
 
-    seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]]
+    seconds: dict[Annotated[str, Field(pattern=r"^[a-z ]{1,40}$")], Annotated[float, Field(ge=0, le=1e12)]]
     memory: dict[Literal["resident", "card"], Annotated[int, Field(ge=0, lt=2**63)]] = {}
     guidance: dict[str, Any] = {}
 
@@ -56,11 +56,11 @@ def read_run(folder: Path, group: str) -> Run:
     parts, holes = _parts_and_holes(rows)
     return Run(
         group=group,
-        name=folder.resolve().name,
+        name=shown(folder.resolve().name),
         prompt=config.prompt,
         seed=config.seed,
         folder=folder,
-        audit={row.property: row.status for row in rows},
+        audit={PROPERTIES[row.number]: row.status for row in rows if row.number in PROPERTIES},
         parts=parts,
         holes=holes,
         seconds={**notes.seconds, "all": round(sum(notes.seconds.values()), 3)},

@@ -41,7 +41,7 @@ class Run:
     holes    through the solid, likewise
     seconds  by stage, and "all"
     memory   bytes by "resident" and "card": the most that its processes had (run/peak_memory.py); empty where it did not record them
-    guidance what provenance.json records of the model that guided it; empty where there is none
+    guidance  what provenance.json records of the model that guided it; empty where there is none
     """
 
     group: str
@@ -61,7 +61,10 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one setting, under a name that no other group has. unfinished: names of rows that are under way, or were left by a stop."""
+    """The runs of one setting, under a name that no other group has.
+
+    unfinished  names of rows that are under way, or were left by a stop
+    """
 
     name: str
     runs: tuple[Run, ...]

@@ -1,6 +1,6 @@
 """The runs of an evaluation, from folders of runs and of batches, which are not trusted.
 
-A batch is a group; so is a folder in which runs lie side by side; runs that are named one by one are grouped by the folder that they lie in.
+A batch is a group; so is a folder in which runs lie side by side; runs that are named one by one are grouped by the folder around them.
 A row that failed is a run without an asset. A row whose asset was made and failed its audit, as `--strict` has it, has its asset, and is
 judged as any other; the audit's rows say what is wrong with it.
 """
@@ -61,7 +61,7 @@ def _names_apart(folders: Sequence[Path]) -> list[str]:
 
 
 def _end(folder: Path, parts: int) -> str:
-    return "/".join(part.strip("/\\") for part in folder.parts[-parts:]) or "/"
+    return shown("/".join(part.strip("/\\") for part in folder.parts[-parts:]) or "/")
 
 
 class _Reader:
@@ -105,7 +105,7 @@ class _Reader:
 
 
 def _left(path: Path) -> list[str]:
-    """Names of runs that lie side by side and are not finished; in a batch's folder there are none. Raises BadInput where no run is there."""
+    """Names of runs that lie side by side and are not finished; a batch's folder has none. Raises BadInput where there is no run at all."""
     if is_file(BatchFolder(path).manifest):
         return []
     there = [entry.name for entry in entries(path)]
