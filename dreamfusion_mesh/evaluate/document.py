@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from dreamfusion_mesh import __version__
@@ -26,8 +26,8 @@ def document(found: Evaluation) -> dict[str, Any]:
         {
             KEY: SCHEMA,
             "generator": f"dreamfusion_mesh {__version__}",
-            "judge": judge_record(found.judge),
-            "views": {"azimuths": AZIMUTHS, "elevation_degrees": round(ELEVATION * 180 / 3.141592653589793, 3)},
+            "judge": dict(found.judge),
+            "views": {"azimuths": AZIMUTHS, "elevation_degrees": math.degrees(ELEVATION)},
             "pool": {"prompts": len(found.prompts), "shapes": found.shapes, "sha256": _digest(found), "chance": found.chance},
             "measures": {each.name: {"title": each.title, "unit": each.unit, "better": each.better} for each in MEASURES},
             "groups": [_group(group) for group in found.groups],
@@ -39,11 +39,6 @@ def document(found: Evaluation) -> dict[str, Any]:
 def document_bytes(found: Evaluation) -> bytes:
     """`document` in UTF-8; half a surrogate pair, which that does not have, becomes a question mark."""
     return (json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
-
-
-def judge_record(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A judge's name without its folders, and the rest of what it says of itself."""
-    return {**provenance, "model": Path(str(provenance.get("model", ""))).name}
 
 
 def _digest(found: Evaluation) -> str:

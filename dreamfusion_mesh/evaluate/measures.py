@@ -8,6 +8,7 @@ from typing import Literal
 
 from dreamfusion_mesh.evaluate.failures import failed_rows, loose_parts, surplus_holes
 from dreamfusion_mesh.evaluate.records import Prompt, Run, Scores
+from dreamfusion_mesh.evaluate.statistics import Comparison, Mean
 
 JANUS_SECTORS = 2  # separate sectors of azimuths that look like a front, from which on an asset has too many
 
@@ -91,6 +92,18 @@ MEASURES = (
     DIVERSITY,
     Measure("seconds", "seconds an asset", "seconds", "seconds", "lower", _seconds),
 )
+
+
+def mean_text(mean: Mean | None, measure: Measure) -> str:
+    """A mean and its standard error: 53.3 ± 12.9; a dash where there is none."""
+    if mean is None:
+        return "-"
+    return write(mean.value, measure) + ("" if mean.error is None else f" ± {write(mean.error, measure)}")
+
+
+def difference_text(compared: Comparison | None, measure: Measure) -> str:
+    """A difference and the probability of one as large by chance: +6.7, p 0.031; a dash where there is none."""
+    return "-" if compared is None else f"{write(compared.difference, measure, signed=True)}, p {compared.p:.3f}"
 
 
 def write(value: float, measure: Measure, signed: bool = False) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from dreamfusion_mesh.evaluate.evaluation import Evaluation, GroupFigures
-from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, write
-from dreamfusion_mesh.evaluate.statistics import Comparison, Mean
+from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, difference_text, mean_text, write
 from dreamfusion_mesh.out_of_memory import readable
 from dreamfusion_mesh.terminal import cut, one_line
 
 _LONGEST_NAME = 24
 _BLOCKS = (("colour", "textureless", "janus", "fit", "diversity"), ("failed", "audit", "parts", "holes", "seconds"))
-_UNITS = {"share": "%", "cosine": "", "seconds": ""}
 _KNOWN = {measure.name: measure for measure in MEASURES}
 
 
@@ -22,9 +20,9 @@ def table(found: Evaluation) -> str:
     lines = list(_head(found))
     for block in _BLOCKS:
         shown = [_KNOWN[name] for name in block if any(name in group.means for group in found.groups)]
-        lines += ["", *_rows(names, shown, [[_mean(group.means, measure) for measure in shown] for group in found.groups])]
+        lines += ["", *_rows(names, shown, [[mean_text(group.means.get(each.name), each) for each in shown] for group in found.groups])]
         if len(found.groups) > 1:
-            against = [[_difference(group.against, measure) for measure in shown] for group in found.groups[1:]]
+            against = [[difference_text(group.against.get(each.name), each) for each in shown] for group in found.groups[1:]]
             lines += [f"minus {names[0]}, and p:", *_rows(names[1:], shown, against)[1:]]
     return "\n".join([*lines, *_notes(found, names)])
 
@@ -39,22 +37,10 @@ def _head(found: Evaluation) -> Iterator[str]:
 def _rows(names: Sequence[str], shown: Sequence[Measure], cells: Sequence[Sequence[str]]) -> list[str]:
     """The columns' names, then a line for each group."""
     first = max(len(name) for name in names)
-    heads = [" ".join(filter(None, (measure.short, _UNITS[measure.unit]))) for measure in shown]
+    heads = [f"{measure.short} %" if measure.unit == "share" else measure.short for measure in shown]
     widths = [max(15, len(head), *(len(row[at]) for row in cells)) for at, head in enumerate(heads)]
     lines = [("", heads), *zip(names, cells, strict=True)]
     return [f"{name:<{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for name, row in lines]
-
-
-def _mean(means: Mapping[str, Mean], measure: Measure) -> str:
-    mean = means.get(measure.name)
-    if mean is None:
-        return "-"
-    return write(mean.value, measure) + ("" if mean.error is None else f" ± {write(mean.error, measure)}")
-
-
-def _difference(against: Mapping[str, Comparison], measure: Measure) -> str:
-    compared = against.get(measure.name)
-    return "-" if compared is None else f"{write(compared.difference, measure, signed=True)}  p {compared.p:.3f}"
 
 
 def _notes(found: Evaluation, names: Sequence[str]) -> Iterator[str]:
