@@ -30,7 +30,7 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", readable=False, help="Folders of runs, or of batches: a group each.")],
     prompts: Annotated[
         Path,
-        typer.Option("--prompts", metavar="FILE", readable=False, help="Text with a prompt a line, or a CSV: all that the judge picks from."),
+        typer.Option("--prompts", metavar="FILE", readable=False, help="Text, a prompt a line, or CSV: all that the judge picks from."),
     ],
     judge: Annotated[str, typer.Option("--judge", metavar="embedded|MODEL", help="The CLIP that judges: its folder.")] = _EMBEDDED,
     json_: Annotated[Path | None, typer.Option("--json", metavar="F", readable=False, help="Also write the figures there.")] = None,
@@ -55,9 +55,7 @@ def evaluate(
                 write_file(target, content(found), f"{option} {shown(target)}")
 
 
-def _evaluate(
-    runs: Sequence[Path], prompts: Path, judge: str, device: str, json_: Path | None, report: Path | None
-) -> Evaluation:
+def _evaluate(runs: Sequence[Path], prompts: Path, judge: str, device: str, json_: Path | None, report: Path | None) -> Evaluation:
     """All that is wrong with what was given is said before the judge is loaded."""
     from dreamfusion_mesh.evaluate.evaluation import check_prompts
     from dreamfusion_mesh.evaluate.evaluation import evaluate as run

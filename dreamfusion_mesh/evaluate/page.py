@@ -60,9 +60,9 @@ def _summary(found: Evaluation) -> Iterator[str]:
     asked = len({each.prompt.text for group in found.groups for each in group.judged})
     yield "<h1>Evaluation</h1>"
     text = (
-        f"{asked} of the {len(found.prompts)} prompts have runs; the judge, {found.judge.get('model', '')}, picks among all of them. Means over "
-        "prompts (seeds of a prompt first) with standard errors; differences from the first group by a paired permutation test over the "
-        f"prompts that both have. dreamfusion_mesh {__version__}."
+        f"{asked} of the {len(found.prompts)} prompts have runs; the judge, {found.judge.get('model', '')}, picks among all of them. "
+        "Means over prompts (seeds of a prompt first) with standard errors; differences from the first group, and p by a paired "
+        f"permutation test over the prompts that both have. dreamfusion_mesh {__version__}."
     )
     yield f"<p>{escape(text)}</p>"
     yield _open_table(["measure", *(group.name for group in found.groups)])
@@ -140,8 +140,8 @@ def _case(judged: Judged) -> str:
 
 
 def _shares(judged: Judged) -> str:
-    texts = [f"{name} {write(value, _KNOWN[name])} %" for name in ("colour", "textureless") if (value := _KNOWN[name].of(judged)) is not None]
-    return ", ".join(texts)
+    values = [(name, _KNOWN[name].of(judged)) for name in ("colour", "textureless")]
+    return ", ".join(f"{name} {write(value, _KNOWN[name])} %" for name, value in values if value is not None)
 
 
 _COLUMNS = (
