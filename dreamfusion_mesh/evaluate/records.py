@@ -36,6 +36,7 @@ class Run:
     folder   of the run; of one that failed, what is left of it, or None
     failure  None where the asset is there, else the kind of failure, as a batch names it
     message  the failure's line
+    engine   by whose names the asset's file was written
     audit    status by the row's name
     parts    separate solids of the delivered surface; None: not known
     holes    through the solid, likewise
@@ -51,6 +52,7 @@ class Run:
     folder: Path | None = None
     failure: str | None = None
     message: str = ""
+    engine: str = "generic"
     audit: Mapping[str, str] = field(default_factory=dict)
     parts: int | None = None
     holes: int | None = None
