@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from dreamfusion_mesh.evaluate.judges import SHIPPED, load_judge
 from dreamfusion_mesh.guidance.models.load import embedded_weights
 from dreamfusion_mesh.guidance.weights.folder import fingerprint
-from tools.prior import evaluate, held_out, judge, model, tokens
+from tools.prior import evaluate, held_out, model, tokens
 from tools.prior.assets import chosen, precision, read_preview
 from tools.prior.captions import parse
 from tools.prior.sheet import write_png
 
 PRIOR = Path(str(resources.files("dreamfusion_mesh.guidance"))) / "prior"
-JUDGE = judge.SHIPPED
+JUDGE = SHIPPED
 
 
 @pytest.fixture(scope="module")
 def eyes():
-    return judge.load(JUDGE)
+    return load_judge("embedded", "cpu")
 
 
 @pytest.mark.parametrize(("folder", "most"), [(PRIOR, 30e6), (JUDGE, 10e6)], ids=["prior", "judge"])
