@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from judged_world import built, world_pictures
 from PIL import Image
 
 from dreamfusion_mesh.errors import BadInput
@@ -15,7 +16,6 @@ from dreamfusion_mesh.evaluate.diversity import mean_distance
 from dreamfusion_mesh.evaluate.precision import encode_images, encode_pool, most_frequent, pick
 from dreamfusion_mesh.evaluate.records import Pictures, Prompt
 from dreamfusion_mesh.evaluate.score import score
-from judged_world import built, world_pictures
 from tools.prior import held_out
 from tools.prior.captions import parse
 from tools.prior.kinds import KINDS
