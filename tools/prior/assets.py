@@ -20,13 +20,17 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings, load_config
+from dreamfusion_mesh.contracts import ImageTextModel
 from dreamfusion_mesh.errors import RunFailed
+from dreamfusion_mesh.evaluate.judges import load_judge
+from dreamfusion_mesh.evaluate.precision import choose
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.prompts import textureless_prompt
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED
 from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.render.previews import COLUMNS, VIEWS
 from dreamfusion_mesh.run.device import resolve_device
-from tools.prior import held_out, judge
+from tools.prior import held_out
 from tools.prior.captions import parse
 from tools.prior.renders import SIZE
 from tools.prior.sheet import write_png
@@ -51,14 +55,14 @@ def read_preview(file: Path) -> Tensor:
     return tiles.reshape(rows, SIZE, COLUMNS, SIZE, 3).transpose(1, 2).reshape(-1, SIZE, SIZE, 3)
 
 
-def precision(eyes: judge.Judge, previews: Mapping[int, Tensor]) -> list[dict[str, object]]:
+def precision(eyes: ImageTextModel, previews: Mapping[int, Tensor]) -> list[dict[str, object]]:
     """For the preview [16, 64, 64, 3] of each row of the prompts: its prompt, its shares, and what the judge took most pictures for."""
     prompts, words = held_out.prompts(), GuidanceSettings().textureless_words
     clay = [textureless_prompt(words, prompt) for prompt in prompts]
     found: list[dict[str, object]] = []
     for row, views in previews.items():
-        picked = judge.choose(eyes, views[:VIEWS], prompts)
-        grey = judge.choose(eyes, views[VIEWS:], clay)
+        picked = choose(eyes, views[:VIEWS], prompts)
+        grey = choose(eyes, views[VIEWS:], clay)
         kinds = [parse(clay[at]).scene.thing.kind for at in grey.tolist()]
         right = [kind == parse(prompts[row]).scene.thing.kind for kind in kinds]
         found.append(
@@ -76,7 +80,7 @@ def precision(eyes: judge.Judge, previews: Mapping[int, Tensor]) -> list[dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--judge", type=Path, default=judge.SHIPPED)
+    parser.add_argument("--judge", default=EMBEDDED)
     parser.add_argument("--model", default=GuidanceSettings().model)
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--preset", default="demo")
@@ -95,7 +99,7 @@ def main() -> None:
         previews[row] = read_preview(made.folder / "preview.png")
         failed = [line.property for line in made.audit.rows if line.status == "fail"]
         print(f"{prompts[row]}: audit {'failed: ' + ', '.join(failed) if failed else 'passed'}", flush=True)
-    found = precision(judge.load(arguments.judge), previews)
+    found = precision(load_judge(arguments.judge, "cpu"), previews)
     shares = {name: sum(float(str(asset[name])) for asset in found) / len(rows) for name in ("colour", "textureless")}
     (arguments.out / "assets.json").write_text(json.dumps({**shares, "assets": found}, indent=2) + "\n", encoding="utf-8")
     sides = torch.arange(0, 2 * VIEWS, VIEWS // COLUMNS)

@@ -1,42 +1,57 @@
-"""Loading a diffusion model, whatever its family."""
+"""Loading what guides: a diffusion model, whatever its family, or a CLIP."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.contracts import PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.clip import load_clip
+from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
+from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
+from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
-from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, open_folder, weight_files
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Source, open_folder, weight_files
+from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
-def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
+def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel | ClipGuidance:
+    """The model that `settings.loss` takes, frozen, on `device`: `load_diffusion`'s or `load_clip`'s, and raises as they do."""
+    match settings.loss:
+        case "sds":
+            return load_diffusion(settings, device)
+        case "clip":
+            return ClipGuidance(load_clip(clip_source(settings.clip), device))
+
+
+def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
     Of the settings only `model` and `half_precision` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
     from the folder is run. Raises BadInput in one line where anything is missing, broken, of the wrong size or kind, or leads out of the
     folder.
     """
-    model, device = settings.model, torch.device(device)
-    folder = open_folder(model, LAYOUT)
-    schedule, prediction = load_schedule(model, folder)
-    tokenizer = load_tokenizer(model, folder)
+    source, device = diffusion_source(settings.model), torch.device(device)
+    folder = open_folder(source, LAYOUT)
+    schedule, prediction = load_schedule(source, folder)
+    tokenizer = load_tokenizer(source, folder, "tokenizer")
     half = settings.half_precision and device.type == "cuda"
-    unet, text_encoder, vae = load_networks(model, folder, torch.float16 if half else torch.float32)
-    takes_cameras = is_multiview(model, folder, unet.config)
+    unet, text_encoder, vae = load_networks(source, folder, torch.float16 if half else torch.float32)
+    takes_cameras = is_multiview(source, folder, unet.config)
     if takes_cameras:
         set_multiview_attention(unet)
-    patch, size = check_sizes(model, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
+    patch, size = check_sizes(source, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
     return UNetModel(
-        model=model,
+        files=ModelFiles(source, folder, LAYOUT),
         half_precision=settings.half_precision,
-        folder=folder,
         unet=unet.to(device),
         text_encoder=text_encoder.to(device),
         tokenizer=tokenizer,
@@ -51,21 +66,35 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
     )
 
 
-def model_bytes(model: str) -> int:
-    """Size of a model's weight files, 0 where it has none that can be read."""
+def diffusion_source(model: str) -> Source:
+    """The diffusion model that `guidance.model` names."""
+    return Source("guidance", model, "guidance.model", Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")))
+
+
+def clip_source(clip: str) -> Source:
+    """The CLIP that `guidance.clip` names."""
+    return Source("CLIP", clip, "guidance.clip", Path(str(resources.files("dreamfusion_mesh.guidance") / "clip")))
+
+
+def model_bytes(settings: GuidanceSettings) -> int:
+    """Size of the weight files of the model that guides, 0 where it has none that can be read."""
+    source = clip_source(settings.clip) if settings.loss == "clip" else diffusion_source(settings.model)
     try:
-        return sum(file.stat().st_size for file in weight_files(model, open_folder(model, LAYOUT), LAYOUT))
+        folder, layout = open_clip_folder(source) if settings.loss == "clip" else (open_folder(source, LAYOUT), LAYOUT)
+        return sum(file.stat().st_size for file in weight_files(source, folder, layout))
     except (BadInput, OSError):
         return 0
 
 
 def embedded_weights() -> list[Path]:
     """The weight files of the embedded model. Raises BadInput where the package lacks one of them or it cannot be read."""
-    return weight_files(EMBEDDED, open_folder(EMBEDDED, LAYOUT), LAYOUT)
+    source = diffusion_source(EMBEDDED)
+    return weight_files(source, open_folder(source, LAYOUT), LAYOUT)
 
 
-def check_device(model: ScoreModel, device: torch.device) -> None:
+def check_device(model: PromptedModel, device: torch.device) -> None:
     """Raises BadInput where a model that the caller loaded is on another device than the run's."""
-    found, wanted = model.schedule.signal.device, torch.empty(0, device=device).device  # "cuda" is the current card
+    found = model.vectors.device if isinstance(model, PromptedClip) else cast(ScoreModel, model).schedule.signal.device
+    wanted = torch.empty(0, device=device).device  # "cuda" is the current card
     if found != wanted:
         raise BadInput(f"guidance: the model was loaded on {found}, the run uses {wanted}; load it there, or set device={found.type}")
