@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,16 +54,24 @@ class Ended:
     output: str
 
 
+_LAUNCH = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+ended = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE, text=True)
+seconds, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([ended.returncode, seconds, 1024 * used.ru_maxrss, ended.stdout]))
+"""
+
+
 def whole_process(arguments: Sequence[str]) -> Ended:
-    """Run Python with these arguments, from this checkout. Raises RuntimeError where it fails."""
-    started = time.perf_counter()
+    """Run Python with these arguments, from this checkout. Raises RuntimeError where it fails.
+
+    A small process starts it: Linux counts to a process the memory of the one that it was forked from.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise RuntimeError(f"python {' '.join(arguments)[:80]} ended with {process.returncode}")
-    return Ended(seconds, used.ru_maxrss * 1024, output)
+    command = [sys.executable, "-c", _LAUNCH, *arguments]
+    launched = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
+    code, seconds, memory, output = json.loads(launched.stdout)
+    if code:
+        raise RuntimeError(f"python {' '.join(arguments)[:80]} ended with {code}")
+    return Ended(seconds, memory, output)
