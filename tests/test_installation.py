@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import yaml
+from smoke_runs import SMALL_DELIVERY
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +65,8 @@ def test_the_wheel_carries_presets_and_model_and_works_from_any_folder(tmp_path:
     assert (site / "dreamfusion_mesh" / "presets" / "prompts.csv").read_bytes() == (ROOT / "configs" / "prompts.csv").read_bytes()
     (tmp_path / "elsewhere").mkdir()
     code = "import dreamfusion_mesh, sys; print(dreamfusion_mesh.__file__, file=sys.stderr); from dreamfusion_mesh.cli import main; main()"
-    command = [sys.executable, "-c", code, "generate", "a blue chair", "--preset", "smoke", "--device", "cpu", "--set", "coarse.steps=2"]
+    quick = [word for change in ("coarse.steps=2", "fine.steps=1", *SMALL_DELIVERY) for word in ("--set", change)]
+    command = [sys.executable, "-c", code, "generate", "a blue chair", "--preset", "smoke", "--device", "cpu", *quick]
     env = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "elsewhere", env=env, timeout=300)
     assert result.returncode == 0, result.stderr
