@@ -35,7 +35,7 @@ def plot(title: str, axis: str, unit: str, curves: dict[str, Sequence[Point]]) -
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" {_TEXT} font-weight="bold">{escape(title)}</text>',
-        *(_tick(f"{place:g}", across.at(place), True) for place in places),
+        *(_tick(f"{place:,g}" if place < 1e6 else f"{place / 1e6:.3g} M", across.at(place), True) for place in places),
         *(_tick(f"{value:g}", up.at(value), False) for value in up.ticks()),
         f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 38}" text-anchor="middle" {_TEXT}>{escape(axis)}</text>',
         f'<text x="16" y="{TOP - 8}" {_TEXT}>{escape(unit)}</text>',
@@ -78,7 +78,7 @@ def _curve(name: str, points: Sequence[Point], index: int, across: _Scale, up: _
     way = " ".join(f"{across.at(point.place)},{up.at(point.median)}" for point in points)
     yield f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="2"/>'
     for point in points:
-        x, told = across.at(point.place), f"{name}, {point.place:g}: {shown(point.median)} {unit}"
+        x, told = across.at(point.place), f"{name}, {point.place:,.0f}: {shown(point.median)} {unit}"
         yield f'<line x1="{x}" y1="{up.at(point.low)}" x2="{x}" y2="{up.at(point.high)}" stroke="{color}"/>'
         yield f'<circle cx="{x}" cy="{up.at(point.median)}" r="3.5" fill="{color}"><title>{escape(told)}</title></circle>'
     yield f'<line x1="{RIGHT + 14}" y1="{y - 4}" x2="{RIGHT + 34}" y2="{y - 4}" stroke="{color}" stroke-width="2"/>'

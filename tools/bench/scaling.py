@@ -25,7 +25,7 @@ from tools.bench.stages import read_lines, step_figures
 
 SIZES = ((32, 64), (64, 128), (96, 256), (128, 512))  # coarse.size and fine.size of a run
 TRIANGLES = (2000, 10_000, 50_000)
-CELLS = (32, 64, 96, 128, 160)
+CELLS = (32, 48, 64, 96, 128)
 ROWS = (100, 1000, 5000)
 STEPS, WARM_UP = 12, 4
 TEXELS, LEVELS = 1024, 2
