@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_a_part_is_measured_into_the_page_and_left_out_by_resume(
         assert wanted in capsys.readouterr().out
     assert "`python -m tools.bench rows --rounds 2`" in (tmp_path / "B.md").read_text()
     assert len(read_measured(tmp_path / "B.json")) == 1
+
+
+def test_all_parts_are_measured_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, int("bake" in command))
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    monkeypatch.setattr("sys.argv", ["bench", "all", "--steps", "7", "--rounds", "2", "--resume", "--page", str(tmp_path / "B.md")])
+    with pytest.raises(SystemExit, match="1"):
+        bench.main()
+    assert [command[3] for command in started] == list(bench.PARTS)
+    page = ["--page", str(tmp_path / "B.md"), "--resume"]
+    assert {command[3]: command[4:] for command in started}["stages"] == ["--steps", "7", *page]
+    assert {command[3]: command[4:] for command in started}["bake"] == ["--rounds", "2", *page]
 
 
 def test_a_whole_process_is_timed_and_its_failure_is_none_of_its_figures() -> None:

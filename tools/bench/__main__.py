@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -83,20 +84,25 @@ PARTS = {
 
 
 def main() -> None:
-    parser = _parser()
-    options = parser.parse_args()
+    options = _parser().parse_args()
+    if options.part == "all":
+        sys.exit(max([_in_a_process(options, name) for name in PARTS]))
     from dreamfusion_mesh.run.device import resolve_device
 
+    part = PARTS[options.part]
     options.chosen = resolve_device(options.device)
-    machine = this_machine(options.chosen.type)
-    sys.stdout.write(f"{machine.line()}\n")
-    for name in PARTS if options.part == "all" else (options.part,):
-        on = machine if PARTS[name].on_device else this_machine("cpu")
-        if options.resume and _is_measured(options, name, on):
-            sys.stdout.write(f"{name}: measured already\n")
-        else:
-            _measure(options, name, on)
-    write_page(options.page, {name: part.about for name, part in PARTS.items()}, read_measured(_store(options)))
+    machine = this_machine(options.chosen.type if part.on_device else "cpu")
+    sys.stdout.write(f"\n{machine.line()}\n")
+    if options.resume and _is_measured(options, options.part, machine):
+        sys.stdout.write(f"{options.part}: measured already\n")
+    else:
+        _measure(options, options.part, machine)
+
+
+def _in_a_process(options: Options, name: str) -> int:
+    """Measure a part by itself, in memory that no other part has filled; its exit code, as a part that breaks does not end the others."""
+    command = [sys.executable, *_words(options, name)[1:], "--page", str(options.page), *(["--resume"] if options.resume else [])]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def _measure(options: Options, name: str, machine: Machine) -> None:
@@ -124,13 +130,17 @@ def _store(options: Options) -> Path:
 
 
 def _command(options: Options, name: str) -> str:
-    """What measures this part alone as these options do."""
+    return shlex.join(_words(options, name))
+
+
+def _words(options: Options, name: str) -> list[str]:
+    """The command that measures this part alone as these options do."""
     defaults, words = _parser().parse_args([]), ["python", "-m", "tools.bench", name]
     for option in PARTS[name].options:
         value = getattr(options, option)
         if value != getattr(defaults, option):
             words += [f"--{option.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
-    return shlex.join([*words, *(["--thorough"] if options.thorough else [])])
+    return [*words, *(["--thorough"] if options.thorough else [])]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,7 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=about, formatter_class=keep_lines)
     parser.add_argument("part", nargs="?", choices=["all", *PARTS], default="all")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "BENCHMARKS.md", help="a .json of the same name keeps all figures")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=ROOT / "docs" / "BENCHMARKS.md",
+        help="a .json of the same name keeps all figures; default: %(default)s",
+    )
     parser.add_argument("--resume", action="store_true", help="leave out what this machine measured with the same versions and options")
     parser.add_argument("--thorough", action="store_true", help="more rounds, all surfaces, and the preset's own steps: an hour or more")
     parser.add_argument("--rounds", type=int, help="turns that each contender has, instead of the part's own number")
