@@ -43,7 +43,7 @@ fuzz: $(VENV)/.installed-tests
 	$(BIN)/python -m tools.fuzz
 
 bench: install
-	$(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench all
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info

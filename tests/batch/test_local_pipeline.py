@@ -11,21 +11,27 @@ import time
 from pathlib import Path
 
 import pytest
-from smoke_runs import CONFIG
+from smoke_runs import CONFIG, PROMPT, SMALL_DELIVERY
 from stub_rows import job
 
 from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
 from dreamfusion_mesh.batch.rows import PipelineRows
 from dreamfusion_mesh.batch.run import run_batch
-from dreamfusion_mesh.config import GuidanceSettings, load_config
+from dreamfusion_mesh.config import GuidanceSettings, change, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.pipeline import fit, generate
+from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.run.settings import read_settings
 from dreamfusion_mesh.stages.fit import Halted, never, no_progress
 
 ROOT = Path(__file__).parents[2]
 COMPARED = ("asset.glb", "asset.obj", "asset.mtl", "asset_basecolor.png", "preview.png")
-OTHER = CONFIG.model_copy(update={"guidance": CONFIG.guidance.model_copy(update={"scale": 40.0, "negative_prompt": "a blue chair"})})
+OTHER = change(
+    CONFIG,
+    [*SMALL_DELIVERY, "coarse.steps=4", "fine.steps=2", "guidance.scale=40", "guidance.negative_prompt=a blue chair"],
+    None,
+    ["guidance", "coarse", "fine", "texture", "asset"],
+)
 
 
 def assert_same_files(folder: Path, alone: Path) -> None:
@@ -33,18 +39,17 @@ def assert_same_files(folder: Path, alone: Path) -> None:
         assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
 
 
-def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(guidance: GuidanceModel, tmp_path: Path) -> None:
+def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(finished: Result, guidance: GuidanceModel, tmp_path: Path) -> None:
     """With different guidance through one loaded model; between them words that it does not know, after them a model that is missing."""
     jobs = [
-        job("mug", "a red mug", 3, CONFIG),
+        job("mushroom", PROMPT, CONFIG.seed, CONFIG),
         job("unknown", "xyzzy", 4, CONFIG),
         job("chair", "a blue chair", 5, OTHER),
         job("missing", "a red mug", 3, CONFIG.model_copy(update={"guidance": GuidanceSettings(model=str(tmp_path / "no model"))})),
     ]
     events: list[Event] = []
     assert run_batch(jobs, tmp_path / "out", Options(), events.append) == Totals(0, 2, 2, 0)
-    for each in (jobs[0], jobs[2]):
-        alone = generate(Attempt(each).config, tmp_path / "alone" / each.name, guidance=guidance)
+    for each, alone in ((jobs[0], finished), (jobs[2], generate(Attempt(jobs[2]).config, tmp_path / "alone", guidance=guidance))):
         assert_same_files(tmp_path / "out" / each.name, alone.folder)
         end = next(event.outcome for event in events if event.kind == "done" and event.name == each.name)
         assert end is not None
@@ -59,13 +64,14 @@ def test_rows_of_a_batch_have_the_files_of_runs_by_themselves(guidance: Guidance
         assert (tmp_path / "out" / ".work" / name / "run.yaml").exists()
         assert (tmp_path / "out" / ".work" / name / "traceback.txt").exists()
     order = [(event.kind, event.name) for event in events if event.kind in ("started", "done")]
-    assert order.index(("started", "chair")) < order.index(("done", "mug"))  # which was still to be unwrapped then
+    assert order.index(("started", "chair")) < order.index(("done", "mushroom"))  # which was still to be unwrapped then
 
 
 def test_rows_that_were_begun_on_another_device_go_on(guidance: GuidanceModel, tmp_path: Path) -> None:
     """`auto` stands for the other device: the settings differ, the device need not."""
-    here = Attempt(job("mug", "a red mug", 3, CONFIG))
-    there = Attempt(job("mug", "a red mug", 3, CONFIG.model_copy(update={"device": "auto"})))
+    small = change(CONFIG, [*SMALL_DELIVERY, "coarse.steps=6", "fine.steps=1"], None, ["coarse", "fine", "texture", "asset"])
+    here = Attempt(job("mug", "a red mug", 3, small))
+    there = Attempt(job("mug", "a red mug", 3, small.model_copy(update={"device": "auto"})))
     rows, folder, asked = PipelineRows(strict=False, encodings=tmp_path / "encodings"), tmp_path / "mug", itertools.count()
     with pytest.raises(Halted):
         fit(here.config, folder, guidance=guidance, stop=lambda: next(asked) > 4)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from smoke_runs import SMALL_DELIVERY
 
 from dreamfusion_mesh.cli import app
 from dreamfusion_mesh.config import load_config
@@ -25,7 +26,7 @@ class Relicensed:
 
 
 def _settings(**overrides):
-    changes = ["device=cpu", "coarse.steps=4", "fine.steps=2"]
+    changes = ["device=cpu", "coarse.steps=2", "fine.steps=1", *SMALL_DELIVERY]
     return load_config("smoke", changes, {"prompt": "a red mug", **overrides})
 
 

@@ -150,7 +150,7 @@ def test_a_damaged_log_does_not_bar_a_run(content: bytes, fitted: Path, guidance
 
 @pytest.mark.parametrize("make", [folder, link_to_itself])
 def test_a_log_that_is_no_file_does_not_bar_a_run(
-    make: Callable[[Path], None], fitted: Path, guidance: GuidanceModel, caplog: pytest.LogCaptureFixture
+    make: Callable[[Path], None], fitted: Path, guidance: GuidanceModel, delivered_once: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     (fitted / "metrics.jsonl").unlink()
     make(fitted / "metrics.jsonl")

@@ -31,7 +31,7 @@ class Clock:
 
 
 def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(
-    guidance: GuidanceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guidance: GuidanceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delivered_once: None
 ) -> None:
     clock = Clock(monkeypatch)
     for stage, step in (("coarse", 5), ("coarse", 9), ("fine", 2)):

@@ -1,50 +1,170 @@
-"""What the library costs on this machine: `python -m tools.bench [kernels | stages | batch | unwrap | bake] [--device cpu | cuda]`.
+"""What the library costs on this machine: `python -m tools.bench [PART]`, without one all of them, in about twelve minutes on two cores.
 
-kernels  each renderer alone against its target: medians of contenders that take turns in one run, and their ratios
-stages   milliseconds a step of each stage of a preset, split into guidance, render and rest; seconds of each stage; peak memory
-batch    over stub rows, scheduling, resuming and memory of thousands of rows; over the preset smoke, what overlapped deliveries save
-unwrap   30 surfaces by each back end of `texture.unwrap`, and by the libraries alone: time, the audit's rows 4 to 6, seams
-bake     a material of 2048 texels for 50,000 triangles, part by part, against its targets
-None fails where a target is missed: a busy machine is no reason for a red build. Rows that this machine cannot measure say why.
+Figures go to standard output as they come, and into docs/BENCHMARKS.md when their part is done, in the place of those that the part had on
+this machine before; other parts, and other machines' figures, stay. No part fails where a target is missed: a busy machine is no reason for
+a red build. What this machine cannot measure says why.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench import bake, batch, kernels, stages, unwrap
-from tools.bench.machine import print_machine
+from tools.bench import bake, batch, imports, kernels, scaling, stages, unwrap
+from tools.bench.machine import ROOT, this_machine
+from tools.bench.page import write_page
+from tools.bench.records import Figure, Machine, Measured, line
+from tools.bench.store import merged, read_measured, write_measured
 
-PARTS = ("kernels", "stages", "batch", "unwrap", "bake")
+Options = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part measures, the options that it goes by, and its figures; without `device` no card takes part."""
+
+    about: str
+    options: tuple[str, ...]
+    measure: Callable[[Options], Iterator[Figure]]
+
+    @property
+    def on_device(self) -> bool:
+        return "device" in self.options
+
+
+PARTS = {
+    "imports": Part("whole processes that do next to nothing", ("rounds",), lambda o: imports.measure(o.rounds or 5)),
+    "kernels": Part(
+        "the renderers, forward and backward, each against its reference or its target; contenders take turns",
+        ("device", "rounds"),
+        lambda o: kernels.measure(o.chosen, o.rounds or (9 if o.thorough else 5)),
+    ),
+    "stages": Part(
+        "milliseconds a step of each stage of a preset, seconds of each stage, and memory, of a run in a process of its own",
+        ("device", "preset", "prompt", "steps"),
+        lambda o: stages.measure(o.preset, o.chosen.type, o.prompt, o.steps or (None if o.thorough else 30)),
+    ),
+    "unwrap": Part(
+        "surfaces as the pipeline makes them, by each back end of `texture.unwrap` and by the libraries alone: seconds, rows 4 to 6 of the "
+        "audit, charts and the share of narrow ones, texel density, share of the square, seams in roots of the area; rounds are surfaces",
+        ("runs", "back_ends", "seconds"),
+        lambda o: unwrap.measure(o.runs, o.back_ends, o.seconds, 1 if o.thorough else 10),
+    ),
+    "bake": Part(
+        "a material of 2048 texels for 50,000 triangles, map by map",
+        ("device", "rounds"),
+        lambda o: bake.measure(o.chosen, o.rounds or (3 if o.thorough else 1)),
+    ),
+    "batch": Part(
+        "over stub rows, scheduling, resuming and memory; over the preset smoke, what overlapped deliveries save",
+        ("rounds",),
+        lambda o: batch.measure(o.rounds or (3 if o.thorough else 1), 12 if o.thorough else 6),
+    ),
+    "resolution": Part(
+        "a step of the preset demo against the size of its pictures", ("device", "prompt"), lambda o: scaling.resolution(o.chosen, o.prompt)
+    ),
+    "triangles": Part(
+        "the delivery of a bumpy ball against its triangles, in maps of 1024 texels",
+        ("device", "rounds"),
+        lambda o: scaling.triangles(o.chosen, o.rounds or (3 if o.thorough else 1)),
+    ),
+    "cells": Part(
+        "marching tetrahedra, forward and backward, against the tetrahedra; ours looks at those near the surface alone",
+        ("device", "rounds"),
+        lambda o: scaling.cells(o.chosen, o.rounds or (9 if o.thorough else 5)),
+    ),
+    "rows": Part("a batch of stub rows against their number", ("rounds",), lambda o: scaling.rows(o.rounds or (3 if o.thorough else 1))),
+}
 
 
 def main() -> None:
+    options = _parser().parse_args()
+    if options.part == "all":
+        sys.exit(max([_in_a_process(options, name) for name in PARTS]))
+    from dreamfusion_mesh.run.device import resolve_device
+
+    part = PARTS[options.part]
+    options.chosen = resolve_device(options.device)
+    machine = this_machine(options.chosen.type if part.on_device else "cpu")
+    sys.stdout.write(f"\n{machine.line()}\n")
+    if options.resume and _is_measured(options, options.part, machine):
+        sys.stdout.write(f"{options.part}: measured already\n")
+    else:
+        _measure(options, options.part, machine)
+
+
+def _in_a_process(options: Options, name: str) -> int:
+    """Measure a part by itself, in memory that no other part has filled; its exit code, as a part that breaks does not end the others."""
+    command = [sys.executable, *_words(options, name)[1:], "--page", str(options.page), *(["--resume"] if options.resume else [])]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _measure(options: Options, name: str, machine: Machine) -> None:
+    """Measure a part, and add it to the store and the page."""
+    command, figures, started = _command(options, name), list[Figure](), time.perf_counter()
+    sys.stdout.write(f"\n{command}\n")
+    for figure in PARTS[name].measure(options):
+        figures.append(figure)
+        sys.stdout.write(f"{line(figure)}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{name}: {time.perf_counter() - started:.0f} s in all\n")
+    parts = merged(read_measured(_store(options)), Measured(name, command, machine, tuple(figures)))
+    write_measured(_store(options), parts)
+    write_page(options.page, {name: part.about for name, part in PARTS.items()}, parts)
+
+
+def _is_measured(options: Options, name: str, machine: Machine) -> bool:
+    """By the same command, on this machine, and with these versions."""
+    found = ((each.part, each.command, each.machine) for each in read_measured(_store(options)))
+    return (name, _command(options, name), machine) in found
+
+
+def _store(options: Options) -> Path:
+    return options.page.with_suffix(".json")
+
+
+def _command(options: Options, name: str) -> str:
+    return shlex.join(_words(options, name))
+
+
+def _words(options: Options, name: str) -> list[str]:
+    """The command that measures this part alone as these options do."""
+    defaults, words = _parser().parse_args([]), ["python", "-m", "tools.bench", name]
+    for option in PARTS[name].options:
+        value = getattr(options, option)
+        if value != getattr(defaults, option):
+            words += [f"--{option.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return [*words, *(["--thorough"] if options.thorough else [])]
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "\n".join([__doc__ or "", *(f"{name:<11} {part.about}" for name, part in PARTS.items())])
     keep_lines = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__, formatter_class=keep_lines)
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=about, formatter_class=keep_lines)
     parser.add_argument("part", nargs="?", choices=["all", *PARTS], default="all")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--rounds", type=int, help="turns that each contender has: 9 of kernels, 3 of batch")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=ROOT / "docs" / "BENCHMARKS.md",
+        help="a .json of the same name keeps all figures; default: %(default)s",
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out what this machine measured with the same versions and options")
+    parser.add_argument("--thorough", action="store_true", help="more rounds, all surfaces, and the preset's own steps: an hour or more")
+    parser.add_argument("--rounds", type=int, help="turns that each contender has, instead of the part's own number")
     parser.add_argument("--preset", default="demo", help="of stages")
-    parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages")
-    parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of the preset's")
+    parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages and resolution")
+    parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of 30, or of the preset's with --thorough")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="of unwrap: folders of finished runs, whose surfaces are added")
     parser.add_argument("--back-ends", nargs="*", default=[], choices=unwrap.CONTENDERS, help="of unwrap, instead of all")
     parser.add_argument("--seconds", type=float, default=120.0, help="of unwrap: limit of each")
-    parser.add_argument("--few", action="store_true", help="of unwrap: one surface in five")
-    arguments = parser.parse_args()
-    print_machine()
-    chosen = PARTS if arguments.part == "all" else (arguments.part,)
-    if "kernels" in chosen:
-        kernels.run(arguments.device, arguments.rounds or 9)
-    if "stages" in chosen:
-        stages.run(arguments.preset, arguments.device, arguments.prompt, arguments.steps)
-    if "batch" in chosen:
-        batch.run(arguments.rounds or 3)
-    if "unwrap" in chosen:
-        unwrap.run(arguments.runs, arguments.back_ends, arguments.seconds, arguments.few)
-    if "bake" in chosen:
-        bake.run(arguments.device)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,55 +1,80 @@
-"""What baking a material costs, map by map: a noisy surface of 50,000 triangles, coloured by a hash-grid field, into textures of 2048."""
+"""What baking a material costs, map by map: a noisy surface, coloured by a hash-grid field, into square textures."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import torch
 import trimesh
 
-from dreamfusion_mesh.asset.bake.material import bake_material
+from dreamfusion_mesh.asset.bake.material import Baked, bake_material
 from dreamfusion_mesh.asset.finishes import finishes_of
 from dreamfusion_mesh.asset.uv.unwrap import unwrap
 from dreamfusion_mesh.config import TextureSettings, load_config
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
-from dreamfusion_mesh.run.device import resolve_device
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.simplify import decimate
 from tools.bench.kernels import wait
+from tools.bench.records import Figure
 
 TRIANGLES, SIZE = 50_000, 2048
-TARGETS = {"without occlusion": 10.0, "with 64 rays": 30.0}  # seconds on two cores
+TARGETS = {"without occlusion": (0, 10.0), "with 64 rays": (64, 30.0)}  # rays; seconds on two cores
 PROMPT = "a wooden ball with golden parts"
 
 
-def run(device: str) -> None:
-    """Measure and print the seconds of each part, and what the process itself computed, which a busy machine does not stretch."""
-    chosen = resolve_device(device)
-    mesh, reference = _surfaces(chosen)
-    field = HashField(load_config("default").coarse.field, torch.Generator().manual_seed(0)).to(chosen)
-    with torch.no_grad():
-        field.table.mul_(3e3)  # its first values are near zero, one grey everywhere
-    rasterizer = resolve_rasterizer("warp", chosen)
-    print(f"bake      {len(reference.faces)} to {len(mesh.faces)} triangles, {SIZE} x {SIZE} texels, on {chosen}")
-    small = TextureSettings(size=64, padding=1, occlusion_rays=4)
-    bake_material(mesh, reference, rasterizer, small, field.albedo, finishes_of(PROMPT, small))  # compiles the kernels
-    for name, rays in zip(TARGETS, (0, 64), strict=True):
-        settings = TextureSettings(size=SIZE, padding=8, occlusion_rays=rays)
-        wait(chosen)
-        started, computed = time.perf_counter(), time.process_time()
-        seconds = bake_material(mesh, reference, rasterizer, settings, field.albedo, finishes_of(PROMPT, settings)).seconds
-        taken, computed = time.perf_counter() - started, time.process_time() - computed
-        split = ", ".join(f"{part} {value:.2f}" for part, value in seconds.items())
-        word = "reached" if taken <= TARGETS[name] else "MISSED"
-        print(f"{name:<20} {taken:.1f} s ({computed:.1f} s of processor time); at most {TARGETS[name]:g} s wanted: {word}; {split}")
+def measure(device: torch.device, rounds: int) -> Iterator[Figure]:
+    """Seconds of each part, and what the process itself computed, which a busy machine does not stretch."""
+    reference = bumpy_ball()
+    bakes = Bakes(device, reference)
+    mesh = laid_out(reduced(reference, TRIANGLES), SIZE)
+    for name, (rays, target) in TARGETS.items():
+        taken, computed, parts = list[float](), list[float](), dict[str, list[float]]()
+        for _ in range(rounds):
+            started, used = time.perf_counter(), time.process_time()
+            baked = bakes.bake(mesh, SIZE, rays)
+            taken.append(time.perf_counter() - started)
+            computed.append(time.process_time() - used)
+            for part, seconds in baked.seconds.items():
+                parts.setdefault(part, []).append(seconds)
+        yield Figure(f"{name}", "s", tuple(taken), target=target)
+        yield Figure(f"{name}: of the processor", "s", tuple(computed))
+        for part, values in parts.items():
+            yield Figure(f"{name}: {part}", "s", tuple(values))
 
 
-def _surfaces(device: torch.device) -> tuple[Mesh, Mesh]:
-    """The mesh that is baked to, laid out by box projection, which is quick, and the one that is baked from."""
+class Bakes:
+    """What all bakes share: the surface that is baked from, its field and the rasterizer; the kernels are compiled."""
+
+    def __init__(self, device: torch.device, reference: Mesh) -> None:
+        self.device, self.reference = device, reference.to(device)
+        self.rasterizer = resolve_rasterizer("warp", device)
+        self.field = HashField(load_config("default").coarse.field, torch.Generator().manual_seed(0)).to(device)
+        with torch.no_grad():
+            self.field.table.mul_(3e3)  # its first values are near zero, one grey everywhere
+        self.bake(laid_out(reduced(reference, 1000), 64), 64, 4)
+
+    def bake(self, mesh: Mesh, size: int, rays: int) -> Baked:
+        """The material of a mesh with UVs, in maps of `size` texels."""
+        settings = TextureSettings(size=size, padding=max(1, size // 256), occlusion_rays=rays)
+        wait(self.device)
+        mesh, finishes = mesh.to(self.device), finishes_of(PROMPT, settings)
+        return bake_material(mesh, self.reference, self.rasterizer, settings, self.field.albedo, finishes)
+
+
+def bumpy_ball() -> Mesh:
+    """A ball of 327,680 triangles with bumps."""
     ball = trimesh.creation.icosphere(subdivisions=7)
     points, faces = torch.tensor(ball.vertices), torch.tensor(ball.faces)
     bumps = (9 * points).sin().prod(dim=1, keepdim=True)
-    reference = Mesh((points * (0.7 + 0.05 * bumps)).float(), faces)
-    mesh = unwrap(decimate(reference, TRIANGLES, 1.0).mesh, TextureSettings(size=SIZE, padding=8, unwrap="box", unwrap_seconds=0)).mesh
-    return mesh.to(device), reference.to(device)
+    return Mesh((points * (0.7 + 0.05 * bumps)).float(), faces)
+
+
+def reduced(reference: Mesh, triangles: int) -> Mesh:
+    return decimate(reference, triangles, 1.0).mesh
+
+
+def laid_out(mesh: Mesh, size: int) -> Mesh:
+    """With UVs by box projection, which is quick."""
+    return unwrap(mesh, TextureSettings(size=size, padding=max(1, size // 256), unwrap="box", unwrap_seconds=0)).mesh

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,26 +24,27 @@ from dreamfusion_mesh.batch.records import Attempt, Event, Job, Options, Outcome
 from dreamfusion_mesh.batch.row_settings import Flags
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.config import RunConfig
+from tools.bench.machine import whole_process
+from tools.bench.records import Figure, in_milliseconds
 
 sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))  # batches' processes take it over
 from stub_rows import FINE, StubRows, write_plainly
 
-ROWS, MANIFEST_ROWS, SMOKE_ROWS = 10_000, 1_000_000, 12
+ROWS, MANIFEST_ROWS = 10_000, 1_000_000
 OVERHEAD, RESUME, SCAN, SCAN_BYTES, GAP, OVERLAP = 5e-3, 3.0, 60.0, 2**30, 2.0, 1.15  # targets: seconds, bytes, and a ratio
 _CHUNK = 10_000  # entries that are appended at once
 _COLORS = ("red", "blue", "green", "white")
 _WHOLE = Outcome(seconds=0.0, triangles=12, audit=("pass",) * 8)
 
 
-def run(rounds: int) -> None:
-    """Measure and print every figure."""
-    print(f"batch     {ROWS} stub rows; a manifest of {MANIFEST_ROWS} lines; {SMOKE_ROWS} rows of the preset smoke, medians of {rounds}")
+def measure(rounds: int, smoke_rows: int) -> Iterator[Figure]:
+    """Every figure; `smoke_rows` of the preset smoke show what overlapped deliveries save, in so many rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        _scheduling(Path(folder))
+        yield from _scheduling(scheduled(Path(folder), ROWS))
     with tempfile.TemporaryDirectory() as folder:
-        _manifest(Path(folder))
+        yield from _manifest(Path(folder))
     with tempfile.TemporaryDirectory() as folder:
-        _overlap(Path(folder), rounds)
+        yield from _overlap(Path(folder), rounds, smoke_rows)
 
 
 @dataclass
@@ -89,73 +88,91 @@ class Watched:
                 self.memory.append(psutil.Process().memory_info().rss)
 
 
-def _scheduling(folder: Path) -> None:
+@dataclass(frozen=True)
+class Scheduled:
+    """A batch of stub rows: seconds to read its table, to schedule it, of them those that this process worked, and to find it done.
+
+    memory  bytes of this process after each tenth of the rows
+    """
+
+    rows: int
+    table: float
+    all: float
+    busy: float
+    resumed: float
+    memory: tuple[int, ...]
+
+
+def scheduled(folder: Path, rows: int) -> Scheduled:
+    """Run a batch of so many rows in `folder`, and again when it is done."""
     table = folder / "rows.csv"
-    table.write_text("prompt,name,seed\n" + "".join(f"a red mug,row-{number},{number}\n" for number in range(ROWS)))
+    table.write_text("prompt,name,seed\n" + "".join(f"a red mug,row-{number},{number}\n" for number in range(rows)))
     started = time.perf_counter()
     jobs = read_jobs(table, Flags("smoke", device="cpu"))
-    print(f"{'reading the table':<44} {time.perf_counter() - started:.2f} s")
-    watched, used = Watched(ROWS, keep=False), psutil.Process().cpu_times()
+    read = time.perf_counter() - started
+    watched, used, started = Watched(rows, keep=False), time.process_time(), time.perf_counter()
+    totals = run_batch(jobs, folder / "out", Options(), watched, LeastRows(folder))
+    taken, busy = time.perf_counter() - started, time.process_time() - used
+    assert totals.done == rows, totals
     started = time.perf_counter()
     totals = run_batch(jobs, folder / "out", Options(), watched, LeastRows(folder))
-    taken = time.perf_counter() - started
-    assert totals.done == ROWS, totals
-    spent = psutil.Process().cpu_times()
-    busy = spent.user + spent.system - used.user - used.system
-    shown = f"{1e3 * taken / ROWS:.2f} ms, of which this process works {1e3 * busy / ROWS:.2f} ms"
-    print(f"{'scheduling, a row':<44} {shown}; at most {1e3 * OVERHEAD:.0f} ms wanted: {_word(taken / ROWS <= OVERHEAD)}")
-    first, last = watched.memory[0], watched.memory[-1]
-    print(f"{'memory of the parent':<44} {_mib(first)} after a tenth of the rows, {_mib(last)} at the end")
-    started = time.perf_counter()
-    totals = run_batch(jobs, folder / "out", Options(), watched, LeastRows(folder))
-    assert totals.before == ROWS, totals
-    _print_seconds(f"resuming with {ROWS} finished rows", time.perf_counter() - started, RESUME)
+    assert totals.before == rows, totals
+    return Scheduled(rows, read, taken, busy, time.perf_counter() - started, tuple(watched.memory))
+
+
+def _scheduling(found: Scheduled) -> Iterator[Figure]:
+    rows = found.rows
+    yield Figure(f"reading a table of {rows:,} rows", "s", (found.table,))
+    yield in_milliseconds(f"scheduling, a row of {rows:,} stub rows", [found.all / rows], OVERHEAD)
+    yield in_milliseconds("scheduling, a row: of the batch's own process", [found.busy / rows])
+    for name, bytes_held in (("after a tenth of the rows", found.memory[0]), ("at their end", found.memory[-1])):
+        yield Figure(f"memory of the batch's own process {name}", "MiB", (bytes_held / 2**20,))
+    yield Figure(f"resuming with {rows:,} finished rows", "s", (found.resumed,), target=RESUME)
 
 
 _SCAN = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from dreamfusion_mesh.batch.manifest import read_manifest
 started = time.perf_counter()
 found = read_manifest(Path(sys.argv[1]))
-print(len(found), time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(len(found), time.perf_counter() - started)
 """
 
 
-def _manifest(folder: Path) -> None:
+def _manifest(folder: Path) -> Iterator[Figure]:
     """A line for each of a million jobs, and one more for some, as a batch leaves them."""
     (job,) = _jobs(folder, ["a red mug with white parts,mug,7"])
     manifest = Manifest(folder / "manifest.jsonl")
     for first in range(0, MANIFEST_ROWS, _CHUNK):
         jobs = (Job(f"{job.name}-{number}", job.prompt, number, job.settings, job.key) for number in range(first, first + _CHUNK))
         manifest.append(make_entry(Attempt(each), "done", _WHOLE) for each in jobs)
-    found = subprocess.run([sys.executable, "-c", _SCAN, str(manifest.path)], capture_output=True, text=True, check=True).stdout.split()
-    assert int(found[0]) == MANIFEST_ROWS, found
-    _print_seconds(f"reading a manifest of {MANIFEST_ROWS} lines", float(found[1]), SCAN)
-    peak = int(found[2])
-    print(f"{'memory of that process':<44} {_mib(peak)}; at most {_mib(SCAN_BYTES)} wanted: {_word(peak <= SCAN_BYTES)}")
+    ended = whole_process(["-c", _SCAN, str(manifest.path)])
+    lines, seconds = ended.output.split()
+    assert int(lines) == MANIFEST_ROWS, lines
+    yield Figure(f"reading a manifest of {MANIFEST_ROWS:,} lines", "s", (float(seconds),), target=SCAN)
+    yield Figure("memory of the process that reads it", "MiB", (ended.memory / 2**20,), target=SCAN_BYTES / 2**20)
 
 
-def _overlap(folder: Path, rounds: int) -> None:
+def _overlap(folder: Path, rounds: int, rows: int) -> Iterator[Figure]:
     """Rows whose deliveries run beside the next fits, and the same rows one after the other in one process with the model loaded."""
-    rows = [f"a {_COLORS[number % 4]} mug,row-{number},{number}" for number in range(SMOKE_ROWS)]
-    jobs, together, alone, gaps = _jobs(folder, rows), list[float](), list[float](), list[float]()
+    jobs = _jobs(folder, [f"a {_COLORS[number % 4]} mug,row-{number},{number}" for number in range(rows)])
+    together, alone, gaps = list[float](), list[float](), list[float]()
     for turn in range(rounds):
-        watched = Watched(SMOKE_ROWS)
+        watched = Watched(rows)
         totals = run_batch(jobs, folder / f"batch-{turn}", Options(), watched)
-        assert totals.done == SMOKE_ROWS, totals
+        assert totals.done == rows, totals
         loaded = next(at for at, event in watched.times if event.kind == "loaded")
         together.append(watched.times[-1][0] - loaded)
         gaps += _gaps(watched.times)
-        command = [sys.executable, "-c", _ALONE, *_texts(jobs, folder / f"alone-{turn}")]
-        alone.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+        alone.append(float(whole_process(["-c", _ALONE, *_texts(jobs, folder / f"alone-{turn}")]).output))
         different = _different(folder / f"batch-{turn}", folder / f"alone-{turn}")
         assert not different, different
-    shown = f"median {statistics.median(gaps):.2f} s, at most {max(gaps):.2f} s; at most {GAP:g} s wanted"
-    print(f"{'last step of a row to first of the next':<44} {shown}: {_word(statistics.median(gaps) <= GAP)}")
-    ours, others = statistics.median(together), statistics.median(alone)
-    shown = f"{ours:.1f} s overlapped, {others:.1f} s one after the other; {others / ours:.2f}x, at least {OVERLAP:g}x wanted"
-    print(f"{f'{SMOKE_ROWS} rows of smoke, files equal':<44} {shown}: {_word(others / ours >= OVERLAP)}")
+    yield Figure("last step of a row to the first of the next", "s", tuple(gaps), target=GAP)
+    yield Figure(f"{rows} rows of smoke, overlapped", "s", tuple(together))
+    yield Figure(f"{rows} rows of smoke, one after the other", "s", tuple(alone), note="the same files, byte for byte")
+    ratios = tuple(other / our for our, other in zip(together, alone, strict=True))
+    yield Figure(f"{rows} rows of smoke: times faster", "x", ratios, target=OVERLAP, at_least=True)
 
 
 _ALONE = """
@@ -197,15 +214,3 @@ def _different(one: Path, other: Path) -> list[str]:
 def _jobs(folder: Path, rows: Sequence[str]) -> list[Job]:
     (folder / "rows.csv").write_text("\n".join(["prompt,name,seed", *rows]) + "\n")
     return read_jobs(folder / "rows.csv", Flags("smoke", device="cpu"))
-
-
-def _print_seconds(name: str, taken: float, target: float) -> None:
-    print(f"{name:<44} {taken:.2f} s; at most {target:g} s wanted: {_word(taken <= target)}")
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"
-
-
-def _word(reached: bool) -> str:
-    return "reached" if reached else "MISSED"

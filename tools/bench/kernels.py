@@ -1,11 +1,10 @@
-"""The renderers' figures: each row's contenders take turns in one run, and their medians are held against the row's target."""
+"""The renderers' figures, forward and backward: each row's contenders take turns in one run, and are held against the row's target."""
 
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,51 +18,48 @@ from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
-from dreamfusion_mesh.run.device import resolve_device
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.tets.grid import tet_lattice
 from dreamfusion_mesh.shape.tets.surface import REACH, TetSurface
 from tools.bench.direct_tets import direct_marching_tets
+from tools.bench.records import Figure, in_milliseconds, missing
 
 Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. The first contender is ours; `target` bounds its seconds, or its ratio to the second contender.
+    """Contenders of one figure. The first one is ours; `target` bounds its seconds, or its ratio to the second contender.
 
     at_least  True where the second contender should take at least `target` times as long, False where ours may take at most that
     """
 
-    name: str
     contenders: Mapping[str, Work]
-    target: float
+    target: float | None = None
     at_least: bool = False
 
 
-def run(device: str, rounds: int) -> None:
-    """Measure and print every row that `device` can show; the others say why not."""
-    chosen = resolve_device(device)
+def measure(device: torch.device, rounds: int) -> Iterator[Figure]:
+    """Every row that `device` can show; the others say why not."""
     makers: list[tuple[str, Callable[[], Row]]] = [
-        ("marching tetrahedra, 128 cells", lambda: tets(chosen)),
-        ("hash grid, 2^18 points x 12 levels", lambda: hash_encoding(chosen)),
-        ("NeRF step, 4 views of 64", lambda: nerf_step(chosen)),
-        ("normals of 2^16 points", lambda: normals(chosen)),
-        ("rasterizer, 4 views of 512, 80k triangles", lambda: rasterizers(chosen, 512)),
-        ("rasterizer, 4 views of 1024, 80k triangles", lambda: rasterizers(chosen, 1024)),
+        ("marching tetrahedra, 128 cells", lambda: tets(device, 128)),
+        ("hash grid, 2^18 points x 12 levels", lambda: hash_encoding(device)),
+        ("NeRF step, 4 views of 64", lambda: nerf_step(device)),
+        ("normals of 2^16 points", lambda: normals(device)),
+        ("rasterizer, 4 views of 512, 80k triangles", lambda: rasterizers(device, 512)),
+        ("rasterizer, 4 views of 1024, 80k triangles", lambda: rasterizers(device, 1024)),
     ]
-    print(f"kernels   forward and backward on {chosen}, medians of {rounds} rounds in which the contenders take turns")
     for name, make in makers:
         try:
             row = make()
         except BadInput as reason:
-            print(f"{name:<44} not measured: {reason}")
-            continue
-        print(f"{name:<44} {judge(row, medians(row.contenders, rounds, chosen))}")
+            yield missing(name, reason)
+        else:
+            yield from figures(name, row, timings(row.contenders, rounds, device))
 
 
-def medians(contenders: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, float]:
-    """Seconds of each contender, the median over rounds in which all take their turn; two more rounds warm up."""
+def timings(contenders: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each contender in each of the rounds, in which all take their turn; two more rounds warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds + 2):
         for name, work in contenders.items():
@@ -72,7 +68,7 @@ def medians(contenders: Mapping[str, Work], rounds: int, device: torch.device) -
             work()
             wait(device)
             seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(taken[2:]) for name, taken in seconds.items()}
+    return {name: taken[2:] for name, taken in seconds.items()}
 
 
 def wait(device: torch.device) -> None:
@@ -81,28 +77,22 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def judge(row: Row, taken: Mapping[str, float]) -> str:
-    """The row's figures in words, and whether its target is reached."""
-    shown = ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in taken.items())
-    ours, *others = taken.values()
-    if math.isinf(row.target):
-        return f"{shown}; no target"
-    if not others:
-        return f"{shown}; at most {1e3 * row.target:.0f} ms wanted: {_word(ours <= row.target)}"
-    ratio = others[0] / ours if row.at_least else ours / others[0]
-    reached = ratio >= row.target if row.at_least else ratio <= row.target
-    wanted = f"at least {row.target:g}x faster" if row.at_least else f"at most {row.target:g}x as long"
-    return f"{shown}; {ratio:.2f}x, {wanted} wanted: {_word(reached)}"
+def figures(name: str, row: Row, taken: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
+    """The seconds of each contender, and of two their ratio in each round."""
+    alone = len(taken) == 1
+    for contender, seconds in taken.items():
+        yield in_milliseconds(f"{name}: {contender}", seconds, row.target if alone else None)
+    if not alone:
+        ours, others = list(taken.values())[:2]
+        ratios = [other / our if row.at_least else our / other for our, other in zip(ours, others, strict=True)]
+        word = "times faster" if row.at_least else "times as long"
+        yield Figure(f"{name}: {word}", "x", tuple(ratios), target=row.target, at_least=row.at_least)
 
 
-def _word(reached: bool) -> str:
-    return "reached" if reached else "MISSED"
-
-
-def tets(device: torch.device) -> Row:
+def tets(device: torch.device, cells: int) -> Row:
     """A ball in which distances drift as an optimiser moves them, so that ours looks the neighbourhood up anew now and then."""
     ends = torch.ones(3, device=device)
-    lattice = tet_lattice(-ends, ends, 128)
+    lattice = tet_lattice(-ends, ends, cells)
     spots = lattice.positions(torch.arange(lattice.vertex_count, device=device))
     whole = lattice.grid().tets
     surface = TetSurface(lattice, spots.norm(dim=1) - 0.7)
@@ -119,7 +109,7 @@ def tets(device: torch.device) -> Row:
         surface.zero_grad()
 
     contenders = {"ours": lambda: step(lambda: surface.mesh().vertices), "unique every step": lambda: step(direct)}
-    return Row("tets", contenders, 5.0, at_least=True)
+    return Row(contenders, 5.0, at_least=True)
 
 
 def hash_encoding(device: torch.device) -> Row:
@@ -133,7 +123,7 @@ def hash_encoding(device: torch.device) -> Row:
         encode(points, table, grid).backward(upstream)
         table.grad = None
 
-    return Row("hash grid", {"ours": step}, 0.6 if device.type == "cpu" else math.inf)
+    return Row({"ours": step}, 0.6 if device.type == "cpu" else None)
 
 
 def nerf_step(device: torch.device) -> Row:
@@ -151,7 +141,7 @@ def nerf_step(device: torch.device) -> Row:
         (render.rgb.square().mean() + render.orientation.mean()).backward()
         field.zero_grad()
 
-    return Row("NeRF step", {"ours": step}, 0.8 if device.type == "cpu" else 0.012)
+    return Row({"ours": step}, 0.8 if device.type == "cpu" else 0.012)
 
 
 def normals(device: torch.device) -> Row:
@@ -168,7 +158,7 @@ def normals(device: torch.device) -> Row:
         name: HashField(FieldSettings(normals=way), torch.Generator().manual_seed(1)).to(device)
         for name, way in (("through the encoding", "analytic"), ("finite differences", "finite_differences"))
     }
-    return Row("normals", {name: (lambda field=field: ask(field)) for name, field in fields.items()}, 2.0, at_least=True)
+    return Row({name: (lambda field=field: ask(field)) for name, field in fields.items()}, 2.0, at_least=True)
 
 
 def rasterizers(device: torch.device, size: int) -> Row:
@@ -191,9 +181,9 @@ def rasterizers(device: torch.device, size: int) -> Row:
 
     ours = resolve_rasterizer("warp", device)
     if device.type == "cpu":
-        return Row("rasterizer", {"ours": lambda: step(draw)}, 0.25 if size == 512 else math.inf)
+        return Row({"ours": lambda: step(draw)}, 0.25 if size == 512 else None)
     theirs = nvdiffrast(device, colors, size)
-    return Row("rasterizer", {"ours": lambda: step(draw), "nvdiffrast": lambda: step(theirs)}, 1.2)
+    return Row({"ours": lambda: step(draw), "nvdiffrast": lambda: step(theirs)}, 1.2)
 
 
 def nvdiffrast(device: torch.device, colors: Tensor, size: int) -> Callable[[Tensor, Tensor], Tensor]:

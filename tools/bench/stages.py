@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 import json
-import resource
-import statistics
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from tools.bench.machine import whole_process
+from tools.bench.records import Figure
 
 WARM_UP = 5  # steps left out: kernels compile, the occupancy grid is still full
+PARTS = {"guidance": "guidance_ms", "render": "render_ms"}
+
+_RUN = """
+import json, sys
+from pathlib import Path
+from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.pipeline import generate
+preset, changes, values, folder = json.loads(sys.argv[1])
+generate(load_config(preset, changes, values), Path(folder))
+import torch
+print(torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+"""
 
 
-def run(preset: str, device: str, prompt: str, steps: int | None) -> None:
-    """Run a preset in a folder of its own and print its figures; `steps` replaces those of both stages."""
-    started = time.perf_counter()
-    from dreamfusion_mesh.config import load_config
-    from dreamfusion_mesh.pipeline import generate
-
+def measure(preset: str, device: str, prompt: str, steps: int | None) -> Iterator[Figure]:
+    """A preset's run in a process of its own; `steps` replaces those of both stages."""
     changes = [f"{stage}.steps={steps}" for stage in ("coarse", "fine")] if steps else []
-    config = load_config(preset, changes, {"prompt": prompt, "device": device})
-    loaded = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
-        result = generate(config, Path(folder) / "run")
-        lines = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
-        notes = json.loads((result.folder / "provenance.json").read_text())
+        asked = json.dumps([preset, changes, {"prompt": prompt, "device": device}, f"{folder}/run"])
+        ended = whole_process(["-c", _RUN, asked])
+        lines = read_lines(Path(folder) / "run")
+        notes = json.loads((Path(folder) / "run" / "provenance.json").read_text())
     for stage in ("coarse", "fine"):
-        _print_stage(stage, [line for line in lines if line["stage"] == stage])
-    seconds = {"import": loaded, **notes["seconds"], "all": time.perf_counter() - started}
-    print("seconds   " + "  ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
-    print(f"memory    peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB resident{_card_memory()}")
+        found = [line for line in lines if line["stage"] == stage]
+        yield from step_figures(f"{stage} step", found[WARM_UP:] or found)
+    seconds = {**notes["seconds"], "the whole process": ended.seconds}
+    told = f"of {steps} steps" if steps else ""
+    for name, value in seconds.items():
+        yield Figure(f"seconds: {name}", "s", (value,), note=told if name in ("coarse", "fine") else "")
+    yield Figure("most memory", "MiB", (ended.memory / 2**20,))
+    if int(ended.output):
+        yield Figure("most memory of tensors on the card", "MiB", (int(ended.output) / 2**20,))
 
 
-def _print_stage(stage: str, lines: list[dict[str, float]]) -> None:
-    counted = lines[WARM_UP:] or lines
-    if not counted:
-        return
-    total, render, guidance = (statistics.median(line[key] for line in counted) for key in ("step_ms", "render_ms", "guidance_ms"))
-    rest = statistics.median(line["step_ms"] - line["render_ms"] - line["guidance_ms"] for line in counted)
-    split = f"guidance {guidance:.0f}, render {render:.0f}, rest {rest:.0f}"
-    print(f"{stage:<9} {total:.0f} ms a step: {split} (medians of {len(counted)} steps)")
+def read_lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, a step each."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _card_memory() -> str:
-    import torch
-
-    return f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the card" if torch.cuda.is_available() else ""
+def step_figures(name: str, lines: Sequence[dict[str, Any]]) -> list[Figure]:
+    """Milliseconds of the steps: all, guidance, render and rest."""
+    rest = [line["step_ms"] - line["render_ms"] - line["guidance_ms"] for line in lines]
+    split = {part: [line[key] for line in lines] for part, key in PARTS.items()} | {"rest": rest}
+    whole = Figure(name, "ms", tuple(line["step_ms"] for line in lines))
+    return [whole, *(Figure(f"{name}: {part}", "ms", tuple(values)) for part, values in split.items())]

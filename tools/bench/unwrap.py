@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,42 +18,72 @@ from dreamfusion_mesh.config import AuditSettings, TextureSettings
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.worker import WorkerFailed, run_worker
 from tools.bench.libraries import own_uvunwrap, own_xatlas
+from tools.bench.records import Figure, missing
 from tools.bench.surfaces import made, made_fine, of_run
 
 SIZE, PADDING = 1024, 4
 LIBRARIES = {"uvunwrap alone": own_uvunwrap, "xatlas alone": own_xatlas}
 CONTENDERS = ("uvunwrap", "uvunwrap alone", "xatlas", "xatlas alone", "box")
-_HEAD = f"{'surface':22s}{'back end':16s} seconds  4 5 6  charts  narrow  gap  density   used  seams"
+ROWS = ("4", "5", "6")  # of the audit
 
 
-def run(runs: list[Path], contenders: list[str], seconds: float, few: bool) -> None:
-    """Print the table, and the means of each contender.
+@dataclass(frozen=True)
+class Layout:
+    """How one surface was laid out: rows 4 to 6 of the audit passed, seams in roots of the area."""
+
+    surface: str
+    seconds: float
+    passed: tuple[bool, bool, bool]
+    charts: int
+    narrow: float
+    density: float
+    used: float
+    seams: float
+
+
+def measure(runs: list[Path], contenders: list[str], seconds: float, every: int) -> Iterator[Figure]:
+    """Figures of each contender, whose rounds are the surfaces.
 
     runs        folders of finished runs, whose refined surfaces come first, at 10,000 triangles
     contenders  of CONTENDERS; all where empty
     seconds     limit of each unwrap
-    few         one surface in five alone
+    every       one surface in so many
     """
-    print(f"unwrap    {SIZE} texels, padding {PADDING}, limit {seconds:g} s; seams in roots of the area; '+' passes a row, '-' fails it")
-    print(_HEAD)
-    found: dict[str, list[list[float]]] = {}
+    asked = contenders or list(CONTENDERS)
+    found, failed = {name: list[Layout]() for name in asked}, {name: list[str]() for name in asked}
     for index, (name, mesh) in enumerate(_surfaces(runs)):
-        for contender in () if few and index % 5 else contenders or CONTENDERS:
-            started = time.perf_counter()
+        for contender in () if index % every else asked:
             try:
-                uvs, face_uvs, method = _unwrapped(contender, mesh, seconds)
+                found[contender].append(_layout(contender, name, mesh, seconds))
             except WorkerFailed as problem:
-                print(f"{name:22s}{contender:16s}{time.perf_counter() - started:8.2f}  {problem}", flush=True)
-                continue
-            took = time.perf_counter() - started
-            line, figures = _measured(mesh, uvs, face_uvs)
-            print(f"{name:22s}{contender:16s}{took:8.2f}{line}{'' if method in contender else f'  by {method}'}", flush=True)
-            found.setdefault(contender, []).append([took, *figures])
-    for contender, rows in found.items():
-        means = np.array(rows).mean(axis=0)
-        passed = " ".join(f"{share:.0%}" for share in means[1:4])
-        rest = f"charts {means[4]:.0f}, narrow {means[5]:.1%}, density {means[6]:.2f}, used {means[7]:.3f}, seams {means[8]:.1f}"
-        print(f"mean of {len(rows)}: {contender:16s} {means[0]:.2f} s, rows 4 5 6 pass {passed}, {rest}")
+                failed[contender].append(f"{name}: {problem}")
+    for contender in asked:
+        yield from _figures(contender, found[contender], failed[contender])
+
+
+def _figures(contender: str, layouts: list[Layout], failed: list[str]) -> Iterator[Figure]:
+    for problem in failed:
+        yield missing(f"{contender}: one surface", problem)
+    if not layouts:
+        return
+    yield Figure(f"{contender}: seconds", "s", tuple(each.seconds for each in layouts))
+    for index, row in enumerate(ROWS):
+        bad = [each.surface for each in layouts if not each.passed[index]]
+        share = 100 * (1 - len(bad) / len(layouts))
+        yield Figure(f"{contender}: row {row} passes", "%", (share,), note=f"not on {', '.join(bad)}" if bad else "")
+    for name, unit in (("charts", ""), ("narrow", "%"), ("density", "p95/p5"), ("used", "%"), ("seams", "lengths")):
+        scale = 100 if unit == "%" else 1
+        yield Figure(f"{contender}: {name}", unit, tuple(scale * float(getattr(each, name)) for each in layouts))
+
+
+def _layout(contender: str, name: str, mesh: Mesh, seconds: float) -> Layout:
+    """Raises WorkerFailed where the contender does not lay it out in time, or another one did in its place."""
+    started = time.perf_counter()
+    uvs, face_uvs, method = _unwrapped(contender, mesh, seconds)
+    took = time.perf_counter() - started
+    if method not in contender:
+        raise WorkerFailed(f"laid out by {method}")
+    return _measured(name, took, mesh, uvs, face_uvs)
 
 
 def _surfaces(runs: list[Path]) -> Iterator[tuple[str, Mesh]]:
@@ -75,20 +106,17 @@ def _unwrapped(contender: str, mesh: Mesh, seconds: float) -> tuple[np.ndarray, 
     return found.mesh.uvs.double().numpy(), found.mesh.face_uvs.numpy(), found.method
 
 
-def _measured(mesh: Mesh, uvs: np.ndarray, face_uvs: np.ndarray) -> tuple[str, list[float]]:
-    """A line of the table, and its figures: rows 4 to 6 passed, charts, share of narrow ones, density ratio, utilisation, seams."""
+def _measured(name: str, took: float, mesh: Mesh, uvs: np.ndarray, face_uvs: np.ndarray) -> Layout:
     corners, flat = mesh.vertices.double().numpy()[mesh.faces.numpy()], uvs[face_uvs]
     covered, again = coverage(flat.clip(0, 1), SUBTEXELS * SIZE)
     atlas = Atlas(corners, flat, face_uvs, uv_layout(flat), SIZE, "", covered / (SUBTEXELS * SIZE) ** 2, again)
     settings = AuditSettings()
-    rows = [uvs_row(atlas), gaps_row(atlas, settings), texel_density_row(atlas, settings)]
-    gaps, density = rows[1].measured, rows[2].measured
-    passed = [row.status == "pass" for row in rows]
-    narrow = float(gaps["narrow charts"]) if gaps["narrow charts"] != "not measured" else 1.0
-    figures = [gaps["charts"], narrow, density["p95/p5"], density["utilisation"], seam_length(mesh, face_uvs)]
-    marks = " ".join("+" if one else "-" for one in passed)
-    line = f"{marks:>7s}{figures[0]:8d}{narrow:8.1%}{gaps['smallest gap']:5d}{figures[2]:9.2f}{figures[3]:7.3f}{figures[4]:7.2f}"
-    return line, [*map(float, passed), *map(float, figures)]
+    uv, gap, even = uvs_row(atlas), gaps_row(atlas, settings), texel_density_row(atlas, settings)
+    narrow = gap.measured["narrow charts"]
+    passed = (uv.status == "pass", gap.status == "pass", even.status == "pass")
+    share = float(narrow) if narrow != "not measured" else 1.0
+    density, used = float(even.measured["p95/p5"]), float(even.measured["utilisation"])
+    return Layout(name, took, passed, int(gap.measured["charts"]), share, density, used, seam_length(mesh, face_uvs))
 
 
 def seam_length(mesh: Mesh, face_uvs: np.ndarray) -> float:
