@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 
-from dreamfusion_mesh.batch.cells import read_number, read_tags
+from dreamfusion_mesh.batch.cells import Columns, read_number, read_tags
 from dreamfusion_mesh.batch.faults import Faults
 from dreamfusion_mesh.batch.names import check_name, counted_name, folded_name, made_name
 from dreamfusion_mesh.batch.records import LARGEST_SEED, MOST_JOBS, Job, count_seed
@@ -64,8 +64,7 @@ class _Rows:
     """Rows to jobs. What a row takes (names, and its share of the most jobs) is taken from those that follow."""
 
     def __init__(self, columns: Sequence[str], settings: RowSettings, faults: Faults) -> None:
-        self._width, self._settings, self._faults = len(columns), settings, faults
-        self._nameless = [at for at, name in enumerate(columns) if not name]
+        self._columns, self._settings, self._faults = Columns(columns, faults), settings, faults
         self._at = {name: columns.index(name) for name in OWN_COLUMNS if name in columns and name != PRESET}
         self._chosen = [(at, name) for at, name in enumerate(columns) if name in _column_names() and name not in self._at]
         self._names, self._count = _Names(faults), 0
@@ -74,7 +73,7 @@ class _Rows:
     def jobs(self, row: Row) -> list[Job]:
         """The jobs of a row; none, and its faults added, where it has any. Raises BadInput where there are too many jobs."""
         line, faults, before = row.line, self._faults, self._faults.count
-        cells = self._cells(row)
+        cells = self._columns.cells(row)
         own = {name: cell for name, at in self._at.items() if (cell := cells[at])}
         resolved = self._settings.of(tuple([(name, cells[at]) for at, name in self._chosen if cells[at]]))
         for fault in resolved.faults:
@@ -94,21 +93,6 @@ class _Rows:
             return []
         settings, key = resolved.settings, resolved.key
         return [Job(name, prompt, seed, settings, key(prompt, seed), tags, line) for name, seed in zip(names, seeds, strict=True)]
-
-    def _cells(self, row: Row) -> list[str]:
-        """A cell for each column, without the space around it."""
-        cells = [cell.strip() for cell in row.cells]
-        while len(cells) > self._width and not cells[-1]:
-            cells.pop()
-        if len(cells) > self._width:
-            remedy = "put quotes around a cell that holds what separates cells, or name the column"
-            at, given = next((at, cell) for at, cell in enumerate(cells) if at >= self._width and cell)
-            self._faults.add(row.line, f"column {at + 1}: the first row names {self._width} columns (given {shown(given)}); {remedy}")
-        cells += [""] * (self._width - len(cells))
-        for at in self._nameless:
-            if cells[at]:
-                self._faults.add(row.line, f"column {at + 1}: the first row has no name for it (given {shown(cells[at])}); name it")
-        return cells
 
     def _seeds(self, line: int, own: dict[str, str], resolved: Resolved) -> tuple[int | None, int | None]:
         """The first seed, and how many; None where a cell is wrong."""

@@ -13,6 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ MOST_COLUMNS = 1000
 _DELIMITERS = (",", ";", "\t")
 _EMPTY = " ,;\t\r\n"
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's, in the first line
-_SAVE = "save the table as CSV UTF-8"
+_SAVE, _SAVE_TEXT = "save the table as CSV UTF-8", "save it as UTF-8 text"
 _FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
@@ -78,27 +79,44 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     return Table(tuple(columns), line, rows)
 
 
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """The lines of a text, with their numbers from 1 and without the space around them, but for comments and blank lines.
+
+    Raises BadInput where the file cannot be read, or on.
+    """
+    with _opened_lines(path, _SAVE_TEXT) as lines:
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                yield lines.number, line.strip()
+
+
 def _rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     """The header, then the rows."""
+    with _opened_lines(path, _SAVE) as lines:
+        yield from _Records(lines).rows()
+
+
+@contextmanager
+def _opened_lines(path: str | os.PathLike[str], remedy: str) -> Iterator[_Lines]:
     with open_file(path) as descriptor:
         size = os.fstat(descriptor).st_size
         if size > LARGEST_FILE:
             raise BadInput(f"{shown(path)}: {size} bytes, more than the {LARGEST_FILE} that are read; split it")
-        lines = _Lines(descriptor, shown(path))
-        yield from _Records(lines).rows()
+        yield _Lines(descriptor, shown(path), remedy)
 
 
 class _Lines:
     """The lines of a file with their ends, which stay as they are, and the number of the last one."""
 
-    def __init__(self, descriptor: int, where: str) -> None:
+    def __init__(self, descriptor: int, where: str, remedy: str) -> None:
         self.where = where
+        self._remedy = remedy  # for what is no UTF-8 text
         self.number = 0
         content = io.BufferedReader(io.FileIO(descriptor, closefd=False), _BLOCK)
         head = content.peek()
         for mark, kind in _FOREIGN.items():
             if head.startswith(mark):
-                raise BadInput(f"{where}: is {kind}; {_SAVE}")
+                raise BadInput(f"{where}: is {kind}; {remedy}")
         end = re.search(rb"\r\n?|\n", head)
         ends = "\r" if end and end[0] == b"\r" else "\n"  # the former of old Macs; where lines end in \n, a lone \r ends none
         self._text = io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline=ends)
@@ -112,12 +130,12 @@ class _Lines:
             raise StopIteration
         self.number += 1
         if "\0" in line:
-            raise BadInput(f"{self.where}, line {self.number}: holds a NUL byte, so it is no text, or UTF-16; {_SAVE}")
+            raise BadInput(f"{self.where}, line {self.number}: holds a NUL byte, so it is no text, or UTF-16; {self._remedy}")
         if len(line) >= LONGEST_LINE:
             raise BadInput(f"{self.where}, line {self.number}: more than {LONGEST_LINE} characters; is it a table?")
         if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
             byte = ord(wrong[0]) - 0xDC00
-            raise BadInput(f"{self.where}, line {self.number}: the byte 0x{byte:02X} is not UTF-8 text; {_SAVE}")
+            raise BadInput(f"{self.where}, line {self.number}: the byte 0x{byte:02X} is not UTF-8 text; {self._remedy}")
         return line
 
 

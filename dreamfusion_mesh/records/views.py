@@ -52,6 +52,11 @@ class Cameras:
         """[B, 3] in world space."""
         return self.to_world[:, :3, 3]
 
+    def part(self, which: slice) -> Cameras:
+        """Some of the cameras."""
+        values = (value[which] for value in (self.to_world, self.fov_y, self.azimuth, self.elevation))
+        return Cameras(*values, self.height, self.width)
+
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on `device`."""
         to_world, fov_y = self.to_world.to(device), self.fov_y.to(device)

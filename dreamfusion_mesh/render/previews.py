@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, normalize
+from torch.nn.functional import normalize
 
 from dreamfusion_mesh.contracts import Probe, Rasterizer
 from dreamfusion_mesh.geometry.normals import vertex_normals
@@ -16,6 +15,7 @@ from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.records import Cameras, Fragments, Mesh, linear_to_srgb, srgb_to_linear
 from dreamfusion_mesh.render.cameras import clip_from_world, turntable
 from dreamfusion_mesh.render.raster.render import downsample
+from dreamfusion_mesh.render.texture import ColorOf, texture_lookup
 
 VIEWS = 8
 COLUMNS = 4
@@ -30,7 +30,6 @@ _KEY = 0.85  # light above the camera's left shoulder, linear
 _SKY, _GROUND = 0.38, 0.18  # hemispheric ambient, linear: from above, from below
 
 Texture = np.ndarray | Probe
-ColorOf = Callable[[Fragments, Tensor], Tensor]
 
 
 def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int) -> np.ndarray:
@@ -48,7 +47,8 @@ def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: in
     color_of = _colors(mesh, texture, rasterizer)
     cameras = turntable(VIEWS, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device)
     with torch.no_grad():
-        pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, _one(cameras, view)) for view in range(VIEWS)], dim=1)
+        apart = (cameras.part(slice(view, view + 1)) for view in range(VIEWS))
+        pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, camera) for camera in apart], dim=1)
     sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)
     return to_picture(sheet)
 
@@ -92,20 +92,7 @@ def _colors(mesh: Mesh, texture: Texture, rasterizer: Rasterizer) -> ColorOf:
     """A function from fragments and the pixels [N] that see the surface to its linear colour [N, 3] there."""
     if callable(texture):
         return _probed(mesh.vertices, mesh.faces, texture, rasterizer)
-    if mesh.uvs is None or mesh.face_uvs is None:
-        raise ValueError("preview: the mesh has no uvs to look the texture up at")
-    uvs, face_uvs = mesh.uvs.detach().float(), mesh.face_uvs
-    image = torch.from_numpy(np.ascontiguousarray(texture)).to(uvs.device)
-    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[2] != 3:
-        raise ValueError(f"texture: {image.dtype} {list(image.shape)}, expected uint8 [S, S, 3]")
-    linear = srgb_to_linear(image.permute(2, 0, 1)[None].float() / 255)
-
-    def look_up(fragments: Fragments, seen: Tensor) -> Tensor:
-        u, v = rasterizer.interpolate(uvs, fragments, face_uvs).reshape(-1, 2)[seen].unbind(1)
-        grid = torch.stack((u * 2 - 1, 1 - v * 2), dim=1)[None, None]  # from origin bottom-left to row 0 on top
-        return grid_sample(linear, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
-
-    return look_up
+    return texture_lookup(mesh, texture, rasterizer)
 
 
 def _probed(vertices: Tensor, faces: Tensor, texture: Probe, rasterizer: Rasterizer) -> ColorOf:
@@ -124,10 +111,3 @@ def bounding_sphere(vertices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _distance(camera: Cameras) -> float:
     return float(camera.positions[0].norm())
-
-
-def _one(cameras: Cameras, view: int) -> Cameras:
-    part = slice(view, view + 1)
-    return Cameras(
-        cameras.to_world[part], cameras.fov_y[part], cameras.azimuth[part], cameras.elevation[part], cameras.height, cameras.width
-    )

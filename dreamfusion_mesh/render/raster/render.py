@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from dreamfusion_mesh.contracts import Probe, Rasterizer, Shader
-from dreamfusion_mesh.records import Mesh, Render, Views
+from dreamfusion_mesh.records import Fragments, Mesh, Render, Views
 from dreamfusion_mesh.render.cameras import clip_from_world
+
+# The colour [N, 3] of a surface: of what was rasterized, the pixels [N] that see it, and its points [N, 3] there.
+SurfaceColor = Callable[[Fragments, Tensor, Tensor], Tensor]
 
 
 def render_mesh(
@@ -26,22 +31,47 @@ def render_mesh(
     vertex_normals [V, 3] (any length); `albedo` takes the seen surface points [N, 3] to [N, 3]; `shade` as shading.shader gives it.
     Gradients reach the vertices through silhouettes, points and normals, and whatever `albedo` holds. Raises as the rasterizer does.
     """
+
+    def probed(fragments: Fragments, seen: Tensor, points: Tensor) -> Tensor:
+        return albedo(points)
+
+    return render_surface(rasterizer, mesh, vertex_normals, None, probed, views, shade, near, far)
+
+
+def render_surface(
+    rasterizer: Rasterizer,
+    mesh: Mesh,
+    normals: Tensor,
+    normal_faces: Tensor | None,
+    color: SurfaceColor,
+    views: Views,
+    shade: Shader,
+    near: float = 0.1,
+    far: float = 10.0,
+) -> Render:
+    """As `render_mesh`, for a surface whose colour is known by pixel, and whose normals [N, 3] may have rows `normal_faces` [F, 3] of their
+    own (None: those of the vertices), so that creases are sharp.
+    """
     cameras = views.cameras
     height, width, count = cameras.height, cameras.width, len(views)
     homogeneous = torch.cat((mesh.vertices, torch.ones_like(mesh.vertices[:, :1])), dim=1)
     clip = homogeneous @ clip_from_world(cameras, near, far).to(homogeneous).transpose(1, 2)
     fragments = rasterizer.rasterize(clip, mesh.faces, (height, width))
-    surface = rasterizer.interpolate(torch.cat((mesh.vertices, vertex_normals), dim=1), fragments, mesh.faces)
+    if normal_faces is None:
+        surface = rasterizer.interpolate(torch.cat((mesh.vertices, normals), dim=1), fragments, mesh.faces)
+    else:
+        apart = ((mesh.vertices, mesh.faces), (normals, normal_faces))
+        surface = torch.cat([rasterizer.interpolate(values, fragments, rows) for values, rows in apart], dim=3)
     seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
-    points, normals = surface.reshape(-1, 6)[seen].split(3, dim=1)
-    normals, view = normalize(normals, dim=1), seen // (height * width)
-    colors = albedo(points)
+    points, facing = surface.reshape(-1, 6)[seen].split(3, dim=1)
+    facing, view = normalize(facing, dim=1), seen // (height * width)
+    colors = color(fragments, seen, points)
     layers = torch.cat(
         (
-            shade(colors, normals, view),
+            shade(colors, facing, view),
             torch.ones_like(points[:, :1]),
             colors,
-            normals,
+            facing,
             (points - cameras.positions[view]).norm(dim=1, keepdim=True),
         ),
         dim=1,

@@ -1,0 +1,36 @@
+"""The judge: the CLIP that measures, and that must not be the one that guided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from dreamfusion_mesh.contracts import ImageTextModel
+from dreamfusion_mesh.errors import BadInput
+
+EMBEDDED = "embedded"
+
+
+def load_judge(model: str, device: torch.device | str) -> ImageTextModel:
+    """The CLIP that `model` names: "embedded" or a folder. Raises BadInput in one line where it cannot be used."""
+    raise BadInput(f"judge {model!r}: cannot be loaded yet")
+
+
+def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises BadInput where the judge's weights guided one of the runs, which would be judged by what it was fitted to.
+
+    guidance  what each run's provenance.json records of its guidance, by the run's name
+    """
+    own = judge_digests(judge)
+    for name, notes in guidance.items():
+        files = notes.get("files")
+        for file, digest in files.items() if isinstance(files, Mapping) else ():
+            if digest in own:
+                raise BadInput(f"judge: its weights guided the run {name} ({file} is the same file); name another with --judge")
+
+
+def judge_digests(judge: ImageTextModel) -> set[str]:
+    """SHA-256 of the judge's weight files."""
+    return set(judge.provenance()["files"].values())
