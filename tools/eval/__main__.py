@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dreamfusion_mesh.batch.records import LARGEST_SEED, Options
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.files import read_text
+from dreamfusion_mesh.evaluate.prompts import read_prompts
 from dreamfusion_mesh.process import Stopped, stop_line
 from dreamfusion_mesh.terminal import logged_warnings
 from tools.eval.runs import run_settings, spread
@@ -46,7 +46,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    prompts = read_text(arguments.prompts, 1 << 20).splitlines()
+    prompts = [prompt.text for prompt in read_prompts(arguments.prompts)]
     chosen = prompts if arguments.count is None else [prompts[row] for row in spread(len(prompts), arguments.count)]
     path = Path(arguments.settings)
     listed = read_list(path if path.suffix else FOLDER / f"{path}.yaml", arguments.preset)
