@@ -34,7 +34,9 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="a prompt a line (.txt), or .csv as `evaluate` reads it")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, metavar="FILE", help="a prompt a line (.txt), or .csv as `evaluate` reads it"
+    )
     lists = ", ".join(file.stem for file in sorted(FOLDER.glob("*.yaml")))
     parser.add_argument("--settings", required=True, metavar="LIST", help=f"a .yaml file, or one of {lists}")
     parser.add_argument("--seeds", default="0", metavar="SEED,...")

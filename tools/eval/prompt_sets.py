@@ -3,6 +3,8 @@
     new.csv     three prompts as a new user would try them
     all.csv     the 153 held-out prompts and these three: what the judge picks among
     base.csv    a table for `batch`: twelve of the held-out prompts with seed 0, and the three with the seeds that they were tried with
+
+tools/prior/held_out.csv has the held-out prompts alone.
 """
 
 from __future__ import annotations

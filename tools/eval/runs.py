@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.names import made_name
 from dreamfusion_mesh.batch.records import Event, Job, Options, Totals
 from dreamfusion_mesh.batch.row_settings import job_key
+from dreamfusion_mesh.batch.rows import Rows
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.batch.summary import write_summary
 from dreamfusion_mesh.config import RunConfig
@@ -19,9 +21,14 @@ from dreamfusion_mesh.progress.tally import Tally
 
 
 def spread(whole: int, count: int) -> list[int]:
-    """Up to `count` rows of `whole`, evenly: of the held-out prompts, over all kinds and forms."""
+    """`count` rows of `whole`, or all, evenly: every so many rows, on from the top where the end is reached.
+
+    The step shares no factor with `whole`: of the held-out prompts, whose three forms a kind follow one another, all forms are seen.
+    """
     step = -(-whole // count)
-    return list(range(0, whole, step + (step % 3 == 0)))[:count]  # three forms a kind follow one another: a step of three would see one
+    while math.gcd(step, whole) > 1:
+        step += 1
+    return [row * step % whole for row in range(min(count, whole))]
 
 
 def jobs(prompts: Sequence[str], seeds: Sequence[int], config: RunConfig) -> list[Job]:
@@ -33,8 +40,10 @@ def jobs(prompts: Sequence[str], seeds: Sequence[int], config: RunConfig) -> lis
     ]
 
 
-def run_settings(listed: Mapping[str, RunConfig], prompts: Sequence[str], seeds: Sequence[int], out: Path, options: Options) -> list[Totals]:
-    """A batch in `out`/<name> for each of `listed`, in its order; what was done before is skipped.
+def run_settings(
+    listed: Mapping[str, RunConfig], prompts: Sequence[str], seeds: Sequence[int], out: Path, options: Options, rows: Rows | None = None
+) -> list[Totals]:
+    """A batch in `out`/<name> for each of `listed`, in its order; what was done before is skipped. `rows` as in `run_batch`.
 
     Raises as `run_batch` does; all folders are looked at before the first batch begins.
     """
@@ -45,7 +54,7 @@ def run_settings(listed: Mapping[str, RunConfig], prompts: Sequence[str], seeds:
     for folder, config in zip(folders, listed.values(), strict=True):
         work = jobs(prompts, seeds, config)
         with batch_progress(Tally(len(work)), lambda event, folder=folder: _where(folder, event)) as watch:
-            totals.append(run_batch(work, folder.path, options, watch))
+            totals.append(run_batch(work, folder.path, options, watch, rows))
         write_summary(folder)
     return totals
 

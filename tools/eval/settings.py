@@ -5,6 +5,8 @@
     words:
       base: wide                    # an earlier name of this list: its changes come first
       guidance.view_words: true     # dotted, as for --set
+
+A name without changes is the preset itself.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ _ELSEWHERE = {"prompt": "--prompts names the prompts", "seed": "--seeds names th
 def read_list(path: Path, preset: str) -> dict[str, RunConfig]:
     """The settings of each name of a list, in its order, over the preset.
 
-    Raises BadInput, with a line for each fault of the whole list: a file that cannot be read or is no such list, a name that is no folder's,
-    a base that is not above, settings that are wrong.
+    Raises BadInput, with a line for each fault of the whole list: a file that cannot be read or is no such list, a name that no folder can
+    have, a base that is not above, settings that are wrong.
     """
     where, below = shown_path(path), read_values(preset)
     found = read_yaml(read_text(path, LONGEST_TEXT), where)
@@ -68,7 +70,7 @@ def _changes(given: Any, above: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if BASE in given:
         base = given[BASE]
-        if base not in above:
+        if not isinstance(base, str) or base not in above:
             raise BadInput(f"base: expected a name that stands above in this list (given {shown(base)}){nearest(str(base), list(above))}")
         changes = above[base]
     for key, value in given.items():
