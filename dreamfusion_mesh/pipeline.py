@@ -16,6 +16,7 @@ from dreamfusion_mesh.run.find import check_changes
 from dreamfusion_mesh.run.fitting import coarse_stage, fine_stage
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import locked
+from dreamfusion_mesh.run.peak_memory import largest, peak_memory
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
 from dreamfusion_mesh.run.result import Result, read_result
@@ -93,8 +94,9 @@ def _fit(work: Work, guidance: GuidanceModel | None) -> None:
         coarse = coarse_stage(work, model, draws)
     with work.stage("fine"):
         state, seconds = fine_stage(work, coarse, model, draws)
-        seconds = {**run.load_notes("coarse").get("seconds", {}), **seconds}
-        run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], "seconds": seconds})
+        before = run.load_notes("coarse")
+        spent = {"seconds": {**before.get("seconds", {}), **seconds}, "memory": largest(before.get("memory", {}), peak_memory())}
+        run.finish_stage("fine", state, {"guidance": guidance.provenance(), "warnings": [*model.warnings], **spent})
 
 
 def _deliver(work: Work) -> Result:
@@ -110,6 +112,6 @@ def _deliver(work: Work) -> Result:
     with work.stage("write") as write_seconds:
         files = delivery_files(delivered.asset, rasterizer, config.asset)
     seconds = {**fit["seconds"], **delivered.seconds, "write": write_seconds()}
-    notes = {**work.origin, "guidance": fit["guidance"], **delivered.notes, "seconds": seconds}
+    notes = {**work.origin, "guidance": fit["guidance"], **delivered.notes, "seconds": seconds, "memory": fit["memory"]}
     with work.stage("audit"):
         return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dreamfusion_mesh.contracts import ImageTextModel
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.clip import load_clip
+from dreamfusion_mesh.guidance.weights.folder import Source
 
-EMBEDDED = "embedded"
+SHIPPED = Path(str(resources.files("dreamfusion_mesh.evaluate") / "judge"))
 
 
 def load_judge(model: str, device: torch.device | str) -> ImageTextModel:
-    """The CLIP that `model` names: "embedded" or a folder. Raises BadInput in one line where it cannot be used."""
-    raise BadInput(f"judge {model!r}: cannot be loaded yet")
+    """The CLIP that `model` names, "embedded" or a folder, on `device`. Raises BadInput in one line where it cannot be used."""
+    return load_clip(Source("judge", model, "--judge", SHIPPED), device)
 
 
 def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any]]) -> None:

@@ -49,13 +49,16 @@ class Surface:
     color: SurfaceColor
 
 
-def pictures_of(file: Path, rasterizer: Rasterizer, size: int, device: torch.device | str, azimuths: int = AZIMUTHS) -> Pictures:
+def pictures_of(
+    file: Path, rasterizer: Rasterizer, size: int, device: torch.device | str, azimuths: int = AZIMUTHS, engine: str = "generic"
+) -> Pictures:
     """A .glb as it is on disk, seen [azimuths, size, size, 3] from all around; its normal map, which changes no shape, is left out.
 
+    engine  by whose names the file's levels of detail and hulls are known
     Raises BadInput in one line where it cannot be read as one coloured surface.
     """
     try:
-        surface = _read_surface(read_model(read_bytes(file), file), rasterizer, device)
+        surface = _read_surface(read_model(read_bytes(file), file, engine), rasterizer, device)
     except BadInput as error:
         where = shown(file)
         raise BadInput(*(line if line.startswith(where) else f"{where}: {line}" for line in error.lines)) from None

@@ -14,7 +14,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.evaluate.records import Prompt
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
 
-_BATCH = 256  # images or texts that the judge is given at once
+_BATCH = 256  # images that the judge is given at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +46,15 @@ def encode_pool(judge: ImageTextModel, prompts: Sequence[Prompt]) -> Pool:
     texts = [prompt.text for prompt in prompts]
     clay = clay_texts(texts)
     sided = [text for text, prompt in zip(texts, prompts, strict=True) if prompt.front]
-    seen = encode_texts(judge, [text + suffix for text in sided for suffix in VIEW_SUFFIXES])
-    views = dict(zip(sided, seen.unflatten(0, (-1, len(VIEW_SUFFIXES))), strict=True)) if sided else {}
+    views = {text: judge.texts([text + suffix for suffix in VIEW_SUFFIXES]) for text in sided}
     shapes = tuple(prompt.shape or words for prompt, words in zip(prompts, clay, strict=True))
-    return Pool(tuple(prompts), encode_texts(judge, texts), encode_texts(judge, clay), shapes, views)
+    return Pool(tuple(prompts), judge.texts(texts), judge.texts(clay), shapes, views)
 
 
 def clay_texts(texts: Sequence[str]) -> list[str]:
     """What grey clay of each prompt is called in guidance."""
     words = GuidanceSettings().textureless_words
     return [textureless_prompt(words, text) for text in texts]
-
-
-@torch.no_grad()
-def encode_texts(judge: ImageTextModel, texts: Sequence[str]) -> Tensor:
-    """Unit vectors [len(texts), D]."""
-    return torch.cat([judge.texts(texts[first : first + _BATCH]) for first in range(0, max(len(texts), 1), _BATCH)])
 
 
 @torch.no_grad()
@@ -72,7 +65,7 @@ def encode_images(judge: ImageTextModel, images: Tensor) -> Tensor:
 
 def choose(judge: ImageTextModel, images: Tensor, texts: Sequence[str]) -> Tensor:
     """Row of the best fitting of `texts` for each of images [B, H, H, 3] in [0, 1]; [B] int64 on the CPU."""
-    return pick(encode_images(judge, images), encode_texts(judge, texts))
+    return pick(encode_images(judge, images), judge.texts(texts))
 
 
 def pick(images: Tensor, texts: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -39,7 +40,8 @@ class Run:
     parts    separate solids of the delivered surface; None: not known
     holes    through the solid, likewise
     seconds  by stage, and "all"
-    memory   bytes by "resident" and "card": the largest that the run had; empty where it did not record them
+    memory   bytes by "resident" and "card": the most that its processes had (run/peak_memory.py); empty where it did not record them
+    guidance  what provenance.json records of the model that guided it; empty where there is none
     """
 
     group: str
@@ -54,6 +56,19 @@ class Run:
     holes: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    guidance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs of one setting, under a name that no other group has.
+
+    unfinished  names of rows that are under way, or were left by a stop
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    unfinished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

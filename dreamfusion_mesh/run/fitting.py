@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.run.peak_memory import peak_memory
 from dreamfusion_mesh.run.work import Work
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
@@ -19,7 +20,7 @@ def coarse_stage(work: Work, model: ScoreModel, draws: torch.Generator) -> Coars
         return run.restore("coarse", lambda state: load_coarse(state, config.coarse, draws, work.device))
     hooks, seconds = run.hooks("coarse", work.report, work.stop)
     coarse, state = fit_field(model, config.coarse, config.views, config.guidance, draws, work.device, hooks)
-    run.finish_stage("coarse", state, {"seconds": seconds()})
+    run.finish_stage("coarse", state, {"seconds": seconds(), "memory": peak_memory()})
     return coarse
 
 

@@ -58,5 +58,5 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
 
 
 def fit_notes(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What a run recorded with its fitted surface: the guidance's provenance, its warnings, and the seconds of each stage."""
-    return {"guidance": {"model": config.guidance.model}, "warnings": [], "seconds": {}, **run.load_notes("fine")}
+    """What a run recorded with its fitted surface: the guidance's provenance, its warnings, the seconds of each stage, and peak_memory."""
+    return {"guidance": {"model": config.guidance.model}, "warnings": [], "seconds": {}, "memory": {}, **run.load_notes("fine")}

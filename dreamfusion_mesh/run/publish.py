@@ -22,6 +22,7 @@ from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.audit_asset import audit_asset
 from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, RunFolder
 from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, STAGED
+from dreamfusion_mesh.run.peak_memory import largest, peak_memory
 from dreamfusion_mesh.run.result import (
     Result,
     as_result,
@@ -48,7 +49,7 @@ def publish(
 
     files       the asset's files by name; `main` is the one that is audited
     reference   the surface before decimation, in the space of the files; kept for later audits
-    provenance  what provenance.json says, but for the audit's seconds and the files' hashes
+    provenance  what provenance.json says, but for the seconds and the memory of this half, and the files' hashes
     Raises BadInput where a file cannot be written; before the first one is moved, the run is then as it was.
     """
     stage = RunFolder(run.path / STAGED)
@@ -62,7 +63,8 @@ def publish(
         found = audit_asset(stage.path / main, config, reference)
         seconds = {**provenance["seconds"], "audit": round(time.perf_counter() - started, 3)}
         stage.write_json(AUDIT_FILE, audit_document(found))
-        stage.write_json(PROVENANCE_FILE, {**notes, "seconds": seconds})
+        memory = largest(provenance["memory"], peak_memory())
+        stage.write_json(PROVENANCE_FILE, {**notes, "seconds": seconds, "memory": memory})
         stage.write(SETTINGS, dump(config).encode())
         names = _move_all(stage, run)
     finally:

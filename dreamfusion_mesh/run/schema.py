@@ -44,11 +44,12 @@ class _Guidance(BaseModel):
 
 
 class _Notes(BaseModel):
-    """What the notes of a checkpoint hold, each where it is there; seconds by the stage's name."""
+    """What the notes of a checkpoint hold, each where it is there; seconds by the stage's name, memory as `peak_memory` gives it."""
 
     guidance: _Guidance = _Guidance()
     warnings: list[str] = []
     seconds: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    memory: dict[str, Annotated[int, Field(ge=0)]] = {}
 
 
 def check_notes(notes: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_the_fingerprint_of_the_reader_follows_the_files_of_the_text_encoder(fol
 def test_a_models_files_are_hashed_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(folders["latent"])
     first = (model.provenance(), model.text_fingerprint())
-    monkeypatch.setattr("dreamfusion_mesh.guidance.models.unet.fingerprint", None)
+    monkeypatch.setattr("dreamfusion_mesh.guidance.weights.model_files.fingerprint", None)
     assert (model.provenance(), model.text_fingerprint()) == first
 
 

@@ -98,7 +98,7 @@ def _forget_padding(folder):
 
 
 CASES = {
-    "no unet": (_drop_folder("unet"), r"has no unet/; a model's folder in the diffusers layout has unet/, .* and scheduler/$"),
+    "no unet": (_drop_folder("unet"), r"has no unet/; name a folder in the diffusers layout, which has unet/, .* and scheduler/$"),
     "no text encoder": (_drop_folder("text_encoder"), "has no text_encoder/"),
     "no tokenizer": (_drop_folder("tokenizer"), "has no tokenizer/"),
     "no scheduler": (_drop_folder("scheduler"), "has no scheduler/"),

@@ -10,7 +10,7 @@ from tiny_folders import write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.load import diffusion_source, load_guidance
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
 from dreamfusion_mesh.guidance.weights.folder import open_folder
 
@@ -67,7 +67,7 @@ def test_a_file_that_may_not_be_read_is_named(folder, name):
 
 def test_a_path_that_is_not_utf8_is_named():
     with pytest.raises(BadInput, match=r"the path caf\\xe9 is not UTF-8; rename it"):
-        open_folder(os.fsdecode(b"caf\xe9"), LAYOUT)
+        open_folder(diffusion_source(os.fsdecode(b"caf\xe9")), LAYOUT)
     with pytest.raises(BadInput, match=r"^guidance\.model: expected words, .*\(given 'caf\\udce9'\)$"):
         load_config("smoke", overrides={"guidance": {"model": os.fsdecode(b"caf\xe9")}})
 

@@ -51,7 +51,7 @@ def test_without_view_words_the_model_is_told_the_same_of_every_view(folders, sh
     assert not torch.allclose(named[0], bare[0], atol=1e-4)
 
 
-def test_settings_of_another_model_or_precision_are_refused(folders, tmp_path, monkeypatch):
+def test_settings_of_another_model_or_precision_are_refused(folders, embedded, monkeypatch):
     shared = load(folders["epsilon"])
     with pytest.raises(BadInput, match=r"guidance.model 'embedded': the model that was loaded is '.*epsilon'; load the one"):
         shared.for_prompt(PROMPT, GuidanceSettings())
@@ -62,7 +62,7 @@ def test_settings_of_another_model_or_precision_are_refused(folders, tmp_path, m
     monkeypatch.chdir(folders["epsilon"].parent)
     assert shared.for_prompt(PROMPT, GuidanceSettings(model="epsilon")).warnings == [], "the same folder by another path"
     with pytest.raises(BadInput, match="the model that was loaded is 'embedded'"):
-        dataclasses.replace(shared, model="embedded").for_prompt(PROMPT, GuidanceSettings(model="epsilon"))
+        dataclasses.replace(shared, files=embedded.files).for_prompt(PROMPT, GuidanceSettings(model="epsilon"))
 
 
 def test_the_vocabulary_and_merges_of_the_first_models_are_read(tmp_path):
@@ -125,7 +125,7 @@ def test_provenance_names_the_model_its_licences_and_what_was_loaded(embedded, f
     assert [(licence["component"], licence["licence"], licence["commercial_use"]) for licence in facts["licences"]] == [
         ("model", ["apache-2.0"], True)
     ]
-    card = (embedded.folder / "README.md").read_text()
+    card = (embedded.files.folder / "README.md").read_text()
     assert len(facts["files"]) == 2
     assert all(name in card and digest in card for name, digest in facts["files"].items())
     other = load(folders["epsilon"]).provenance()

@@ -52,6 +52,7 @@ def published(mesh: Mesh, config: RunConfig, folder: Path) -> Published:
     rasterizer = resolve_rasterizer("warp", "cpu")
     origin = {"prompt": config.prompt, "seed": config.seed, "model": GUIDANCE}
     made = deliver(Surface(mesh, drawn_field()), rasterizer, config, origin)
-    notes = {**provenance(config, rasterizer, torch.device("cpu")), "guidance": GUIDANCE, **made.notes, "seconds": made.seconds}
+    known = provenance(config, rasterizer, torch.device("cpu"))
+    notes = {**known, "guidance": GUIDANCE, **made.notes, "seconds": made.seconds, "memory": {}}
     files = delivery_files(made.asset, rasterizer, config.asset)
     return Published(made, publish(RunFolder(folder), config, files, "asset.glb", made.reference, notes, made.warnings))

@@ -53,7 +53,7 @@ def make_corpus(home: Path, guidance: Any = None) -> None:
         generate(config, run, guidance=guidance)
     finally:
         torch.set_num_threads(threads)
-    _fix_seconds(home)
+    _fix_spent(home)
     for name in SURFACE:
         (home / "fitted" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run / name, home / "fitted" / name)
@@ -67,8 +67,8 @@ def make_corpus(home: Path, guidance: Any = None) -> None:
     (home / "presets" / "preset.yaml").write_text("base: base.yaml\ncoarse: {steps: 2, field: {levels: 2}}\nfine:\n  t_max: [0.9, 0.7]\n")
 
 
-def _fix_seconds(home: Path) -> None:
-    """Put fixed figures in the place of the times that the work took, so that one seed means the same cases each time."""
+def _fix_spent(home: Path) -> None:
+    """Put fixed figures in the place of the time and the memory that the work took, so that one seed means the same cases each time."""
     from safetensors.torch import load_file
 
     from dreamfusion_mesh.run.folder import RunFolder
@@ -77,9 +77,7 @@ def _fix_seconds(home: Path) -> None:
 
     for run in (RunFolder(home / "finished"), RunFolder(home / "stopped")):
         for file in (run.path / "checkpoints").iterdir():
-            notes = run.load_notes(file.stem)
-            seconds = {"seconds": dict.fromkeys(notes["seconds"], 1.5)} if "seconds" in notes else {}
-            run.save_state(file.stem, load_file(file), {**notes, **seconds})
+            run.save_state(file.stem, load_file(file), _fixed(run.load_notes(file.stem)))
             file.write_bytes(in_order(file.read_bytes()))
         log = run.path / "metrics.jsonl"
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -87,9 +85,15 @@ def _fix_seconds(home: Path) -> None:
         log.write_text("".join(json.dumps(line) + "\n" for line in fixed))
     run = RunFolder(home / "finished")
     found = json.loads((run.path / PROVENANCE_FILE).read_text(encoding="utf-8"))
-    run.write_json(PROVENANCE_FILE, {**found, "seconds": dict.fromkeys(found["seconds"], 1.5)})
+    run.write_json(PROVENANCE_FILE, _fixed(found))
     record = read_record(run)
     run.write_json(RESULT_FILE, {**record, "files": {name: file_record((run.path / name).read_bytes()) for name in record["files"]}})
+
+
+def _fixed(notes: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint or provenance.json says, its seconds and bytes put in order."""
+    figures = {"seconds": 1.5, "memory": 2**29}
+    return {**notes, **{name: dict.fromkeys(notes[name], figure) for name, figure in figures.items() if name in notes}}
 
 
 def _write_meshes(run: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -10,10 +11,12 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
+from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule, load_tokenizer
-from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, open_folder, weight_files
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Source, open_folder, weight_files
+from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
 def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
@@ -23,20 +26,19 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
     from the folder is run. Raises BadInput in one line where anything is missing, broken, of the wrong size or kind, or leads out of the
     folder.
     """
-    model, device = settings.model, torch.device(device)
-    folder = open_folder(model, LAYOUT)
-    schedule, prediction = load_schedule(model, folder)
-    tokenizer = load_tokenizer(model, folder)
+    source, device = diffusion_source(settings.model), torch.device(device)
+    folder = open_folder(source, LAYOUT)
+    schedule, prediction = load_schedule(source, folder)
+    tokenizer = load_tokenizer(source, folder, "tokenizer")
     half = settings.half_precision and device.type == "cuda"
-    unet, text_encoder, vae = load_networks(model, folder, torch.float16 if half else torch.float32)
-    takes_cameras = is_multiview(model, folder, unet.config)
+    unet, text_encoder, vae = load_networks(source, folder, torch.float16 if half else torch.float32)
+    takes_cameras = is_multiview(source, folder, unet.config)
     if takes_cameras:
         set_multiview_attention(unet)
-    patch, size = check_sizes(model, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
+    patch, size = check_sizes(source, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
     return UNetModel(
-        model=model,
+        files=ModelFiles(source, folder, LAYOUT),
         half_precision=settings.half_precision,
-        folder=folder,
         unet=unet.to(device),
         text_encoder=text_encoder.to(device),
         tokenizer=tokenizer,
@@ -51,17 +53,24 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNe
     )
 
 
+def diffusion_source(model: str) -> Source:
+    """The diffusion model that `guidance.model` names."""
+    return Source("guidance", model, "guidance.model", Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")))
+
+
 def model_bytes(model: str) -> int:
     """Size of a model's weight files, 0 where it has none that can be read."""
+    source = diffusion_source(model)
     try:
-        return sum(file.stat().st_size for file in weight_files(model, open_folder(model, LAYOUT), LAYOUT))
+        return sum(file.stat().st_size for file in weight_files(source, open_folder(source, LAYOUT), LAYOUT))
     except (BadInput, OSError):
         return 0
 
 
 def embedded_weights() -> list[Path]:
     """The weight files of the embedded model. Raises BadInput where the package lacks one of them or it cannot be read."""
-    return weight_files(EMBEDDED, open_folder(EMBEDDED, LAYOUT), LAYOUT)
+    source = diffusion_source(EMBEDDED)
+    return weight_files(source, open_folder(source, LAYOUT), LAYOUT)
 
 
 def check_device(model: ScoreModel, device: torch.device) -> None:

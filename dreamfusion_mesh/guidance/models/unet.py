@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,11 +21,9 @@ from dreamfusion_mesh.guidance.models.multiview import (
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
 from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, view_words
-from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, fingerprint, parts_of, weight_files
-from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
+from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.records import Shading, Views
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
 from dreamfusion_mesh.terminal import cut
@@ -45,12 +39,10 @@ class UNetModel:
     limit             tokens a prompt may have, the start and end marks included
     takes_cameras     whether it is a multi-view model, which can be given cameras and can see four views together
     recorded          replays the U-Net's calls on a card; None: they are called
-    digests           SHA-256 of the files that it was asked for
     """
 
-    model: str
+    files: ModelFiles
     half_precision: bool
-    folder: Path
     unet: Any
     text_encoder: Any
     tokenizer: Any
@@ -62,7 +54,11 @@ class UNetModel:
     limit: int
     takes_cameras: bool
     recorded: RecordedCalls | None = None
-    digests: dict[Path, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model's name, as `guidance.model` has it."""
+        return self.files.source.name
 
     def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedUNet:
         """The model bound to `prompt` and `settings`, with the texts that `encode_prompt` gives, or gave, for all views.
@@ -84,28 +80,16 @@ class UNetModel:
         no word that it knows.
         """
         self._check_settings(settings)
-        texts, warnings = prompt_texts(prompt, settings), unknown_words(self.model, self.tokenizer, check_prompt(prompt))
+        texts, warnings = prompt_texts(prompt, settings), unknown_words(self.files.source, self.tokenizer, check_prompt(prompt))
         return PromptEncoding(texts, self.encode_text([*texts]), tuple(warnings))
 
     def text_fingerprint(self) -> str:
         """SHA-256 of what an encoding depends on beside its texts: the files of tokenizer and text encoder, and the device."""
-        device = self.schedule.signal.device
-        card = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-        files = sorted(file for part in ("tokenizer", "text_encoder") for file in (self.folder / part).rglob("*") if file.is_file())
-        digests = [(file.relative_to(self.folder).as_posix(), self._fingerprint(file)) for file in files]
-        return hashlib.sha256(json.dumps([device.type, card, self.limit, digests]).encode()).hexdigest()
+        return self.files.text_fingerprint(("tokenizer", "text_encoder"), self.limit, self.schedule.signal.device)
 
     def provenance(self) -> dict[str, Any]:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
-        files = weight_files(self.model, self.folder, LAYOUT)
-        licences = read_licences(self.folder, parts_of(self.folder, LAYOUT))
-        return {
-            "model": EMBEDDED if self.model == EMBEDDED else self.folder.resolve().name,
-            "licence": "Apache-2.0" if self.model == EMBEDDED else licence_name(licences[0]),
-            "prediction": self.prediction,
-            "licences": licences,
-            "files": {file.relative_to(self.folder).as_posix(): self._fingerprint(file) for file in files},
-        }
+        return {**self.files.provenance(), "prediction": self.prediction}
 
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, H, H, 3] in [0, 1] to what the U-Net sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
@@ -142,29 +126,23 @@ class UNetModel:
             ids = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
             if len(ids) > self.limit:
                 raise BadInput(
-                    f"prompt: {cut(text)!r} has {len(ids)} tokens with its view's words and both marks, guidance {self.model!r} "
+                    f"prompt: {cut(text)!r} has {len(ids)} tokens with its view's words and both marks, {self.files.source} "
                     f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
                 )
             rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
         # No attention mask: these models are trained with every token attended to, padding too, and samples fade with one.
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
-    def _fingerprint(self, file: Path) -> str:
-        """SHA-256 of a file as it was when this was first asked: of gigabytes it takes seconds, and a batch asks for every asset."""
-        if file not in self.digests:
-            self.digests[file] = fingerprint(file)
-        return self.digests[file]
-
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if not _same_model(settings.model, self.model):
+        if not self.files.source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
         if settings.half_precision != self.half_precision:
             raise BadInput(
-                f"guidance.half_precision {settings.half_precision}: guidance {self.model!r} was loaded with {self.half_precision}; "
+                f"guidance.half_precision {settings.half_precision}: {self.files.source} was loaded with {self.half_precision}; "
                 "load it again with this setting"
             )
         if settings.multiview and not self.takes_cameras:
-            raise BadInput(f"guidance {self.model!r}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+            raise BadInput(f"{self.files.source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,13 +205,6 @@ def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int)
         return contrast_view(rows, t, len(VIEW_SUFFIXES)), camera
     order = contrast_view_in_group(t, together)
     return rows[order], camera[order]
-
-
-def _same_model(one: str, other: str) -> bool:
-    """Whether two values of `guidance.model` are the embedded model, or paths of one folder."""
-    if EMBEDDED in (one, other):
-        return one == other
-    return os.path.realpath(os.path.expanduser(one)) == os.path.realpath(os.path.expanduser(other))
 
 
 def _resize(pixels: Tensor, size: int) -> Tensor:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.weights.folder import Source
 from dreamfusion_mesh.terminal import cut
 
 _STOP_WORDS = frozenset(
@@ -15,8 +16,8 @@ _MAX_WORDS_SHOWN = 200  # of those that a model knows
 _MAX_UNKNOWN_SHOWN = 10
 
 
-def unknown_words(model: str, tokenizer: Any, prompt: str) -> list[str]:
-    """A line for the user where `model` does not know some words of the prompt.
+def unknown_words(source: Source, tokenizer: Any, prompt: str) -> list[str]:
+    """A line for the user where the model does not know some words of the prompt.
 
     Raises BadInput, with words that it knows, where it knows none of them.
     """
@@ -27,8 +28,8 @@ def unknown_words(model: str, tokenizer: Any, prompt: str) -> list[str]:
     named = _listed(unknown, _MAX_UNKNOWN_SHOWN)
     if len(unknown) == len(words):
         known = [word for word in sorted(tokenizer.get_vocab()) if word.isalnum() and word not in _STOP_WORDS]
-        raise BadInput(f"prompt: guidance {model!r} knows none of: {named}; it knows: {_listed(known, _MAX_WORDS_SHOWN)}")
-    return [f"guidance {model!r} does not know: {named}"]
+        raise BadInput(f"prompt: {source} knows none of: {named}; it knows: {_listed(known, _MAX_WORDS_SHOWN)}")
+    return [f"{source} does not know: {named}"]
 
 
 def _listed(words: list[str], most: int) -> str:

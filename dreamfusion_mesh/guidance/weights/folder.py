@@ -1,4 +1,4 @@
-"""A model's folder in the diffusers layout, looked at before anything in it is trusted.
+"""A model's folder, looked at before anything in it is trusted.
 
 Every failure is BadInput in one line. Weights are safetensors alone: a pickle can run code when it is opened. No file may lead out of the
 folder.
@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +28,74 @@ _HUB_ID = re.compile(
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The sub-folders ("parts") that a family of models is made of.
+class Source:
+    """Which model is meant, and how messages name it.
 
+    use       what it is for, such as "guidance" or "judge"
+    name      "embedded", or a folder's path
+    setting   what names it, such as "guidance.model" or "--judge"
+    embedded  the folder that "embedded" means
+    """
+
+    use: str
+    name: str
+    setting: str
+    embedded: Path
+
+    def __str__(self) -> str:
+        return f"{self.use} {self.name!r}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is named, whether or not it is there."""
+        return self.embedded if self.name == EMBEDDED else Path(os.path.expanduser(self.name))
+
+    def same(self, name: str) -> bool:
+        """Whether `name`, too, is the embedded model, or a path of the same folder."""
+        if EMBEDDED in (name, self.name):
+            return name == self.name
+        return os.path.realpath(self.folder) == os.path.realpath(os.path.expanduser(name))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sub-folders ("parts") that a family of models is made of; "" is the folder itself.
+
+    name      what to ask for: "in the diffusers layout, which has unet/ ..."
     required  parts that every model has
     optional  parts that are read where they are there
     weights   the parts that have weights, and the name of their file without .safetensors
     """
 
+    name: str
     required: tuple[str, ...]
     optional: tuple[str, ...]
     weights: Mapping[str, str]
 
 
-def open_folder(model: str, layout: Layout) -> Path:
-    """The folder of `model` ("embedded" or a path), checked: its parts are there, stay inside it, and hold readable safetensors.
+def open_folder(source: Source, layout: Layout) -> Path:
+    """The folder of `source`, checked: its parts are there, stay inside it, and hold readable safetensors.
 
     Raises BadInput naming the file and the remedy.
     """
-    folder = Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")) if model == EMBEDDED else Path(os.path.expanduser(model))
-    if (kind := kind_of(folder, f"guidance {model!r}")) != "folder":
-        raise BadInput(f"guidance {model!r}: {_no_folder(model, folder, kind, layout)}, or use guidance.model={EMBEDDED}")
+    folder = find_folder(source, layout.name)
     for part in layout.required:
-        if kind_of(folder / part, f"guidance {model!r}: {part}") != "folder":
-            raise BadInput(f"guidance {model!r}: has no {part}/; a model's folder in the diffusers layout has {_shown(layout)}")
-    _check_files(model, folder, folder / INDEX)
+        if kind_of(folder / part, f"{source}: {part}") != "folder":
+            raise BadInput(f"{source}: has no {part}/; name a folder {layout.name}")
+    _check_files(source, folder, folder / INDEX)
     for part in parts_of(folder, layout):
-        _check_files(model, folder, folder / part)
+        _check_files(source, folder, folder / part)
         if part in layout.weights:
-            for file in _part_files(model, folder, part, layout.weights[part]):
-                _check_safetensors(model, folder, file)
+            for file in _part_files(source, folder, part, layout.weights[part]):
+                _check_safetensors(source, folder, file)
+    return folder
+
+
+def find_folder(source: Source, wanted: str) -> Path:
+    """The folder of `source`, which is there. Raises BadInput asking for a folder `wanted`, such as "in the diffusers layout"."""
+    folder = source.folder
+    if (kind := kind_of(folder, str(source))) != "folder":
+        raise BadInput(f"{source}: {_no_folder(source, kind, wanted)}, or use {source.setting}={EMBEDDED}")
     return folder
 
 
@@ -67,24 +104,24 @@ def parts_of(folder: Path, layout: Layout) -> list[str]:
     return [*layout.required, *(part for part in layout.optional if (folder / part).is_dir())]
 
 
-def weight_files(model: str, folder: Path, layout: Layout) -> list[Path]:
+def weight_files(source: Source, folder: Path, layout: Layout) -> list[Path]:
     """The safetensors files of all parts: of each a single one, or the shards its index names. Raises BadInput where a part has none."""
     parts = [part for part in parts_of(folder, layout) if part in layout.weights]
-    return [file for part in parts for file in _part_files(model, folder, part, layout.weights[part])]
+    return [file for part in parts for file in _part_files(source, folder, part, layout.weights[part])]
 
 
-def read_json(model: str, folder: Path, name: str) -> dict[str, Any]:
+def read_json(source: Source, folder: Path, name: str) -> dict[str, Any]:
     """The object in the JSON file `name` of `folder`. Raises BadInput where it is missing or not a JSON object."""
     try:
-        content = read_bytes(folder / name, _LONGEST_JSON, f"guidance {model!r}: {name}")
+        content = read_bytes(folder / name, _LONGEST_JSON, f"{source}: {name}")
     except MissingFile:
-        raise BadInput(f"guidance {model!r}: {name} is missing; download the model again") from None
+        raise BadInput(f"{source}: {name} is missing; download the model again") from None
     try:
         values = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"guidance {model!r}: {name} is not readable JSON ({reason(error)}); download the model again") from None
+        raise BadInput(f"{source}: {name} is not readable JSON ({reason(error)}); download the model again") from None
     if not isinstance(values, dict):
-        raise BadInput(f"guidance {model!r}: {name} holds a {type(values).__name__}, expected an object; download the model again")
+        raise BadInput(f"{source}: {name} holds a {type(values).__name__}, expected an object; download the model again")
     return values
 
 
@@ -97,36 +134,31 @@ def fingerprint(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _no_folder(model: str, folder: Path, kind: str, layout: Layout) -> str:
-    """Why `folder`, which is of `kind`, is none, and how to come by one."""
+def _no_folder(source: Source, kind: str, wanted: str) -> str:
+    """Why the folder of `source`, which is of `kind`, is none, and how to come by one."""
     if kind:
-        return f"is a {kind}; name a folder in the diffusers layout, which has {_shown(layout)}"
-    found = _HUB_ID.fullmatch(model)
-    if found and (found[1] or not found[3] or found[3][0] == "@") and not folder.parent.exists():
+        return f"is a {kind}; name a folder {wanted}"
+    found = _HUB_ID.fullmatch(source.name)
+    if found and (found[1] or not found[3] or found[3][0] == "@") and not source.folder.parent.exists():
         name = found["id"].partition("/")[2]
         return (
             f"is no folder but looks like the id of a model on a hub, and only local folders are read; get it by "
-            f"`hf download {found['id']} --local-dir {name}` and set guidance.model={name}"
+            f"`hf download {found['id']} --local-dir {name}` and set {source.setting}={name}"
         )
-    return f"does not exist; name a folder in the diffusers layout, which has {_shown(layout)}"
+    return f"does not exist; name a folder {wanted}"
 
 
-def _shown(layout: Layout) -> str:
-    *most, last = (f"{part}/" for part in layout.required)
-    return f"{', '.join(most)} and {last}"
-
-
-def _check_files(model: str, folder: Path, part: Path) -> None:
+def _check_files(source: Source, folder: Path, part: Path) -> None:
     """Whether all below `part` stays inside `folder` and is a folder or regular file: of a pipe the libraries would wait for its writer."""
 
     def unreadable(error: OSError) -> None:
-        raise cannot_read(error.filename, error, f"guidance {model!r}: {Path(error.filename).relative_to(folder)}")
+        raise cannot_read(error.filename, error, f"{source}: {Path(error.filename).relative_to(folder)}")
 
     root = os.path.realpath(folder)
     walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
     below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
-        where = f"guidance {model!r}: {path.relative_to(folder)}"
+        where = f"{source}: {path.relative_to(folder)}"
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise BadInput(
                 f"{where} points out of the folder; put the real file there "
@@ -139,38 +171,40 @@ def _check_files(model: str, folder: Path, part: Path) -> None:
                 pass
 
 
-def _part_files(model: str, folder: Path, part: str, stem: str) -> list[Path]:
+def _part_files(source: Source, folder: Path, part: str, stem: str) -> list[Path]:
     index = folder / part / f"{stem}.safetensors.index.json"
     single = folder / part / f"{stem}.safetensors"
     if index.is_file():
-        return _shards(model, folder, index)
+        return _shards(source, folder, index)
     if single.is_file():
         return [single]
     pickles = sorted(entry.name for entry in single.parent.iterdir() if entry.suffix in _PICKLES)
+    shown = single.relative_to(folder).as_posix()
     if pickles:
+        found = Path(part, pickles[0]).as_posix()
         raise BadInput(
-            f"guidance {model!r}: {part}/{pickles[0]} is a pickle, which can run code when it is opened; only safetensors are read: "
-            f"get {part}/{single.name}, or save the model again with safe_serialization=True"
+            f"{source}: {found} is a pickle, which can run code when it is opened; only safetensors are read: "
+            f"get {shown}, or save the model again with safe_serialization=True"
         )
-    raise BadInput(f"guidance {model!r}: {part}/{single.name} is missing; download the model's safetensors files")
+    raise BadInput(f"{source}: {shown} is missing; download the model's safetensors files")
 
 
-def _shards(model: str, folder: Path, index: Path) -> list[Path]:
+def _shards(source: Source, folder: Path, index: Path) -> list[Path]:
     shown = index.relative_to(folder).as_posix()
-    named = read_json(model, folder, shown).get("weight_map")
+    named = read_json(source, folder, shown).get("weight_map")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
-        raise BadInput(f"guidance {model!r}: {shown} has no weight_map from tensors to files; download the model again")
+        raise BadInput(f"{source}: {shown} has no weight_map from tensors to files; download the model again")
     files = []
     for name in sorted(set(named.values())):
         if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise BadInput(f"guidance {model!r}: {shown} names {name!r}; only .safetensors files beside it are read")
+            raise BadInput(f"{source}: {shown} names {name!r}; only .safetensors files beside it are read")
         if not (index.parent / name).is_file():
-            raise BadInput(f"guidance {model!r}: {shown} names {name!r}, which is missing; download the model again")
+            raise BadInput(f"{source}: {shown} names {name!r}, which is missing; download the model again")
         files.append(index.parent / name)
     return files
 
 
-def _check_safetensors(model: str, folder: Path, file: Path) -> None:
+def _check_safetensors(source: Source, folder: Path, file: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -178,6 +212,6 @@ def _check_safetensors(model: str, folder: Path, file: Path) -> None:
             empty = not list(tensors.keys())
     except (SafetensorError, OSError) as error:
         shown = file.relative_to(folder).as_posix()
-        raise BadInput(f"guidance {model!r}: {shown} is not a readable safetensors file ({reason(error)}); download it again") from None
+        raise BadInput(f"{source}: {shown} is not a readable safetensors file ({reason(error)}); download it again") from None
     if empty:
-        raise BadInput(f"guidance {model!r}: {file.relative_to(folder).as_posix()} holds no tensors; download it again")
+        raise BadInput(f"{source}: {file.relative_to(folder).as_posix()} holds no tensors; download it again")

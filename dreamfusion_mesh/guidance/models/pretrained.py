@@ -1,0 +1,129 @@
+"""What transformers and diffusers build from a folder that `folder.open_folder` has checked. Every failure is BadInput in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from dreamfusion_mesh.errors import BadInput, reason
+from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
+
+# Of config.json: how many modules are made, and how large their tensors are.
+_DEPTHS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block", "depths")
+_WIDTHS = (
+    *("in_channels", "out_channels", "latent_channels", "block_out_channels", "cross_attention_dim", "encoder_hid_dim"),
+    *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "projection_dim"),
+    *("num_channels", "embedding_size", "hidden_sizes", "patch_size"),
+)
+
+
+def load_tokenizer(source: Source, folder: Path, part: str) -> Any:
+    """A fast tokenizer from the part's tokenizer.json, or from CLIP's vocab.json and merges.txt. Raises BadInput."""
+    from transformers import CLIPTokenizer, PreTrainedTokenizerFast
+
+    settings, shown = Path(part, "tokenizer_config.json").as_posix(), shown_part(part)
+    config = read_json(source, folder, settings)
+    whole = folder / part / "tokenizer.json"
+    if not whole.is_file() and not all((whole.parent / name).is_file() for name in ("vocab.json", "merges.txt")):
+        raise BadInput(f"{source}: {shown} has neither tokenizer.json nor vocab.json and merges.txt; download the model again")
+    try:
+        with no_library_output():
+            if whole.is_file():
+                marks = {key: config.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+                given = {key: mark for key, mark in marks.items() if mark is not None}
+                marks = {key: mark["content"] if isinstance(mark, dict) else mark for key, mark in given.items()}
+                longest = config.get("model_max_length", math.inf)
+                tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(whole), model_max_length=longest, **marks)
+            else:
+                tokenizer = CLIPTokenizer.from_pretrained(str(whole.parent), local_files_only=True)
+    except Exception as error:
+        raise load_error(source, shown if part else "the tokenizer", error) from error
+    if tokenizer.pad_token_id is None:
+        raise BadInput(f"{source}: {settings} names no pad_token that the tokenizer has; add it")
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, (int, float)) or not longest >= 1:
+        raise BadInput(f"{source}: {settings} has model_max_length {longest!r:.60}; expected a number")
+    return tokenizer
+
+
+def load_network(source: Source, folder: Path, part: str, kind: Any, dtype: torch.dtype, **more: Any) -> Any:
+    """The part's network, of the library's class `kind`, frozen, on the CPU. Raises BadInput."""
+    if (folder / part / "adapter_config.json").exists():
+        adapter = Path(part, "adapter_config.json").as_posix()
+        raise BadInput(f"{source}: {adapter}: adapters are not read; merge it into the model and take it away")
+    try:
+        with no_library_output():
+            network, report = kind.from_pretrained(
+                str(folder / part), use_safetensors=True, local_files_only=True, torch_dtype=dtype, output_loading_info=True, **more
+            )
+    except Exception as error:
+        raise load_error(source, shown_part(part), error) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        lacks = f"lacks {len(missing)} tensors that its config.json asks for, such as {missing[0]}"
+        raise BadInput(f"{source}: {shown_part(part)} {lacks}")
+    return network.eval().requires_grad_(False)
+
+
+def check_extent(source: Source, folder: Path, layout: Layout, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether the weights can hold what the parts' configs ask for. Raises BadInput.
+
+    The libraries would build the rest for hours, or until the memory is full.
+    """
+    for part, config in configs.items():
+        tensors, widest = _extent(weight_files(source, folder, Layout("", (part,), (), {part: layout.weights[part]})))
+        for keys, most in ((_DEPTHS, tensors), (_WIDTHS, widest)):
+            for key in keys:
+                value = config.get(key)
+                numbers = value if isinstance(value, list) else [value]
+                if any(isinstance(number, (int, float)) and number > most for number in numbers):
+                    holds = f"its weights are {tensors} tensors, at most {widest} wide"
+                    named = Path(part, "config.json").as_posix()
+                    raise BadInput(f"{source}: {named} has {key} {value!r:.60}, but {holds}; download the model again")
+
+
+def load_error(source: Source, what: str, error: Exception) -> Exception:
+    """What to raise for a library's error about the file or part `what`."""
+    if isinstance(error, (MemoryError, BadInput)):
+        return error
+    return BadInput(f"{source}: {what} cannot be loaded ({type(error).__name__}: {reason(error)}); download the model again")
+
+
+def shown_part(part: str) -> str:
+    """A part as messages name it."""
+    return f"{part}/" if part else "the folder"
+
+
+@contextmanager
+def no_library_output() -> Iterator[None]:
+    """Both libraries write bars and warnings to the terminal while they load; only errors matter, and they are raised."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    kept = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in (diffusers_log, transformers_log)]
+    for log, _, _ in kept:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, verbosity, bars in kept:
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
+
+
+def _extent(files: list[Path]) -> tuple[int, int]:
+    """How many tensors there are, and the longest side of any."""
+    tensors, widest = 0, 0
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            sides = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118  no mapping
+        tensors, widest = tensors + len(sides), max([widest, *(side for shape in sides for side in shape)])
+    return tensors, widest

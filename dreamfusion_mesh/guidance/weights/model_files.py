@@ -1,0 +1,57 @@
+"""What is recorded of a model's files: hashes, licences, and what an encoding of texts depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Layout, Source, fingerprint, parts_of, weight_files
+from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
+
+_READ = (".json", ".txt", ".safetensors")  # a hub's folder has gigabytes of other formats beside
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFiles:
+    """A model's folder that `open_folder` has checked.
+
+    digests  SHA-256 of the files that it was asked for
+    """
+
+    source: Source
+    folder: Path
+    layout: Layout
+    digests: dict[Path, str] = field(default_factory=dict, repr=False)
+
+    def provenance(self) -> dict[str, Any]:
+        """What an asset has to record: the model's name, licences, and SHA-256 of each weight file."""
+        licences = read_licences(self.folder, [part for part in parts_of(self.folder, self.layout) if part])
+        embedded = self.source.name == EMBEDDED
+        return {
+            "model": EMBEDDED if embedded else self.folder.resolve().name,
+            "licence": "Apache-2.0" if embedded else licence_name(licences[0]),
+            "licences": licences,
+            "files": {self._shown(file): self._fingerprint(file) for file in weight_files(self.source, self.folder, self.layout)},
+        }
+
+    def text_fingerprint(self, parts: Sequence[str], limit: int, device: torch.device) -> str:
+        """SHA-256 of what an encoding depends on beside its texts: the files of `parts`, the most tokens that are read, and the device."""
+        card = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+        files = sorted(file for part in parts for file in (self.folder / part).rglob("*") if file.is_file() and file.suffix in _READ)
+        digests = [(self._shown(file), self._fingerprint(file)) for file in files]
+        return hashlib.sha256(json.dumps([device.type, card, limit, digests]).encode()).hexdigest()
+
+    def _shown(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+    def _fingerprint(self, file: Path) -> str:
+        """SHA-256 of a file as it was when this was first asked: of gigabytes it takes seconds, and a batch asks for every asset."""
+        if file not in self.digests:
+            self.digests[file] = fingerprint(file)
+        return self.digests[file]
