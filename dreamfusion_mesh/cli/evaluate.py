@@ -44,7 +44,7 @@ def evaluate(
     for folder in runs:
         kind_of(folder)
     with advice(lambda: f"nothing was written; again with: {same_command()}"):
-        found = _evaluate(runs, prompts, given_text(judge), device or "auto", json_, report)
+        found = _evaluate(runs, prompts, given_text(judge), device, json_, report)
         from dreamfusion_mesh.evaluate.document import document_bytes
         from dreamfusion_mesh.evaluate.page import page_bytes
         from dreamfusion_mesh.evaluate.table import table
@@ -55,8 +55,9 @@ def evaluate(
                 write_file(target, content(found), f"{option} {shown(target)}")
 
 
-def _evaluate(runs: Sequence[Path], prompts: Path, judge: str, device: str, json_: Path | None, report: Path | None) -> Evaluation:
+def _evaluate(runs: Sequence[Path], prompts: Path, judge: str, device: str | None, json_: Path | None, report: Path | None) -> Evaluation:
     """All that is wrong with what was given is said before the judge is loaded."""
+    from dreamfusion_mesh.config import load_config
     from dreamfusion_mesh.evaluate.evaluation import check_prompts
     from dreamfusion_mesh.evaluate.evaluation import evaluate as run
     from dreamfusion_mesh.evaluate.judges import load_judge
@@ -66,11 +67,12 @@ def _evaluate(runs: Sequence[Path], prompts: Path, judge: str, device: str, json
     from dreamfusion_mesh.run.device import resolve_device
 
     process.raise_received()  # some imports drop what is raised in them
+    known = load_config("default", overrides={} if device is None else {"device": device}).device  # which says what is allowed
     check_outputs(json_, report, runs, prompts, None if judge == _EMBEDDED else Path(judge))
     pool = read_prompts(prompts)
     groups = read_groups(runs)
     check_prompts(groups, pool, shown(prompts))
-    resolved = resolve_device(device)
+    resolved = resolve_device(known)
     for group in groups:
         _warn_of_unfinished(group)
     loaded = load_judge(judge, resolved)

@@ -115,7 +115,7 @@ def _judge(run: Run, pool: Pool, judge: ImageTextModel, rasterizer: Rasterizer, 
     prompt = pool.prompts[pool.row(run.prompt)]
     if run.failure is not None or run.folder is None:
         return Judged(run, prompt)
-    pictures = pictures_of(run.folder / ASSET, rasterizer, judge.size, device)
+    pictures = pictures_of(run.folder / ASSET, rasterizer, judge.size, device, engine=run.engine)
     return Judged(run, prompt, score(judge, pictures, run.prompt, pool), _sides(pictures))
 
 

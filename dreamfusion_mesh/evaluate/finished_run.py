@@ -60,6 +60,7 @@ def read_run(folder: Path, group: str) -> Run:
         prompt=config.prompt,
         seed=config.seed,
         folder=folder,
+        engine=config.asset.engine,
         audit={PROPERTIES[row.number]: row.status for row in rows if row.number in PROPERTIES},
         parts=parts,
         holes=holes,

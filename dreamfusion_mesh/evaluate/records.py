@@ -15,7 +15,7 @@ class Prompt:
     """A prompt of the pool among which the judge picks.
 
     text   as it was given to `generate`
-    shape  what grey clay of it has to be taken for, in the judge's words; None: what `textureless_prompt` makes of the text
+    shape  what grey clay of it has to be taken for, such as "mug": prompts of one shape count as each other's; None: of no other prompt's
     front  whether it has a front that can be distinguished from its sides and its back; None: not known, so Janus is not measured
     parts  separate solids that the words ask for; None: one, and one more for each "on"
     holes  holes through the solid that the words ask for; None: any number
@@ -36,6 +36,7 @@ class Run:
     folder   of the run; of one that failed, what is left of it, or None
     failure  None where the asset is there, else the kind of failure, as a batch names it
     message  the failure's line
+    engine   by whose names the asset's file was written
     audit    status by the row's name
     parts    separate solids of the delivered surface; None: not known
     holes    through the solid, likewise
@@ -51,6 +52,7 @@ class Run:
     folder: Path | None = None
     failure: str | None = None
     message: str = ""
+    engine: str = "generic"
     audit: Mapping[str, str] = field(default_factory=dict)
     parts: int | None = None
     holes: int | None = None
@@ -88,11 +90,13 @@ class Scores:
     """What the judge says of one asset's pictures.
 
     colour            share of azimuths from which it picks the asset's own prompt among all
-    textureless       the same of the clay pictures, among what clay of the prompts is called; prompts that share these words are one
+    textureless       of the clay pictures, those whose shape is right in what it picks among all that clay of the prompts is called
     taken_for         the prompt that it picks from most azimuths
-    clay_taken_for    likewise of the clay pictures
+    clay_taken_for    the shape that it picks from most azimuths
     fit               mean cosine between the pictures in colour and the asset's own prompt
-    front_sectors     separate runs of azimuths from which "front view" fits best; None where the prompt is not known to have a front
+    clay_fit          of the clay pictures and what clay of the own prompt is called
+    views             share of azimuths from which it names the view as guidance does; None where the prompt is not known to have a front
+    front_sectors     separate sectors of azimuths in which "front view" fits best; None likewise
     vector            [D] unit, the mean of the pictures in colour in the judge's space
     """
 
@@ -101,5 +105,13 @@ class Scores:
     taken_for: str
     clay_taken_for: str
     fit: float
+    clay_fit: float
+    views: float | None
     front_sectors: int | None
     vector: Tensor
+
+    @property
+    def quality(self) -> float:
+        """Mean of the shares that are known: colour, textureless, views. By it the worst cases are found."""
+        shares = [value for value in (self.colour, self.textureless, self.views) if value is not None]
+        return sum(shares) / len(shares)

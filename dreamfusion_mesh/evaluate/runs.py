@@ -70,26 +70,25 @@ class _Reader:
     def __init__(self) -> None:
         self._runs: dict[str, list[Run]] = {}
         self._unfinished: dict[str, list[str]] = {}
-        self._given: dict[tuple[int, int], Path] = {}  # of each folder that was given, or is of a run, by what the disk knows it by
+        self._seen: dict[tuple[int, int], Path] = {}  # what each folder was given by, by the numbers that the disk knows it by
 
     def read(self, path: Path, group: str) -> None:
         """Take in what a folder holds."""
         runs, unfinished = self._runs.setdefault(group, []), self._unfinished.setdefault(group, [])
-        self._take(path, path)
+        own = [path]
         if _is_run(path):
             if not is_finished(path):
                 raise BadInput(f"{shown(path)}: its run is not finished; `{generate_command(path)}` goes on with it")
             runs.append(read_run(path, group))
-            return
-        left = _left(path)
-        for job in standings(BatchFolder(path))[1]:
-            if job.folder is not None:
-                self._take(job.folder, path)
-            if job.status == "unfinished":
-                left.append(job.name)
-            else:
-                runs.append(_run_of(job, BatchFolder(path), group))
-        unfinished += left
+        else:
+            unfinished += _left(path)
+            for job in standings(BatchFolder(path))[1]:
+                own += [] if job.folder is None else [job.folder]
+                if job.status == "unfinished":
+                    unfinished.append(job.name)
+                else:
+                    runs.append(_run_of(job, BatchFolder(path), group))
+        self._refuse_seen(own, path)
 
     def group(self, name: str) -> Group:
         """What was found of it. Raises BadInput where nothing of it is done."""
@@ -97,11 +96,15 @@ class _Reader:
             raise BadInput(f"{shown(name)}: none of its {len(self._unfinished[name])} runs is done; evaluate it later")
         return Group(name, tuple(self._runs[name]), tuple(self._unfinished[name]))
 
-    def _take(self, folder: Path, given: Path) -> None:
-        found = os.stat(folder)
-        other = self._given.setdefault((found.st_dev, found.st_ino), given)
-        if other is not given:
-            raise BadInput(f"{shown(folder)}: is given twice, by {shown(other)} and by {shown(given)}; name it once")
+    def _refuse_seen(self, folders: Sequence[Path], given: Path) -> None:
+        """Raises BadInput where one of the folders that are evaluated by `given` was so before."""
+        for folder in folders:
+            found = os.stat(folder)
+            if (other := self._seen.get((found.st_dev, found.st_ino))) is not None:
+                raise BadInput(f"{shown(folder)}: is given twice, by {shown(other)} and by {shown(given)}; name it once")
+        for folder in folders:
+            found = os.stat(folder)
+            self._seen[found.st_dev, found.st_ino] = given
 
 
 def _left(path: Path) -> list[str]:

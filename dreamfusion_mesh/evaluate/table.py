@@ -21,7 +21,7 @@ def table(found: Evaluation) -> str:
     for block in _BLOCKS:
         shown = [_KNOWN[name] for name in block if any(name in group.means for group in found.groups)]
         lines += ["", *_rows(names, shown, [[mean_text(group.means.get(each.name), each) for each in shown] for group in found.groups])]
-        if len(found.groups) > 1:
+        if len(names) > 1:
             against = [[difference_text(group.against.get(each.name), each) for each in shown] for group in found.groups[1:]]
             lines += [f"minus {names[0]}, and p:", *_rows(names[1:], shown, against)[1:]]
     return "\n".join([*lines, *_notes(found, names)])
@@ -29,9 +29,9 @@ def table(found: Evaluation) -> str:
 
 def _head(found: Evaluation) -> Iterator[str]:
     asked = {each.prompt.text for group in found.groups for each in group.judged}
+    chance = " and ".join(f"{write(value, _KNOWN[name])} % {name}" for name, value in found.chance.items())
     yield f"{len(asked)} of the {len(found.prompts)} prompts have runs; judge {one_line(str(found.judge.get('model', '')))}"
-    chance = ", ".join(f"{write(value, _KNOWN[name])} % {name}" for name, value in found.chance.items())
-    yield f"R-Precision by chance: {chance}. Means over prompts with their standard errors."
+    yield f"means over prompts with standard errors; a guess has {chance}"
 
 
 def _rows(names: Sequence[str], shown: Sequence[Measure], cells: Sequence[Sequence[str]]) -> list[str]:

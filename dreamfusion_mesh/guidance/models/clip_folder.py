@@ -47,14 +47,16 @@ class Networks:
 def open_clip_folder(source: Source) -> tuple[Path, Layout]:
     """The folder of `source`, checked, and which of the two layouts it has. Raises BadInput naming the file and the remedy."""
     folder = find_folder(source, WANTED)
-    if (folder / "config.json").exists() or not any((folder / part).is_dir() for part in TOWERS.required):
-        if (folder / INDEX).exists():
-            raise BadInput(f"{source}: has a {INDEX}, so it is a diffusion model; name a folder {WANTED}")
+    if (folder / "config.json").exists():
         found = read_json(source, folder, "config.json").get("model_type")
         if found != "clip":
             raise BadInput(f"{source}: config.json has model_type {found!r:.60}; only 'clip' is read: name a folder {WANTED}")
         return open_folder(source, WHOLE), WHOLE
-    return open_folder(source, TOWERS), TOWERS
+    if any((folder / part).is_dir() for part in TOWERS.required):
+        return open_folder(source, TOWERS), TOWERS
+    if (folder / INDEX).exists():
+        raise BadInput(f"{source}: has a {INDEX}, so it is a diffusion model; name a folder {WANTED}")
+    raise BadInput(f"{source}: has neither config.json nor image/ and text/; name a folder {WANTED}")
 
 
 def load_networks(source: Source, folder: Path, layout: Layout, device: torch.device) -> Networks:
@@ -66,9 +68,9 @@ def _load_whole(source: Source, folder: Path, device: torch.device) -> Networks:
     from transformers import CLIPModel
 
     config = read_json(source, folder, "config.json")
-    parts = [config, *(_group(source, config, name) for name in ("text_config", "vision_config"))]
-    for part in parts:
-        check_extent(source, folder, WHOLE, {"": {key: value for key, value in part.items() if part is config or key != "projection_dim"}})
+    check_extent(source, folder, WHOLE, {"": config}, ("projection_dim",))
+    for name in ("text_config", "vision_config"):
+        check_extent(source, folder, WHOLE, {"": _group(source, config, name)})
     clip = load_network(source, folder, "", CLIPModel, torch.float32).to(device)
     side = clip.config.vision_config.image_size
     if clip.config.vision_config.num_channels != 3 or not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
@@ -92,7 +94,7 @@ def _load_towers(source: Source, folder: Path, device: torch.device) -> Networks
     for part, wanted in _OWN_TYPES.items():
         if (found := configs[part].get("model_type")) != wanted:
             raise BadInput(f"{source}: {part}/config.json has model_type {found!r:.60}; expected {wanted!r}, or name a folder {WANTED}")
-    check_extent(source, folder, TOWERS, configs)
+    check_extent(source, folder, TOWERS, configs, ("projection_dim",))
     image_tower = load_network(source, folder, "image", ResNetForImageClassification, torch.float32).to(device)
     text_tower = load_network(source, folder, "text", CLIPTextModelWithProjection, torch.float32).to(device)
     seen, read = image_tower.config.num_labels, text_tower.config.projection_dim

@@ -18,7 +18,7 @@ from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, 
 _DEPTHS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block", "depths")
 _WIDTHS = (
     *("in_channels", "out_channels", "latent_channels", "block_out_channels", "cross_attention_dim", "encoder_hid_dim"),
-    *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "projection_dim"),
+    *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"),
     *("num_channels", "embedding_size", "hidden_sizes", "patch_size"),
 )
 
@@ -71,14 +71,16 @@ def load_network(source: Source, folder: Path, part: str, kind: Any, dtype: torc
     return network.eval().requires_grad_(False)
 
 
-def check_extent(source: Source, folder: Path, layout: Layout, configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Whether the weights can hold what the parts' configs ask for. Raises BadInput.
+def check_extent(
+    source: Source, folder: Path, layout: Layout, configs: Mapping[str, Mapping[str, Any]], more: tuple[str, ...] = ()
+) -> None:
+    """Whether the weights can hold what the parts' configs ask for; `more` names further widths. Raises BadInput.
 
     The libraries would build the rest for hours, or until the memory is full.
     """
     for part, config in configs.items():
         tensors, widest = _extent(weight_files(source, folder, Layout("", (part,), (), {part: layout.weights[part]})))
-        for keys, most in ((_DEPTHS, tensors), (_WIDTHS, widest)):
+        for keys, most in ((_DEPTHS, tensors), ((*_WIDTHS, *more), widest)):
             for key in keys:
                 value = config.get(key)
                 numbers = value if isinstance(value, list) else [value]
