@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, write
+from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, mean_text, write
+from dreamfusion_mesh.evaluate.statistics import Mean
 
 _UNITS = {"share": " %", "cosine": "", "seconds": ""}
 _SEEN = ("colour", "textureless", "fit")  # of a run
@@ -39,10 +40,8 @@ def runs_table(found: Mapping[str, Any]) -> str:
 
 def _cell(group: Mapping[str, Any], measure: Measure) -> str:
     mean, against = group["means"].get(measure.name), group["against_first"].get(measure.name)
-    if mean is None:
-        return "-"
-    error = "" if mean["error"] is None else f" ± {write(mean['error'], measure)}"
-    return write(mean["value"], measure) + error + ("" if against is None else f" (p {against['p']:.2f})")
+    text = mean_text(None if mean is None else Mean(**mean), measure)
+    return text if against is None else f"{text} (p {against['p']:.2f})"
 
 
 def _faults(run: Mapping[str, Any]) -> Iterable[str]:
