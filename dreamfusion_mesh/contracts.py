@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -97,10 +97,35 @@ class ScoreModel(Protocol):
         ...
 
 
-class GuidanceModel(Protocol):
-    """A loaded diffusion model: weights alone, shared by any number of prompts and of settings."""
+class SimilarityModel(Protocol):
+    """A CLIP bound to one prompt and its settings: what a similarity loss evaluates.
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> ScoreModel:
+    size      pixels a side of the images that it was made for
+    warnings  lines for the user, such as words of the prompt that the model does not know
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def images(self, images: Tensor) -> Tensor:
+        """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1] of any size; differentiable."""
+        ...
+
+    def texts(self, views: Views) -> Tensor:
+        """Unit vectors [B, D] of the words for each of `views`."""
+        ...
+
+
+PromptedModel: TypeAlias = ScoreModel | SimilarityModel  # which of them, `guidance.loss` says
+
+
+class GuidanceModel(Protocol):
+    """A loaded diffusion model or CLIP: weights alone, shared by any number of prompts and of settings."""
+
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedModel:
         """The model bound to `prompt` and `settings`; `encoding` is what `encode_prompt` gave for them, or None to have it made here.
 
         Raises BadInput where the settings name another model or precision, ValueError where the encoding is of another prompt or model.

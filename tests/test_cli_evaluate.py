@@ -148,7 +148,7 @@ def test_a_real_run_is_judged_by_the_embedded_judge(
     assert (len(tables), len(digests)) == (1, 1)
     values = json.loads((tmp_path / "one.json").read_text())
     assert (values["judge"]["model"], values["pool"]["prompts"]) == ("embedded", 3)
-    own, lost, box = values["runs"]
+    own, box, lost = values["runs"]
     assert own["memory"]["resident"] > 2**27
     assert {0.0} == {lost["values"][name] for name in ("colour", "textureless")}
     assert box["values"]["colour"] > 0.9  # of the three prompts a box of one red is like no other

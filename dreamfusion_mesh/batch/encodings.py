@@ -15,7 +15,7 @@ from typing import Any
 from dreamfusion_mesh.batch.messages import Words
 from dreamfusion_mesh.batch.queue import WINDOW
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import GuidanceModel, ScoreModel
+from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_bytes, remove_file, write_file
 from dreamfusion_mesh.guidance.encodings import encoding_bytes, encoding_key, prompt_texts, read_encoding
@@ -103,7 +103,7 @@ class EncodedModel:
     model: GuidanceModel
     encodings: Encodings
 
-    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> ScoreModel:
+    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedModel:
         """See GuidanceModel."""
         return self.model.for_prompt(prompt, settings, self.encodings.get(prompt, settings) if encoding is None else encoding)
 

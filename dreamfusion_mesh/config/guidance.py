@@ -7,19 +7,40 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dreamfusion_mesh.config.base import Fraction, Settings, Words, times_apart
+from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, rising, times_apart
 
 MULTIVIEW = 4  # views that a multi-view model sees together
 _LONGEST_SHOWN = 60  # characters of words that are refused
+Transmittance = Annotated[float, Field(ge=0, le=0.999)]
+Blur = Annotated[float, Field(ge=0, le=0.5)]
+
+
+class ClipLossSettings(Settings):
+    """Dream Fields (Jain et al., arXiv:2112.01455, sections 3.2 and 3.3, and its published settings), with what CLIP-Mesh changes in it."""
+
+    # Against fog and floating pieces: -transmittance * min(target, mean share of the picture that shows the background).
+    transmittance: Weight = 0.5
+    target_transmittance: tuple[Transmittance, Transmittance] = (0.5, 0.9)  # at first, and once `anneal` of the steps is done
+    anneal: Fraction = 0.05
+    random_backgrounds: Fraction = 1.0  # share of pictures before noise, a checkerboard or a Fourier texture, the others plain
+    background_blur: tuple[Blur, Blur] = (0.0, 0.045)  # standard deviations to draw from, in sides of the picture
+    crops: Count = 8  # pictures of a view, each cut at random; 1 in CLIP-Mesh (Khalid et al., arXiv:2203.13333)
+    crop_size: Annotated[float, Field(ge=0.25, le=1)] = 0.9  # side of a cut in sides of the picture; 1 cuts nothing
+
+    @model_validator(mode="after")
+    def _spans(self) -> ClipLossSettings:
+        rising("background_blur", self.background_blur)
+        return self
 
 
 class GuidanceSettings(Settings):
-    """Score distillation from one frozen diffusion model."""
+    """What guides: score distillation from one frozen diffusion model, or the similarity of a CLIP."""
 
     # sds: score distillation from `model`, a diffusion model; clip: the similarity of a CLIP, as the baselines before it have it
     loss: Literal["sds", "clip"] = "sds"
     model: Words = "embedded"  # of sds: or a folder in the diffusers layout
     clip: Words = "embedded"  # of clip: or a folder that holds a CLIP
+    clip_loss: ClipLossSettings = ClipLossSettings()
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
     # How far to keep from other views' text (arXiv:2304.04968); above 0 adds a third evaluation per step.
     perp_neg: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -51,6 +72,18 @@ class GuidanceSettings(Settings):
     @model_validator(mode="after")
     def _times(self) -> GuidanceSettings:
         times_apart(self.t_min, self.t_max)
+        return self
+
+    @property
+    def loaded_model(self) -> str:
+        """The model that the loss asks for, as `model` or `clip` names it."""
+        return self.clip if self.loss == "clip" else self.model
+
+    @model_validator(mode="after")
+    def _similarity(self) -> GuidanceSettings:
+        if self.loss == "clip" and (self.multiview or self.perp_neg):
+            found = "multiview true" if self.multiview else f"perp_neg {self.perp_neg:g}"
+            raise ValueError(f"loss clip has no diffusion model that sees other views: set perp_neg=0 and multiview=false (given {found})")
         return self
 
     @model_validator(mode="after")

@@ -46,8 +46,8 @@ def _precision(name: str) -> Callable[[Judged], float]:
     return lambda judged: 0.0 if judged.scores is None else getattr(judged.scores, name)
 
 
-def _fit(judged: Judged) -> float | None:
-    return None if judged.scores is None else judged.scores.fit
+def _score(name: str) -> Callable[[Judged], float | None]:
+    return lambda judged: None if judged.scores is None else getattr(judged.scores, name)
 
 
 def _janus(judged: Judged) -> float | None:
@@ -83,12 +83,14 @@ DIVERSITY = Measure("diversity", "distance between seeds of a prompt", "diversit
 MEASURES = (
     Measure("colour", "R-Precision, in colour", "colour", "share", "higher", _precision("colour")),
     Measure("textureless", "R-Precision, textureless", "textureless", "share", "higher", _precision("textureless")),
+    Measure("views", "azimuths whose view is named", "views", "share", "higher", _score("views")),
     Measure("janus", "more than one front (Janus)", "Janus", "share", "lower", _janus),
     Measure("failed", "failed runs", "failed", "share", "lower", _failed),
     Measure("audit", "assets with a failed row of the audit", "audit", "share", "lower", _audit),
     Measure("parts", "assets with loose parts", "loose parts", "share", "lower", _parts),
     Measure("holes", "assets with surplus holes", "holes", "share", "lower", _holes),
-    Measure("fit", "cosine with the own prompt", "fit", "cosine", "higher", _fit),
+    Measure("fit", "cosine with the own prompt, in colour", "fit", "cosine", "higher", _score("fit")),
+    Measure("clay_fit", "cosine with the own prompt, textureless", "clay fit", "cosine", "higher", _score("clay_fit")),
     DIVERSITY,
     Measure("seconds", "seconds an asset", "seconds", "seconds", "lower", _seconds),
 )

@@ -125,9 +125,9 @@ def _cases(found: Evaluation) -> Iterator[str]:
 
 
 def _rank(judged: Judged) -> tuple[float, float, str]:
-    """The worst first: by R-Precision in colour and textureless together, then by the fit."""
+    """The worst first: by the shares that are known, then by the fit."""
     assert judged.scores is not None
-    return judged.scores.colour + judged.scores.textureless, judged.scores.fit, judged.run.name
+    return judged.scores.quality, judged.scores.fit, judged.run.name
 
 
 def _case(judged: Judged) -> str:
@@ -140,13 +140,13 @@ def _case(judged: Judged) -> str:
 
 
 def _shares(judged: Judged) -> str:
-    values = [(name, _KNOWN[name].of(judged)) for name in ("colour", "textureless")]
+    values = [(name, _KNOWN[name].of(judged)) for name in ("colour", "textureless", "views")]
     return ", ".join(f"{name} {write(value, _KNOWN[name])} %" for name, value in values if value is not None)
 
 
 _COLUMNS = (
-    *("group", "name", "prompt", "seed", "colour %", "textureless %", "taken for", "clay taken for", "fit", "fronts"),
-    *("parts (asked)", "holes (asked)", "failed rows", "seconds", "failure"),
+    *("group", "name", "prompt", "seed", "colour %", "textureless %", "views %", "taken for", "clay taken for"),
+    *("fit", "clay fit", "fronts", "parts (asked)", "holes (asked)", "failed rows", "seconds", "failure"),
 )
 
 
@@ -164,12 +164,12 @@ def _run_cells(group: str, judged: Judged) -> Iterator[str]:
     run, scores, prompt = judged.run, judged.scores, judged.prompt
     values = {name: "" if (value := _KNOWN[name].of(judged)) is None else write(value, _KNOWN[name]) for name in _KNOWN}
     yield from (f"<td>{escape(text)}</td>" for text in (group, run.name, run.prompt))
-    yield from map(_number, (str(run.seed), values["colour"], values["textureless"]))
+    yield from map(_number, (str(run.seed), values["colour"], values["textureless"], values["views"]))
     yield from (f"<td>{escape(text)}</td>" for text in ((scores.taken_for, scores.clay_taken_for) if scores else ("", "")))
     fronts = "" if scores is None or scores.front_sectors is None else str(scores.front_sectors)
     parts = "" if run.parts is None else f"{run.parts} ({asked_parts(prompt)})"
     holes = "" if run.holes is None else f"{run.holes} ({'any' if prompt.holes is None else prompt.holes})"
-    yield from map(_number, (values["fit"], fronts, parts, holes))
+    yield from map(_number, (values["fit"], values["clay_fit"], fronts, parts, holes))
     yield f"<td>{escape(', '.join(failed_rows(run)))}</td>"
     yield _number(values["seconds"])
     yield f"<td>{escape(f'{run.failure}: {run.message}' if run.failure else '')}</td>"

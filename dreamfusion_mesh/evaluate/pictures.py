@@ -68,7 +68,9 @@ def pictures_of(
 @torch.no_grad()
 def photograph(surface: Surface, rasterizer: Rasterizer, size: int, azimuths: int = AZIMUTHS) -> Pictures:
     """A surface of any size and place, seen [azimuths, size, size, 3] from all around."""
-    framed = replace(surface.mesh, vertices=_framed(surface.mesh))
+    mesh = surface.mesh
+    middle, scale = framing(mesh.vertices[mesh.faces].reshape(-1, 3))
+    framed = replace(mesh, vertices=(mesh.vertices - middle) * scale)
 
     def seen(shading: Shading) -> Tensor:
         pictures = []
@@ -89,14 +91,12 @@ def judging_views(shading: Shading, side: int, azimuths: int, device: torch.devi
     return plain_views(around.part(part), shading, [BACKGROUND] * 3, settings.ambient, settings.diffuse)
 
 
-def _framed(mesh: Mesh) -> Tensor:
-    """The vertices [V, 3] moved and scaled so that the surface just fits."""
-    corners = mesh.vertices[mesh.faces].reshape(-1, 3)
-    low, high = corners.amin(0), corners.amax(0)
+def framing(points: Tensor) -> tuple[Tensor, Tensor]:
+    """What moves points [N, 3], and then scales them, so that they just fit: the middle [3] of their box, and a factor []."""
+    low, high = points.amin(0), points.amax(0)
     middle = (low + high) / 2
-    reach = (corners - middle).norm(dim=1).amax()
-    scale = torch.minimum(LONGEST / (high - low).amax().clamp_min(1e-12), RADIUS / reach.clamp_min(1e-12))
-    return (mesh.vertices - middle) * scale
+    longest, reach = (high - low).amax(), (points - middle).norm(dim=1).amax()
+    return middle, torch.minimum(LONGEST / longest.clamp_min(1e-12), RADIUS / reach.clamp_min(1e-12))
 
 
 def _read_surface(written: Written, rasterizer: Rasterizer, device: torch.device | str) -> Surface:

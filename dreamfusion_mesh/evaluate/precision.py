@@ -59,13 +59,14 @@ def clay_texts(texts: Sequence[str]) -> list[str]:
 
 @torch.no_grad()
 def encode_images(judge: ImageTextModel, images: Tensor) -> Tensor:
-    """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1]."""
+    """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1], which lie on the judge's device."""
     return torch.cat([judge.images(part) for part in images.split(_BATCH)])
 
 
 def choose(judge: ImageTextModel, images: Tensor, texts: Sequence[str]) -> Tensor:
     """Row of the best fitting of `texts` for each of images [B, H, H, 3] in [0, 1]; [B] int64 on the CPU."""
-    return pick(encode_images(judge, images), judge.texts(texts))
+    vectors = judge.texts(texts)
+    return pick(encode_images(judge, images.to(vectors.device)), vectors)
 
 
 def pick(images: Tensor, texts: Tensor) -> Tensor:

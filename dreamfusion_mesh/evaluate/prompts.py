@@ -10,6 +10,7 @@ from dreamfusion_mesh.batch.cells import Columns, read_number
 from dreamfusion_mesh.batch.faults import Faults
 from dreamfusion_mesh.batch.table import KEY, read_lines, read_table
 from dreamfusion_mesh.config.messages import nearest, plain, shown
+from dreamfusion_mesh.config.yaml_text import control_character
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.evaluate.records import Prompt
 from dreamfusion_mesh.files import shown as shown_path
@@ -84,11 +85,17 @@ class _Rows:
             faults.add(line, f"{KEY}: {shown(text)} is the prompt of line {first}, too; keep one of them")
         if len(self._lines) > MOST_PROMPTS:
             raise BadInput(f"{faults.where}, line {line}: more than the {MOST_PROMPTS} prompts that a pool may have")
-        shape = faults.catch(line, check_prompt, cells["shape"]) if "shape" in cells else None
+        shape = faults.catch(line, _read_shape, cells["shape"]) if "shape" in cells else None
         front = faults.catch(line, _read_front, cells["front"]) if "front" in cells else None
         parts = faults.catch(line, read_number, "parts", cells["parts"], 1, _MOST_PARTS) if "parts" in cells else None
         holes = faults.catch(line, read_number, "holes", cells["holes"], 0, _MOST_PARTS) if "holes" in cells else None
         return None if faults.count > before or text is None else Prompt(text, shape, front, parts, holes)
+
+
+def _read_shape(text: str) -> str:
+    if (letter := control_character(text)) is not None:
+        raise BadInput(f"shape: has the control character U+{ord(letter):04X}; plain text is allowed: take it out")
+    return " ".join(text.split())
 
 
 def _read_front(text: str) -> bool:

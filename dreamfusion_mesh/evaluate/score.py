@@ -17,7 +17,8 @@ def score(judge: ImageTextModel, pictures: Pictures, prompt: str, pool: Pool) ->
     Raises BadInput where the prompt is none of the pool's.
     """
     row = pool.row(prompt)
-    colour, clay = encode_images(judge, pictures.colour), encode_images(judge, pictures.textureless)
+    device = pool.texts.device
+    colour, clay = (encode_images(judge, images.to(device)) for images in (pictures.colour, pictures.textureless))
     picked = pick(colour, pool.texts).tolist()
     shapes = [pool.shapes[at] for at in pick(clay, pool.clay).tolist()]
     views = colour @ pool.views[prompt].T if prompt in pool.views else None

@@ -10,7 +10,11 @@ from dreamfusion_mesh.out_of_memory import readable
 from dreamfusion_mesh.terminal import cut, one_line
 
 _LONGEST_NAME = 24
-_BLOCKS = (("colour", "textureless", "janus", "fit", "diversity"), ("failed", "audit", "parts", "holes", "seconds"))
+_BLOCKS = (
+    ("colour", "textureless", "views", "janus"),
+    ("fit", "clay_fit", "diversity", "seconds"),
+    ("failed", "audit", "parts", "holes"),
+)
 _KNOWN = {measure.name: measure for measure in MEASURES}
 
 

@@ -12,6 +12,8 @@ from dreamfusion_mesh.errors import BadInput
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dreamfusion_mesh.records import Views
+
 VIEW_SUFFIXES = (", front view", ", side view", ", back view", ", overhead view")
 _FRONT, _SIDE, _BACK, _OVERHEAD = range(4)
 
@@ -53,6 +55,13 @@ def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhea
     rows = torch.where(off_front <= front_degrees, _FRONT, rows)
     rows = torch.where(off_front >= 180 - front_degrees, _BACK, rows)
     return torch.where(torch.rad2deg(elevation.double()) > overhead_degrees, _OVERHEAD, rows)
+
+
+def textureless_rows(views: Views) -> Tensor:
+    """[B] int64: what to add to rows of VIEW_SUFFIXES, since a prompt's textureless texts follow the coloured ones."""
+    from dreamfusion_mesh.records import Shading
+
+    return len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
 
 
 def subject(prompt: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.contracts import PromptedModel
 from dreamfusion_mesh.run.peak_memory import peak_memory
 from dreamfusion_mesh.run.work import Work
 from dreamfusion_mesh.stages.checkpoint import State
@@ -13,7 +13,7 @@ from dreamfusion_mesh.stages.fine import fit_surface
 from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
 
 
-def coarse_stage(work: Work, model: ScoreModel, draws: torch.Generator) -> Coarse:
+def coarse_stage(work: Work, model: PromptedModel, draws: torch.Generator) -> Coarse:
     """The field, finished and left in the coarse checkpoint. Raises as `fit_field` and `RunFolder.restore` do."""
     run, config = work.run, work.config
     if run.has_state("coarse"):
@@ -24,7 +24,7 @@ def coarse_stage(work: Work, model: ScoreModel, draws: torch.Generator) -> Coars
     return coarse
 
 
-def fine_stage(work: Work, coarse: Coarse, model: ScoreModel, draws: torch.Generator) -> tuple[State, dict[str, float]]:
+def fine_stage(work: Work, coarse: Coarse, model: PromptedModel, draws: torch.Generator) -> tuple[State, dict[str, float]]:
     """The refined surface's state, and the seconds that it took. Raises as `start_from_field` and `fit_surface` do."""
     config, (hooks, seconds) = work.config, work.run.hooks("fine", work.report, work.stop)
     with work.stage("conversion"):

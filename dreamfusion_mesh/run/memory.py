@@ -52,12 +52,12 @@ _TEXEL = 150  # of the textures: where it lies, and what all maps have there
 def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     """Peak bytes of the process by stage, about; without the stages that are `done` and those that take less than their neighbours."""
     field = config.coarse.field
-    weights = model_bytes(config.guidance.model) if "fine" not in done else 0
-    image = _IMAGE if config.guidance.model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
+    weights = model_bytes(config.guidance) if "fine" not in done else 0
+    image = _IMAGE if config.guidance.loaded_model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
     grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
     table = 4 * grid.rows * field.features
     point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
-    asked = 2 + (config.guidance.perp_neg > 0)  # evaluations of the model for a view
+    asked = _evaluations(config)
     coarse, fine, texture = config.coarse, config.fine, config.texture
     loaded = _LIBRARIES + weights
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
@@ -73,6 +73,12 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     }
     skipped = {*done, "model"} if "fine" in done else set(done)
     return {name: round(value) for name, value in stages.items() if name not in skipped}
+
+
+def _evaluations(config: RunConfig) -> int:
+    """How often a step evaluates the model for a view."""
+    guidance = config.guidance
+    return guidance.clip_loss.crops if guidance.loss == "clip" else 2 + (guidance.perp_neg > 0)
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
@@ -106,8 +112,8 @@ def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> 
 
 def advice(stage: str, config: RunConfig) -> str:
     """Which settings lower the memory of a stage, with their present values, and where they may change."""
-    names = STAGES[stage]
-    if stage == "model" and config.guidance.model == "embedded":  # there is no smaller one
+    names = STAGES[stage] if stage != "model" or config.guidance.loss == "sds" else ("guidance.clip",)
+    if stage == "model" and config.guidance.loaded_model == "embedded":  # there is no smaller one
         return "free memory or raise its limit (ulimit -v), and go on with this run"
     values = [f"{name} ({_value(config, name)})" for name in names]
     listed = " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))

@@ -59,4 +59,4 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
 
 def fit_notes(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     """What a run recorded with its fitted surface: the guidance's provenance, its warnings, the seconds of each stage, and peak_memory."""
-    return {"guidance": {"model": config.guidance.model}, "warnings": [], "seconds": {}, "memory": {}, **run.load_notes("fine")}
+    return {"guidance": {"model": config.guidance.loaded_model}, "warnings": [], "seconds": {}, "memory": {}, **run.load_notes("fine")}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.contracts import ScoreModel
-from dreamfusion_mesh.guidance.losses.sds import distill
+from dreamfusion_mesh.contracts import PromptedModel
+from dreamfusion_mesh.guidance.losses.distill import distill
 from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
@@ -29,7 +29,7 @@ class Coarse:
 
 
 def fit_field(
-    model: ScoreModel,
+    model: PromptedModel,
     settings: CoarseSettings,
     views: ViewSettings,
     guidance: GuidanceSettings,
@@ -50,7 +50,7 @@ def fit_field(
         with watch.lap("render_ms"):
             render, seen = _render(coarse, settings, views, draws, step)
         with watch.lap("guidance_ms"):
-            distilled = distill(model, render.rgb, seen, guidance, guidance.t_min, guidance.t_max, progress, draws)
+            distilled = distill(model, render, seen, guidance, guidance.t_min, guidance.t_max, progress, draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)

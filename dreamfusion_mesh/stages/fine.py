@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.contracts import Rasterizer, ScoreModel
+from dreamfusion_mesh.contracts import PromptedModel, Rasterizer
 from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.guidance.losses.sds import distill
+from dreamfusion_mesh.guidance.losses.distill import distill
 from dreamfusion_mesh.records import Mesh, Render, Views
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
@@ -39,7 +39,7 @@ class Surface:
 def fit_surface(
     start: TetSurface,
     field: HashField,
-    model: ScoreModel,
+    model: PromptedModel,
     rasterizer: Rasterizer,
     settings: FineSettings,
     views: ViewSettings,
@@ -69,7 +69,7 @@ def fit_surface(
             shown = loop_subdivide(mesh, settings.surface_subdivisions)
             render, seen = _render(shown, field, rasterizer, settings, views, draws, step)
         with watch.lap("guidance_ms"):
-            distilled = distill(model, render.rgb, seen, guidance, settings.t_min, settings.t_max, progress, draws)
+            distilled = distill(model, render, seen, guidance, settings.t_min, settings.t_max, progress, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
         figures = {"residual": distilled.residual, "faces": float(len(shown.faces)), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import CoarseSettings, FineSettings
-from dreamfusion_mesh.guidance.losses.sds import Distilled
+from dreamfusion_mesh.guidance.losses.distilled import Distilled
 from dreamfusion_mesh.records import Mesh, Render
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
 from dreamfusion_mesh.shape.tets.surface import TetSurface

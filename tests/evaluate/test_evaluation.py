@@ -98,8 +98,9 @@ def test_what_the_judge_takes_an_asset_for_is_told(found: Evaluation) -> None:
 
 
 def test_janus_is_measured_of_prompts_with_a_front_alone(found: Evaluation) -> None:
-    assert found.groups[0].means["janus"].count == 1
-    assert [each.scores.front_sectors for each in found.groups[0].judged if each.scores] == [None, 1, 1]
+    assert [each.scores.front_sectors for each in found.groups[0].judged if each.scores] == [None, 2, 2]  # to this judge all is front
+    assert (found.groups[0].means["janus"].value, found.groups[0].means["janus"].count) == (1.0, 1)
+    assert found.groups[0].means["views"].value == pytest.approx(1 / 4)
 
 
 def test_diversity_is_of_prompts_with_several_seeds(found: Evaluation) -> None:

@@ -12,8 +12,8 @@ from tiny_folders import edit_json, write_folder
 from dreamfusion_mesh import doctor
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models import load as loading
 from dreamfusion_mesh.guidance.models.load import load_guidance
-from dreamfusion_mesh.guidance.weights import folder as weights_folder
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SCHEDULER, MARKS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
@@ -257,7 +257,7 @@ def test_doctor_finds_the_embedded_model_and_names_what_it_lacks(folder, monkeyp
     assert len(re.search(r"sha256 ((?:[0-9a-f]{12}(?:, )?)+);", found.detail)[1].split(", ")) == 2, "U-Net and text encoder"
     folder.rename(folder.parent / "prior")
     (folder.parent / "prior" / TEXT).unlink()
-    monkeypatch.setattr(weights_folder.resources, "files", lambda package: folder.parent)
+    monkeypatch.setattr(loading.resources, "files", lambda package: folder.parent)
     (missing,) = doctor._models()
     assert not missing.found
     assert "text_encoder/model.safetensors is missing" in missing.detail

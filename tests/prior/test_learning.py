@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dreamfusion_mesh.evaluate.precision import pick
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from dreamfusion_mesh.records import Shading
 from dreamfusion_mesh.render.cameras import orbit
@@ -192,6 +193,11 @@ def test_the_prior_learns_four_pictures_by_heart(four, dtype, tmp_path):
     assert learns_by_heart(run, four, right)
 
 
+@torch.no_grad()
+def chosen(network, images, texts):
+    return pick(network.pictures(images), network.texts(tokens.encode(texts)))
+
+
 @pytest.mark.sweep
 def test_the_judge_learns_four_pictures_by_heart(four, dtype, tmp_path):
     """The networks themselves; 40 steps were enough from each of three first weights, and six times as many are allowed."""
@@ -200,7 +206,7 @@ def test_the_judge_learns_four_pictures_by_heart(four, dtype, tmp_path):
     images, bare = four.images.float() / 255, [caption.rsplit(",", 1)[0] for caption in four.captions]
 
     def right(network):
-        return all(judge.choose(network, images, texts).tolist() == [0, 1, 2, 3] for texts in (four.captions, bare))
+        return all(chosen(network, images, texts).tolist() == [0, 1, 2, 3] for texts in (four.captions, bare))
 
     assert learns_by_heart(judge.start_run(tmp_path, recipe, CPU, dtype), four, right)
 
@@ -227,4 +233,4 @@ def test_a_judge_comes_to_choose_each_pictures_caption(dtype, tmp_path):
     learnt = run.averaged()
     assert network.dtypes == {dtype}
     for texts in (pictures.captions, [caption.rsplit(",", 1)[0] for caption in pictures.captions]):
-        assert judge.choose(learnt, images, texts).tolist() == [0, 1, 2, 3]
+        assert chosen(learnt, images, texts).tolist() == [0, 1, 2, 3]

@@ -11,12 +11,14 @@ from pathlib import Path
 from random import Random
 
 from tools.fuzz.arguments import NO_MODEL, any_arguments, audit_changes, delivery_changes, run_changes, work_changes
+from tools.fuzz.corpus import ROOT
 from tools.fuzz.mutate.files import mutate_file
 from tools.fuzz.mutate.raw import random_bytes
 from tools.fuzz.mutate.table import random_table
 from tools.fuzz.runs import change_run
 from tools.fuzz.values import INSIDE
 
+JUDGE = ROOT / "dreamfusion_mesh" / "evaluate" / "judge"
 _MESHES = ("binary.ply", "text.ply", "binary.stl", "text.stl", "asset.off")
 
 
@@ -182,6 +184,29 @@ def batch_table(draw: Draw) -> list[str]:
     return ["batch", "prompts.csv", "--out", "run", "--dry-run", "--preset", "smoke", *more]
 
 
+def evaluate(draw: Draw) -> list[str]:
+    """Runs, of which one is changed, or the prompts are, or the judge."""
+    runs = [draw.copy("finished", f"runs/{name}") for name in ("one", "two")]
+    prompts, rng, more = draw.folder / "prompts.csv", draw.rng, list[str]()
+    prompts.write_text("prompt,shape,front,parts,holes\na red mushroom with white parts,,no,1,0\na blue chair,a grey chair,yes,,\n")
+    match rng.choice(("run", "run", "prompts", "table", "judge", "target")):
+        case "run":
+            draw.mutate_run(runs[0])
+        case "prompts":
+            draw.mutate(prompts)
+        case "table":
+            prompts.write_bytes(random_table(rng))
+            draw.changed.append(prompts.name)
+        case "judge":
+            shutil.copytree(JUDGE, draw.folder / "judge")
+            draw.mutate(*sorted(file for file in (draw.folder / "judge").rglob("*") if file.is_file()))
+            more = ["--judge", "judge"]
+        case "target":
+            more = [rng.choice(("--json", "--report")), rng.choice(("found", "new/found", "runs/one/run.yaml", "prompts.csv", *INSIDE))]
+    draw.read_only = more[:1] not in (["--json"], ["--report"])
+    return ["evaluate", rng.choice(("runs", "runs/one", "runs/two")), "--prompts", "prompts.csv", *more]
+
+
 def doctor(draw: Draw) -> list[str]:
     names = ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH", "PATH", "COLUMNS", "TERM", "LANG")
     draw.environment = {draw.rng.choice(names): draw.rng.choice([path for path in INSIDE if path.isprintable()])}
@@ -212,6 +237,7 @@ TARGETS: dict[str, tuple[int, Target]] = {  # by name: in how many of a hundred 
     "export": (3, export),
     "export-set": (2, export_set),
     "batch-table": (6, batch_table),
+    "evaluate": (4, evaluate),
     "doctor": (1, doctor),
     "arguments": (4, arguments),
 }

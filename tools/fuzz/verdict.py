@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXIT_CODES = (0, 1, 2)  # 130 and 143 are for interrupts, which no case sends
-_PROGRESS = re.compile(r"(coarse|fine|deliver) \d+/\d+(, .*)?")
+_PROGRESS = re.compile(r"(coarse|fine|deliver|evaluate) \d+/\d+(, .*)?")
 _MOST_FAULTS = 51  # lines about a table: the first fifty faults, and how many more there are
 _OF_A_TABLE = re.compile(r"error: \S+\.csv(, line \d+.*|: and \d+ more faults)")
 _TRACEBACK = "Traceback (most recent call last)"

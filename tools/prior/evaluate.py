@@ -27,10 +27,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_prompt
+from dreamfusion_mesh.config import MULTIVIEW, ViewSettings
+from dreamfusion_mesh.contracts import ImageTextModel
+from dreamfusion_mesh.evaluate.judges import load_judge
+from dreamfusion_mesh.evaluate.precision import choose, clay_texts, share
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED
 from dreamfusion_mesh.run.device import resolve_device
-from tools.prior import held_out, judge, model
+from tools.prior import held_out, model
 from tools.prior.captions import caption_of, parse
 from tools.prior.data import Pictures
 from tools.prior.kinds import KINDS
@@ -43,30 +47,25 @@ from tools.prior.world import build
 Draws = Callable[[Sequence[str], bool], tuple[Tensor, list[str]]]  # prompts, clay -> images [B, 64, 64, 3] and their captions, in order
 
 
-def measure(eyes: judge.Judge, draw: Draws, prompts: Sequence[str]) -> tuple[dict[str, float], Tensor]:
+def measure(eyes: ImageTextModel, draw: Draws, prompts: Sequence[str]) -> tuple[dict[str, float], Tensor]:
     """The shares of this module's head, and the coloured pictures."""
-    settings = GuidanceSettings()
     images, captions = draw(prompts, False)
     wanted = [parse(caption).scene.thing for caption in captions]
     own = torch.arange(len(prompts)).repeat_interleave(len(images) // len(prompts))
-    picked = judge.choose(eyes, images, prompts)
+    picked = choose(eyes, images, prompts)
     read = [parse(prompts[row]).scene.thing for row in picked.tolist()]
     shares = {"prompt": float((picked == own).float().mean())}
     for name in ("kind", "colour", "part"):
-        shares[name] = _share([getattr(a, name) == getattr(b, name) for a, b in zip(read, wanted, strict=True)])
+        shares[name] = share([getattr(a, name) == getattr(b, name) for a, b in zip(read, wanted, strict=True)])
     grey, grey_captions = draw(prompts, True)
-    clay = [textureless_prompt(settings.textureless_words, prompt) for prompt in prompts]
-    chosen = [parse(clay[row]).scene.thing.kind for row in judge.choose(eyes, grey, clay).tolist()]
-    shares["clay"] = _share([kind == parse(caption).scene.thing.kind for kind, caption in zip(chosen, grey_captions, strict=True)])
+    clay = clay_texts(prompts)
+    chosen = [parse(clay[row]).scene.thing.kind for row in choose(eyes, grey, clay).tolist()]
+    shares["clay"] = share([kind == parse(caption).scene.thing.kind for kind, caption in zip(chosen, grey_captions, strict=True)])
     shares["view"] = _views(eyes, torch.cat((images, grey)), captions + grey_captions)
     return shares, images
 
 
-def _share(right: Sequence[bool]) -> float:
-    return sum(right) / len(right)
-
-
-def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
+def _views(eyes: ImageTextModel, images: Tensor, captions: Sequence[str]) -> float:
     right = []
     for picture, caption in zip(images.split(1), captions, strict=True):
         view, thing = parse(caption).view, parse(caption).scene.thing
@@ -74,8 +73,8 @@ def _views(eyes: judge.Judge, images: Tensor, captions: Sequence[str]) -> float:
             continue
         assert view is not None
         bare = caption.removesuffix(VIEW_SUFFIXES[view])
-        right.append(int(judge.choose(eyes, picture, [bare + suffix for suffix in VIEW_SUFFIXES])[0]) == view)
-    return _share(right)
+        right.append(int(choose(eyes, picture, [bare + suffix for suffix in VIEW_SUFFIXES])[0]) == view)
+    return share(right)
 
 
 def turned_angles(views: Sequence[int]) -> Tensor:
@@ -155,7 +154,7 @@ def show_nearest(samples: Tensor, pictures: Pictures, file: Path) -> dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--judge", type=Path, default=judge.SHIPPED)
+    parser.add_argument("--judge", default=EMBEDDED)
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--each", type=int, default=4)
@@ -164,7 +163,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     arguments = parser.parse_args()
     device = str(resolve_device(arguments.device))
-    eyes, prompts, out = judge.load(arguments.judge).to(device), held_out.prompts(), arguments.out
+    eyes, prompts, out = load_judge(arguments.judge, device), held_out.prompts(), arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {"each": arguments.each, "scale": arguments.scale, "perp_neg": arguments.perp_neg}
     found["world"], _ = measure(eyes, world_draws(arguments.each, seed=71), prompts)

@@ -15,7 +15,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from tools.prior.runs import Batch, Loss, Pace, Run, train
 
 _NAMING = 0.2  # weight of the naming of words beside the other losses
 _ASKED_VIEWS = 2  # one picture of so many is asked for its view, which takes four texts
-SHIPPED = Path(str(resources.files("dreamfusion_mesh.evaluate") / "judge"))  # its weights and card
 
 
 @dataclass(frozen=True)
@@ -169,14 +167,6 @@ def judging_loss(judge: Judge) -> Loss:
     return loss
 
 
-@torch.no_grad()
-def choose(judge: Judge, images: Tensor, texts: Sequence[str], batch: int = 512) -> Tensor:
-    """Row of the best fitting of `texts` for each of images [B, 64, 64, 3] in [0, 1]; [B] int64 on the CPU."""
-    device = next(judge.parameters()).device
-    text_vectors = judge.texts(tokens.encode(texts).to(device))
-    return torch.cat([(judge.pictures(part.to(device)) @ text_vectors.T).argmax(1).cpu() for part in images.split(batch)])
-
-
 def export(judge: Judge, folder: Path) -> None:
     """image/ and text/ in half precision, the tokenizer beside the one, how images become pixels beside the other."""
     held = copy.deepcopy(judge).cpu().half()
@@ -187,18 +177,6 @@ def export(judge: Judge, folder: Path) -> None:
     shape = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False, "size": {"height": 64, "width": 64}}
     text = json.dumps({**shape, "image_mean": half, "image_std": half}, indent=2)
     (folder / "image" / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
-
-
-def load(folder: Path) -> Judge:
-    """The judge of a folder that `export` wrote, in single precision."""
-    from transformers import CLIPTextModelWithProjection, ResNetForImageClassification
-
-    local = {"use_safetensors": True, "local_files_only": True}
-    image = ResNetForImageClassification.from_pretrained(str(folder / "image"), **local).float()
-    text = CLIPTextModelWithProjection.from_pretrained(str(folder / "text"), **local).float()
-    judge = Judge(image.config.hidden_sizes, text.config.hidden_size, text.config.num_hidden_layers)
-    judge.image, judge.text = image, text
-    return judge.eval()
 
 
 def start_run(folder: Path, recipe: JudgeRecipe, device: torch.device, dtype: torch.dtype | None = None, seed: int = 1) -> Run[Judge]:

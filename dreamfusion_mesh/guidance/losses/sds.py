@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,25 +11,10 @@ from torch import Tensor
 from dreamfusion_mesh.config import GuidanceSettings, Span
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_noise
+from dreamfusion_mesh.guidance.losses.distilled import Distilled
 from dreamfusion_mesh.guidance.schedule import Weighting, add_noise, draw_noise, draw_timesteps, timestep_range, weight
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Schedule
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """One step of score distillation.
-
-    loss      scalar; its gradient is documented at `distill`; zero, with zero gradient, where `finite` is False
-    t         [B] int64    the times drawn
-    finite    whether the model's prediction was; where it was not, the caller skips the step
-    residual  root mean square of eps_hat - eps, unweighted: how far the views are from what the model wants to see
-    """
-
-    loss: Tensor
-    t: Tensor
-    finite: bool
-    residual: float
 
 
 def noise_residual(latents: Tensor, predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, t: Tensor, noise: Tensor) -> Tensor:

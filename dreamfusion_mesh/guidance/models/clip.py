@@ -37,6 +37,11 @@ class Clip:
     device: torch.device
 
     @property
+    def width(self) -> int:
+        """D, how many numbers a vector has."""
+        return self.networks.width
+
+    @property
     def size(self) -> int:
         """Pixels a side of the images that it was made for."""
         return self.pixels.side

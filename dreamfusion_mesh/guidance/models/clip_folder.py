@@ -30,6 +30,7 @@ class Networks:
 
     image       pixels [B, 3, S, S] to [B, D]
     words       token ids [B, L] to [B, D]
+    width       D
     side        S, or 0 where the image tower takes any
     image_part  the part that says how images become pixels
     text_part   the part that holds the tokenizer
@@ -38,6 +39,7 @@ class Networks:
 
     image: Callable[[Tensor], Tensor]
     words: Callable[[Tensor], Tensor]
+    width: int
     side: int
     image_part: str
     text_part: str
@@ -84,7 +86,7 @@ def _load_whole(source: Source, folder: Path, device: torch.device) -> Networks:
         read: Tensor = clip.text_projection(clip.text_model(input_ids=ids).pooler_output)
         return read
 
-    return Networks(image, words, side, "", "", clip.config.text_config)
+    return Networks(image, words, clip.config.projection_dim, side, "", "", clip.config.text_config)
 
 
 def _load_towers(source: Source, folder: Path, device: torch.device) -> Networks:
@@ -109,7 +111,7 @@ def _load_towers(source: Source, folder: Path, device: torch.device) -> Networks
         embedded: Tensor = text_tower(input_ids=ids).text_embeds
         return embedded
 
-    return Networks(image, words, 0, "image", "text", text_tower.config)
+    return Networks(image, words, read, 0, "image", "text", text_tower.config)
 
 
 def _group(source: Source, config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,15 +1,19 @@
-"""Loading a diffusion model, whatever its family."""
+"""Loading what guides: a diffusion model, whatever its family, or a CLIP."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import ScoreModel
+from dreamfusion_mesh.contracts import PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.clip import load_clip
+from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
+from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
@@ -19,7 +23,16 @@ from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Source, open_fold
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
-def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
+def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel | ClipGuidance:
+    """The model that `settings.loss` takes, frozen, on `device`: `load_diffusion`'s or `load_clip`'s, and raises as they do."""
+    match settings.loss:
+        case "sds":
+            return load_diffusion(settings, device)
+        case "clip":
+            return ClipGuidance(load_clip(clip_source(settings.clip), device))
+
+
+def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
     Of the settings only `model` and `half_precision` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
@@ -58,11 +71,17 @@ def diffusion_source(model: str) -> Source:
     return Source("guidance", model, "guidance.model", Path(str(resources.files("dreamfusion_mesh.guidance") / "prior")))
 
 
-def model_bytes(model: str) -> int:
-    """Size of a model's weight files, 0 where it has none that can be read."""
-    source = diffusion_source(model)
+def clip_source(clip: str) -> Source:
+    """The CLIP that `guidance.clip` names."""
+    return Source("CLIP", clip, "guidance.clip", Path(str(resources.files("dreamfusion_mesh.guidance") / "clip")))
+
+
+def model_bytes(settings: GuidanceSettings) -> int:
+    """Size of the weight files of the model that guides, 0 where it has none that can be read."""
+    source = clip_source(settings.clip) if settings.loss == "clip" else diffusion_source(settings.model)
     try:
-        return sum(file.stat().st_size for file in weight_files(source, open_folder(source, LAYOUT), LAYOUT))
+        folder, layout = open_clip_folder(source) if settings.loss == "clip" else (open_folder(source, LAYOUT), LAYOUT)
+        return sum(file.stat().st_size for file in weight_files(source, folder, layout))
     except (BadInput, OSError):
         return 0
 
@@ -73,8 +92,9 @@ def embedded_weights() -> list[Path]:
     return weight_files(source, open_folder(source, LAYOUT), LAYOUT)
 
 
-def check_device(model: ScoreModel, device: torch.device) -> None:
+def check_device(model: PromptedModel, device: torch.device) -> None:
     """Raises BadInput where a model that the caller loaded is on another device than the run's."""
-    found, wanted = model.schedule.signal.device, torch.empty(0, device=device).device  # "cuda" is the current card
+    found = model.vectors.device if isinstance(model, PromptedClip) else cast(ScoreModel, model).schedule.signal.device
+    wanted = torch.empty(0, device=device).device  # "cuda" is the current card
     if found != wanted:
         raise BadInput(f"guidance: the model was loaded on {found}, the run uses {wanted}; load it there, or set device={found.type}")

@@ -22,9 +22,9 @@ from dreamfusion_mesh.guidance.models.multiview import (
 )
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
 from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, view_words
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_words
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
-from dreamfusion_mesh.records import Shading, Views
+from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
 from dreamfusion_mesh.terminal import cut
 
@@ -134,6 +134,8 @@ class UNetModel:
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
+        if settings.loss != "sds":
+            raise BadInput(f"guidance.loss {settings.loss}: the model that was loaded is for sds; load the one that the loss asks for")
         if not self.files.source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
         if settings.half_precision != self.half_precision:
@@ -183,7 +185,7 @@ class PromptedUNet:
         """
         settings, cameras = self.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
-        textureless = len(VIEW_SUFFIXES) * (views.shading == Shading.TEXTURELESS)
+        textureless = textureless_rows(views)
         text, camera = self.text[rows + textureless], camera_numbers(cameras.azimuth, cameras.elevation)
         text_conditions, camera_conditions = [self.negative.expand_as(text), text], [camera, camera]
         if settings.perp_neg:

@@ -77,13 +77,13 @@ def check_commercial_use(provenance: Mapping[str, Any], licence_checked: bool) -
     licence_checked   `licence_checked` of the run: the user states that the model's licence allows the use
     Raises BadInput naming each component whose licence is not known to allow it, unless the user has checked it.
     """
-    model = provenance.get("model")
+    model, setting = provenance.get("model"), "guidance.clip" if provenance.get("loss") == "clip" else "guidance.model"
     licences = provenance.get("licences") or [judge_card(_ROOT, {"license": provenance.get("licence")})]
     refused = [licence for licence in licences if not licence["commercial_use"]]
     shown = "; ".join(_describe(licence) for licence in refused)
     if refused and not licence_checked:
         raise BadInput(
-            f"guidance.model {model!r}: refused with --commercial ({shown}); allowed are {_ALLOWED}; name another model or, where you have "
+            f"{setting} {model!r}: refused with --commercial ({shown}); allowed are {_ALLOWED}; name another model or, where you have "
             "checked that its licence allows your use, use --set licence_checked=true"
         )
     lines = [f"guidance {model!r}: passes with --commercial because licence_checked=true: {shown}"] if refused else []
