@@ -55,7 +55,7 @@ def test_the_judge_knows_real_renders_as_its_card_says(eyes, whole):
     card = card_shares()
     sided = sum(KINDS[parse(prompt).scene.thing.kind].sided for prompt in prompts)
     measured = {"kind, as grey clay, among 153": ("clay", len(prompts)), "view, among four, of kinds that have sides": ("view", 2 * sided)}
-    measured |= {"the whole prompt, among 153": ("prompt", len(prompts)), "kind": ("kind", len(prompts)), "colour": ("colour", len(prompts))}
+    measured |= {"the whole prompt, among 153": ("prompt", len(prompts))} | {name: (name, len(prompts)) for name in ("kind", "colour")}
     for words, (name, count) in measured.items():
         error = (card[words] * (1 - card[words]) * (1 / count + 1 / len(held_out.prompts()))) ** 0.5
         assert shares[name] == pytest.approx(card[words], abs=3 * error), name

@@ -27,7 +27,7 @@ DRAWS = 8
 def asked(text: str) -> Prompt:
     """What a prompt of the captions' grammar asks for. Raises ValueError for another.
 
-    shape  the kinds alone: parts, finishes and sizes are not what clay is recognised by
+    shape  the upper thing's kind alone, as the judge's card has it: parts, finishes and sizes are not what clay is recognised by
     front  whether the upper thing's sides can be distinguished
     parts  separate solids of each thing, added up: to stand on one another is not to be one
     holes  through the union of all solids
@@ -36,8 +36,7 @@ def asked(text: str) -> Prompt:
     scene = parse(text).scene
     upper, *below = [Thing(thing.kind, size=thing.size) for thing in scene.things()]
     parts, holes = _counts(Scene(upper, *below))
-    kinds = phrase_of(Scene(*(Thing(thing.kind) for thing in scene.things())))
-    shape = textureless_prompt(GuidanceSettings().textureless_words, kinds)
+    shape = textureless_prompt(GuidanceSettings().textureless_words, phrase_of(Scene(Thing(scene.thing.kind))))
     return Prompt(text, shape, KINDS[scene.thing.kind].sided, parts, holes)
 
 
