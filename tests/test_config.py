@@ -105,6 +105,12 @@ def test_placeholders_but_subject_and_prompt_are_refused(words: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_views_are_kept_apart_by_words_or_by_cameras() -> None:
+    together = ["guidance.multiview=true", "coarse.views=4", "fine.views=4", "guidance.view_words=false"]
+    assert load_config("demo", together).guidance.perp_neg == 1
+    assert not load_config("demo", ["guidance.view_words=false", "guidance.perp_neg=0"]).guidance.view_words
+
+
 def test_a_multi_view_step_has_four_views() -> None:
     assert load_config("demo", ["guidance.multiview=true", "coarse.views=4", "fine.views=4"]).guidance.multiview
 

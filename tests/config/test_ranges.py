@@ -97,7 +97,7 @@ def test_a_whole_number_has_no_fraction(number: Number) -> None:
     assert "expected a whole number" in refused_value(number.name, number.low + 0.5)
 
 
-@pytest.mark.parametrize("name", ["commercial", "licence_checked", "guidance.multiview", "guidance.half_precision"])
+@pytest.mark.parametrize("name", ["commercial", "licence_checked", "guidance.multiview", "guidance.half_precision", "guidance.view_words"])
 def test_only_true_and_false_are_truth_values(name: str) -> None:
     for given in (1, 0, 1.0, "yes", "no", "on", "off", "true", [], None):
         message = refused_value(name, given)
@@ -142,6 +142,10 @@ TOGETHER = {
         "texture.padding=9",
     ): "texture: padding is at most an eighth of size, or a cube's six charts do not fit (given 9 and 64)",
     ("guidance.multiview=true",): "set both to 4",
+    (
+        "guidance.view_words=false",
+        "guidance.perp_neg=1",
+    ): "guidance: perp_neg keeps away from other views' words, and view_words is false (given perp_neg 1)",
 }
 
 

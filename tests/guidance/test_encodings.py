@@ -56,6 +56,11 @@ def test_the_texts_are_those_of_every_view_of_both_prompts_and_the_negative_one(
         prompt_texts(" ", GuidanceSettings())
 
 
+def test_without_view_words_all_views_have_the_prompt_alone() -> None:
+    texts = prompt_texts(" a  red mug ", GuidanceSettings(view_words=False, negative_prompt="blurry"))
+    assert texts == (*["a red mug"] * 4, *["a grey clay mug"] * 4, "blurry")
+
+
 def test_the_name_of_an_encoding_follows_its_texts_and_nothing_else() -> None:
     base = GuidanceSettings()
     names = {

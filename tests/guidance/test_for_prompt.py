@@ -18,6 +18,7 @@ BOUND = [
     {"perp_neg": 1.0},
     {"rescale": 0.5},
     {"multiview": True},
+    {"view_words": False},
     {"textureless_words": "a white {subject}"},
     {"front_degrees": 5.0},
     {"overhead_degrees": 5.0},
@@ -38,6 +39,16 @@ def test_one_loaded_model_scores_with_each_runs_own_settings(folders, changed):
     assert not torch.allclose(here, first, atol=1e-4)
     assert torch.equal(here, score(bind(folder, **changed), noisy, t, views))
     assert torch.equal(first, score(bind(folder, scale=5.0), noisy, t, views))
+
+
+@pytest.mark.parametrize("shading", [Shading.ALBEDO, Shading.TEXTURELESS], ids=lambda shading: shading.name)
+def test_without_view_words_the_model_is_told_the_same_of_every_view(folders, shading):
+    noisy, t = normal(1, 3, 8, 8).expand(4, -1, -1, -1), torch.full((4,), 700)
+    views = views_around(4, shading)
+    named, bare = (score(bind(folders["epsilon"], view_words=words), noisy, t, views) for words in (True, False))
+    assert torch.allclose(bare, bare[:1].expand_as(bare), atol=1e-6)
+    assert not torch.allclose(named[0], named[2], atol=1e-4), "front and back"
+    assert not torch.allclose(named[0], bare[0], atol=1e-4)
 
 
 def test_settings_of_another_model_or_precision_are_refused(folders, embedded, monkeypatch):

@@ -27,8 +27,11 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "multiview apart": world | {"view": 0.789},
         "nearest": {"least": 0.123, "median": 0.234, "renders": 4242},
     }
-    asset = {"prompt": "a red mug", "colour": 0.375, "textureless": 0.625, "taken for": "a pink cup", "clay taken for": "bucket"}
-    assets = {"colour": 0.391, "textureless": 0.417, "assets": [asset]}
+    seen = {"taken_for": "a pink cup", "clay_taken_for": "a bucket"}
+    made = {"prompt": "a red mug", "values": {"colour": 0.375, "textureless": 0.625}, **seen}
+    empty = {"prompt": "a blue hat", "values": {"colour": 0.0, "textureless": 0.0}}  # failed, so that nothing was seen of it
+    means = {"colour": {"value": 0.391}, "textureless": {"value": 0.417}}
+    assets = {"pool": {"prompts": 153}, "views": {"azimuths": 12}, "groups": [{"means": means}], "runs": [made, empty]}
     (tmp_path / "nearest.png").touch()
     card = write_card(tmp_path, tmp_path, measured, "on a bench", assets)
     for name in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
@@ -54,7 +57,11 @@ def test_the_card_holds_hashes_words_and_measured_shares(tmp_path):
         "4242",
         "39.1%",
         "41.7%",
-        "| a red mug | 38% | 62% | a pink cup | bucket |",
+        "2 assets",
+        "among 153 prompts",
+        "over 12 sides",
+        "| a red mug | 38% | 62% | a pink cup | a bucket |",
+        "| a blue hat | 0% | 0% | - | - |",
         "(nearest.png)",
     ):
         assert figure in card

@@ -1,7 +1,7 @@
 """Write a model's card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]`.
 
-MODEL is a prior's folder or a judge's. Every figure is read from the files that training, evaluation and assets wrote; evaluation's sheets
-are copied beside a prior's card.
+MODEL is a prior's folder or a judge's. Every figure is read from the files that training and evaluation wrote, and from the JSON of
+`dreamfusion-mesh evaluate` of one group of assets; evaluation's sheets are copied beside a prior's card.
 """
 
 from __future__ import annotations
@@ -183,13 +183,15 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
 def _assets(assets: dict[str, Any] | None) -> list[str]:
     if assets is None:
         return []
+    (group,) = assets["groups"]
+    shares = {name: f"{group['means'][name]['value']:.1%}" for name in ("colour", "textureless")}
     rows = [
-        [asset["prompt"], f"{asset['colour']:.0%}", f"{asset['textureless']:.0%}", asset["taken for"], asset["clay taken for"]]
-        for asset in assets["assets"]
+        [run["prompt"], *(f"{run['values'][name]:.0%}" for name in shares), run.get("taken_for", "-"), run.get("clay_taken_for", "-")]
+        for run in assets["runs"]
     ]
     return [
-        f"Assets that `generate` made with it of {len(rows)} held-out prompts: R-Precision {assets['colour']:.1%} in colour, "
-        f"{assets['textureless']:.1%} textureless, over eight sides each.\n",
+        f"{len(rows)} assets that `generate` made with it: R-Precision among {assets['pool']['prompts']} prompts, over "
+        f"{assets['views']['azimuths']} sides each, {shares['colour']} in colour, {shares['textureless']} textureless.\n",
         _table(["asset", "colour", "textureless", "mostly taken for", "as clay for"], rows),
     ]
 
@@ -203,7 +205,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)
-    parser.add_argument("--assets", type=Path)
+    parser.add_argument("--assets", type=Path, help="JSON of `dreamfusion-mesh evaluate` of one group")
     parser.add_argument("--trained", default="")
     arguments = parser.parse_args()
     evaluation = json.loads((arguments.evaluation / "evaluation.json").read_text(encoding="utf-8"))

@@ -1,11 +1,13 @@
-"""The prompts that training never sees, and the rule that keeps them out.
+"""The prompts that training never sees, and the rule that keeps them out: `python -m tools.prior.held_out` writes held_out.csv anew.
 
-Held out is every (kind, colour, part's colour) that the upper thing of a prompt in held_out.txt shows: no scene drawn for training, of
-whatever finish, size or place, and in whatever words, holds a thing that looks so.
+Held out is every (kind, colour, part's colour) that the upper thing of a prompt in held_out.csv shows: no scene drawn for training, of
+whatever finish, size or place, and in whatever words, holds a thing that looks so. The other columns are what a prompt asks for (asked.py),
+as `dreamfusion-mesh evaluate --prompts` reads them.
 """
 
 from __future__ import annotations
 
+import csv
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,13 +17,14 @@ from tools.prior.captions import COLOURS, FINISHES, SIZES, Scene, Thing, parse, 
 from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw
 
-FILE = Path(__file__).with_name("held_out.txt")
+FILE = Path(__file__).with_name("held_out.csv")
 
 
 @lru_cache(maxsize=1)
 def prompts() -> tuple[str, ...]:
-    """The 153 prompts, one a line of the file."""
-    return tuple(FILE.read_text(encoding="utf-8").splitlines())
+    """The 153 prompts, in the file's order."""
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        return tuple(row["prompt"] for row in csv.DictReader(lines))
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +62,9 @@ def draw_prompts(seed: int) -> list[str]:
 
 def main() -> None:
     """Write the file anew."""
-    FILE.write_text("\n".join(draw_prompts(seed=4)) + "\n", encoding="utf-8")
+    from tools.prior.asked import asked, table  # the world it takes keeps out what is held out here
+
+    FILE.write_text(table([asked(prompt) for prompt in draw_prompts(seed=4)]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ class Solid:
         faces = self.faces if x * y * z > 0 else self.faces[:, ::-1]
         return Solid(self.vertices * np.array([x, y, z]), faces)
 
+    def with_corners(self, corners: Array) -> Solid:
+        """The same faces with their corners [F, 3, 3] elsewhere; those that faces share have to be in one place."""
+        moved = self.vertices.copy()
+        moved[self.faces] = corners
+        return Solid(moved, self.faces)
+
     def volume(self) -> float:
         """Signed volume; positive where the faces look outward."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))

@@ -16,7 +16,7 @@ from tools.prior.captions import COLOURS, FINISHES, SIZES, Scene, Thing, phrase_
 from tools.prior.held_out import allowed
 from tools.prior.kinds import KINDS
 from tools.prior.parts import Draw, Part, Role
-from tools.prior.shapes import Array, corner_normals
+from tools.prior.shapes import Array, Solid, corner_normals
 
 LONGEST = 1.4
 RADIUS = 0.83
@@ -67,9 +67,7 @@ def _draw_thing(draw: Draw, kind: str, plain: bool = False) -> Thing:
 
 def build(scene: Scene, draw: Draw) -> Built:
     """The scene with its proportions, shades and words drawn at random."""
-    placed = [_place(KINDS[thing.kind].build(draw)) for thing in scene.things()]
-    if scene.base is not None:
-        placed = [_put_on(placed[0], placed[1], scene, draw), placed[1]]
+    placed = _placed(scene, draw)
     every = np.concatenate([corners for corners, _ in placed])
     middle = (every.min((0, 1)) + every.max((0, 1))) / 2
     size = None if scene.base is not None and scene.thing.size else scene.things()[-1].size
@@ -84,6 +82,22 @@ def build(scene: Scene, draw: Draw) -> Built:
         torch.from_numpy(np.concatenate([finish for _, finish in looks])),
         draw.integer(0, 2**31 - 1),
     )
+
+
+def solids(scene: Scene, draw: Draw) -> list[list[Solid]]:
+    """The solids of each thing of the scene, the upper one's first, where they stand; proportions drawn at random."""
+    return [[part.solid.with_corners(at) for part, at in _by_part(corners, parts)] for corners, parts in _placed(scene, draw)]
+
+
+def _by_part(corners: Array, parts: list[Part]) -> list[tuple[Part, Array]]:
+    ends = np.cumsum([len(part.solid.faces) for part in parts])
+    return list(zip(parts, np.split(corners, ends[:-1]), strict=True))
+
+
+def _placed(scene: Scene, draw: Draw) -> list[tuple[Array, list[Part]]]:
+    """Corners [F, 3, 3] and parts of each thing, the upper first and upon the other."""
+    placed = [_place(KINDS[thing.kind].build(draw)) for thing in scene.things()]
+    return placed if scene.base is None else [_put_on(placed[0], placed[1], scene, draw), placed[1]]
 
 
 def _place(parts: list[Part]) -> tuple[Array, list[Part]]:
