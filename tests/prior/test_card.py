@@ -88,3 +88,9 @@ def test_the_judges_card_holds_its_hash_and_what_it_makes_of_real_renders_alone(
         assert f"| `{name}` | `{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}` |" in card
     assert all(figure in card for figure in ("99.1%", "1234 steps", "8, 16, 32 channels", "on a bench"))
     assert "51.2%" not in card
+    assert "never guides" in card
+    other = write_judge_card(tmp_path, tmp_path, measured, "on a bench", guides=True, commands=["python -m a", "python -m b"])
+    assert "It is not the judge" in other
+    assert "    python -m a\n    python -m b\n" in other
+    assert "The judge's pick" not in other
+    assert other.splitlines()[-3:] == card.splitlines()[-3:], "the same files"

@@ -1,7 +1,9 @@
-"""Write a model's card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]`.
+"""Write a model's card: `python -m tools.prior.card MODEL --run RUN --evaluation FOLDER [--assets FILE] [--trained "on what"]
+[--guides] [--command LINE ...]`.
 
-MODEL is a prior's folder or a judge's. Every figure is read from the files that training and evaluation wrote, and from the JSON of
-`dreamfusion-mesh evaluate` of one group of assets; evaluation's sheets are copied beside a prior's card.
+MODEL is a prior's folder, a judge's, or, with --guides, that of the CLIP of the baselines, which is made as a judge is; --command is a line
+that made it. Every figure is read from the files that training and evaluation wrote, and from the JSON of `dreamfusion-mesh evaluate` of
+one group of assets; evaluation's sheets are copied beside a prior's card.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +83,41 @@ def write_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str,
     return "\n".join(sections)
 
 
-def write_judge_card(model: Path, run: Path, evaluation: dict[str, Any], trained: str) -> str:
-    """The judge's card, likewise."""
+_JUDGE = (
+    "# The judge\n",
+    "A small CLIP that measures how well 64 x 64 pictures and captions of the prior's world fit. It evaluates the prior and the assets "
+    "made with it, and never guides. Licence: Apache-2.0.\n",
+    "Its renders are other ones than the prior's, show the held-out looks too, and are moved, blurred, compressed, tinted and made "
+    "noisy; it shares no weights with the prior.\n",
+)
+_GUIDE = (
+    "# The CLIP of the baselines\n",
+    "A small CLIP that guides where `guidance.loss` is `clip`, as Dream Fields and CLIP-Mesh are guided. It is not the judge, and never "
+    "evaluates: it has another seed and other data, and is smaller. Licence: Apache-2.0.\n",
+    "Its renders are other ones than the prior's and the judge's, show none of the held-out looks, and are moved, blurred, compressed, "
+    "tinted and made noisy; it shares no weights with either. The world and its words it shares with both.\n",
+)
+
+
+def write_judge_card(
+    model: Path, run: Path, evaluation: dict[str, Any], trained: str, guides: bool = False, commands: Sequence[str] = ()
+) -> str:
+    """The judge's card, likewise, or that of a CLIP that guides; `commands` made it."""
+    title, use, renders = _GUIDE if guides else _JUDGE
     image, text = (json.loads((model / part / "config.json").read_text(encoding="utf-8")) for part in ("image", "text"))
     world = {name: share for name, share in evaluation.items() if name in ("each", "world", "turned")}
     sections = [
-        "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n# The judge\n",
-        "A small CLIP that measures how well 64 x 64 pictures and captions of the prior's world fit. It evaluates the prior and the assets "
-        "made with it, and never guides. Licence: Apache-2.0.\n",
+        f"---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n{title}",
+        use,
         f"`image/` is a `ResNetForImageClassification` of {', '.join(map(str, image['hidden_sizes']))} channels whose classifier is the "
         f"projection to {text['projection_dim']} numbers, `text/` a `CLIPTextModelWithProjection` of {text['num_hidden_layers']} layers, "
         f"{text['hidden_size']} wide: the prior's words, in at most {text['max_position_embeddings']} tokens.\n",
         "## Where it comes from\n",
         _origin(run, trained),
-        "Its renders are other ones than the prior's, show the held-out looks too, and are moved, blurred, compressed, tinted and made "
-        "noisy; it shares no weights with the prior.\n",
+        renders,
+        *["".join(f"    {command}\n" for command in commands)] * bool(commands),
         "## How well it does\n",
-        *_shares(world),
+        *_shares(world, "Its" if guides else "The judge's"),
         "It knows this world alone: its results for other pictures or words mean nothing.\n",
         *_files(model),
     ]
@@ -149,7 +170,7 @@ def _span(span: tuple[float, float]) -> str:
     return f"{span[0]:g} to {span[1]:g}"
 
 
-def _shares(evaluation: dict[str, Any]) -> list[str]:
+def _shares(evaluation: dict[str, Any], who: str = "The judge's") -> list[str]:
     apart = f", Perp-Neg {evaluation.get('perp_neg', 0.0):g}"
     names = {
         "world": "real renders from anywhere",
@@ -165,7 +186,7 @@ def _shares(evaluation: dict[str, Any]) -> list[str]:
     rows = [[text, *(f"{shares[key]:.1%}" for shares in held.values())] for key, text in _SHARES.items()]
     guided = f", guidance {evaluation['scale']:g}" if "prior" in held else ""
     lines = [
-        "The judge's pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "
+        f"{who} pick is right for this share of pictures; 153 held-out prompts, whose look the prior's training never "
         f"showed; pictures each: {evaluation['each']}{guided}.\n",
         _table(["right", *(names[name] for name in held)], rows),
     ]
@@ -207,6 +228,8 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, required=True)
     parser.add_argument("--assets", type=Path, help="JSON of `dreamfusion-mesh evaluate` of one group")
     parser.add_argument("--trained", default="")
+    parser.add_argument("--guides", action="store_true")
+    parser.add_argument("--command", action="append", default=[])
     arguments = parser.parse_args()
     evaluation = json.loads((arguments.evaluation / "evaluation.json").read_text(encoding="utf-8"))
     model, run, trained = arguments.model, arguments.run, arguments.trained
@@ -217,7 +240,7 @@ def main() -> None:
                 shutil.copyfile(arguments.evaluation / name, model / name)
         text = write_card(model, run, evaluation, trained, assets)
     else:
-        text = write_judge_card(model, run, evaluation, trained)
+        text = write_judge_card(model, run, evaluation, trained, arguments.guides, arguments.command)
     (model / "README.md").write_text(text, encoding="utf-8")
     print(model / "README.md")
 
