@@ -54,8 +54,8 @@ class Cameras:
 
     def part(self, which: slice) -> Cameras:
         """Some of the cameras."""
-        values = (value[which] for value in (self.to_world, self.fov_y, self.azimuth, self.elevation))
-        return Cameras(*values, self.height, self.width)
+        to_world, fov_y = self.to_world[which], self.fov_y[which]
+        return Cameras(to_world, fov_y, self.azimuth[which], self.elevation[which], self.height, self.width)
 
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on `device`."""
