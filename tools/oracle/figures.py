@@ -24,7 +24,7 @@ from tools.oracle.score import draw
 from tools.oracle.shapes import Shape, Solid
 
 _SEED = 5
-_POINTS = 200_000  # in the box: the standard error of an IoU of .95 over a tenth of it is .0015
+_POINTS = 100_000  # in the box: the standard error of an IoU of .95 over a tenth of it is .002
 _SURFACE_POINTS = 20_000
 
 
@@ -78,7 +78,7 @@ def chamfer(mesh: Mesh, solid: Solid) -> float:
 @torch.enable_grad()
 def points_on(solid: Solid) -> Tensor:
     """[n, 3] points of the solid's surface: those of a thin shell, moved along the distance's gradient."""
-    points = torch.rand(5 * _POINTS, 3, generator=torch.Generator().manual_seed(_SEED)) * 2 - 1
+    points = torch.rand(4 * _POINTS, 3, generator=torch.Generator().manual_seed(_SEED)) * 2 - 1
     points = points[solid(points).abs() < 0.02].requires_grad_()
     for _ in range(4):
         distance = solid(points)
@@ -91,13 +91,15 @@ def points_on(solid: Solid) -> Tensor:
 @wp.kernel
 def _winding(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), inside: wp.array(dtype=wp.int32)):
     i = wp.tid()
-    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], 10.0)
+    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], 10.0, 3.0)
     inside[i] = wp.where(query.result and query.sign < 0.0, 1, 0)
 
 
 def inside_mesh(mesh: Mesh, points: Tensor) -> Tensor:
     """[N] bool whether each of the points [N, 3] lies in the closed mesh, by its winding number."""
     solid = wp.Mesh(as_warp(mesh.vertices, wp.vec3), as_warp(mesh.faces.reshape(-1).int(), wp.int32), support_winding_number=True)
-    inside = torch.zeros(len(points), dtype=torch.int32)
-    wp.launch(_winding, dim=len(points), inputs=[solid.id, as_warp(points, wp.vec3), as_warp(inside, wp.int32)], device="cpu")
-    return inside.bool()
+    near = ((points > mesh.vertices.amin(0)) & (points < mesh.vertices.amax(0))).all(dim=1)
+    asked = points[near]
+    found = torch.zeros(len(asked), dtype=torch.int32)
+    wp.launch(_winding, dim=len(asked), inputs=[solid.id, as_warp(asked, wp.vec3), as_warp(found, wp.int32)], device="cpu")
+    return near.masked_scatter(near, found.bool())
