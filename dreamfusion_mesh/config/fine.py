@@ -22,13 +22,14 @@ class FineSettings(FitSettings):
     # A density per scene unit; the field's own is at most exp(12), and below a millionth everything counts as solid.
     threshold: Annotated[float, Field(ge=1e-6, le=160_000)] | Literal["auto"] = "auto"
     sdf_learning_rate: Rate = 0.001
-    deform_learning_rate: Rate = 0.001
+    deform_learning_rate: Rate = 0.01  # of the moves before tanh, of which 1 is a fifth of a cell
     color_learning_rate: Rate = 0.001
     t_max: tuple[Fraction, Fraction] = (0.9, 0.7)  # a small model follows the prompt at high times alone; lower ones let the colour drift
     t_min: tuple[Fraction, Fraction] = (0.3, 0.1)
     sdf_sign: tuple[Weight, Weight] = (0.003, 0.0003)
-    normal_consistency: Weight = 0.3
-    laplacian: Weight = 0.005
+    # Three times these, and an exact score cannot sharpen a table's edges; a third, and the noise of a real one stays on the surface.
+    normal_consistency: Weight = 0.1
+    laplacian: Weight = 0.002
 
     @model_validator(mode="after")
     def _halves(self) -> FineSettings:

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from oracle_shapes import OracleScore, Shape, draw
 from outcomes import poor_outcome
 from torch import Tensor
 
@@ -24,6 +23,8 @@ from dreamfusion_mesh.stages.coarse import Coarse, new_coarse
 from dreamfusion_mesh.stages.fine import Surface, fit_surface, load_surface
 from dreamfusion_mesh.stages.fit import Fit, Hooks, State, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.start import start_from_field
+from tools.oracle.score import OracleScore, draw
+from tools.oracle.shapes import Shape
 
 CPU = torch.device("cpu")
 BOTH = ["fine.volume_subdivisions=2", "fine.surface_subdivisions=1"]

@@ -1,103 +1,119 @@
-"""The pipeline against a guidance that is exactly right: what it knows must come out, whatever any model draws."""
+"""The pipeline against a guidance that is exactly right: what it knows must come out, whatever any model draws.
+
+`python -m tools.oracle` prints what the sweep judges, and is resumed by its table.
+"""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-import warp as wp
-from oracle_shapes import SHAPES, OracleScore, Shape, draw
-from torch import Tensor
 
 from dreamfusion_mesh.config import load_config
-from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.kernels.launch import as_warp
-from dreamfusion_mesh.records import Mesh, Shading
-from dreamfusion_mesh.render.cameras import orbit
-from dreamfusion_mesh.render.raster.render import render_mesh
-from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
-from dreamfusion_mesh.render.shading.lambert import shader
-from dreamfusion_mesh.render.views import plain_views
-from dreamfusion_mesh.stages.coarse import fit_field
-from dreamfusion_mesh.stages.fine import fit_surface
-from dreamfusion_mesh.stages.start import start_from_field
+from dreamfusion_mesh.shape.tets.grid import tet_lattice
+from dreamfusion_mesh.shape.tets.surface import TetSurface
+from tools.oracle import __main__ as command
+from tools.oracle.__main__ import table_line
+from tools.oracle.figures import Figures, chamfer, points_on, volume_iou
+from tools.oracle.fit import Outcome, fit_shape
+from tools.oracle.score import GRAZING, trace
+from tools.oracle.shapes import BY_NAME, REACH, SHAPES, box
 
-# The oracle may be asked from anywhere and errs nowhere, so it needs wide views and little smoothing.
-SETTINGS = [
-    "coarse.steps=250",
-    "fine.steps=150",
-    "fine.views=4",
-    "fine.sdf_learning_rate=0.004",
-    "fine.deform_learning_rate=0.01",
-    "fine.normal_consistency=0.01",
-    "fine.laplacian=0.0003",
-    "fine.sdf_sign=[0.0005, 0.0001]",
-    "views.elevation_degrees=[-30, 40]",
-    "views.overhead=0.05",
-    "views.textureless=0.1",
-]
+# Fewer steps over smaller images, everything else as the preset has it.
+SHORT = ["coarse.steps=130", "coarse.size=48", "fine.steps=50", "fine.size=96", "fine.tet_size=40"]
+# What the demo's settings do not reach, with what was measured.
+SHORT_OF_IT = {
+    "sheet": "0.07 thick, it comes out 0.10 thick: IoU .67 at 33 dB; silhouettes judge the density's threshold, and hardly see its faces",
+    "table": "IoU .87 at 30 dB",
+}
+DEMO = [pytest.param(name, marks=pytest.mark.xfail(reason=SHORT_OF_IT[name])) if name in SHORT_OF_IT else name for name in BY_NAME]
+SMOOTH = ("ball", "pebble", "ring")  # without an edge or a crease
 
 
-@wp.kernel
-def _winding(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), inside: wp.array(dtype=wp.int32)):
-    i = wp.tid()
-    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], 10.0)
-    inside[i] = wp.where(query.result and query.sign < 0.0, 1, 0)
-
-
-def inside_mesh(mesh: Mesh, points: Tensor) -> Tensor:
-    solid = wp.Mesh(as_warp(mesh.vertices, wp.vec3), as_warp(mesh.faces.reshape(-1).int(), wp.int32), support_winding_number=True)
-    inside = torch.zeros(len(points), dtype=torch.int32)
-    wp.launch(_winding, dim=len(points), inputs=[solid.id, as_warp(points, wp.vec3), as_warp(inside, wp.int32)], device="cpu")
-    return inside.bool()
-
-
-def volume_iou(mesh: Mesh, shape: Shape) -> float:
-    # Random points: the layers of a regular grid may lie along a flat side, and then count it wholly or not at all.
-    points = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(5)) * 2 - 1
-    ours, truth = inside_mesh(mesh, points), shape.sdf(points) < 0
-    return float((ours & truth).sum() / (ours | truth).sum())
-
-
-def psnr(ours: Tensor, truth: Tensor) -> float:
-    return float(-10 * torch.log10((ours - truth).square().mean()))
-
-
-def held_out(size: int = 96):
-    """Eight views between those a turntable shows, from below to above; never a draw of training's."""
-    azimuth = torch.arange(8) * math.pi / 4 + 0.3
-    elevation = torch.tensor([-0.1, 0.2, 0.5, 0.8] * 2)
-    cameras = orbit(azimuth, elevation, torch.full((8,), 2.6), torch.full((8,), math.radians(40)), size, size)
-    return plain_views(cameras, Shading.ALBEDO, (0.5, 0.5, 0.5), 0.35, 0.7)
-
-
-# Fewer steps over smaller images; two colours and the seam between them. The ring's hole and the table's legs need the whole.
-SHORT = ["coarse.steps=130", "coarse.size=48", "fine.steps=50", "fine.size=96", "fine.tet_size=40", "fine.views=2"]
-BY_NAME = {shape.name: shape for shape in SHAPES}
-CASES = [pytest.param("pair", SHORT, id="short")]
-CASES += [pytest.param(name, [], id=name, marks=[pytest.mark.sweep, pytest.mark.timeout(3600)]) for name in BY_NAME]
-
-
-@pytest.mark.parametrize(("name", "changes"), CASES)
-def test_an_exact_score_brings_the_object_back(name: str, changes: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    shape, config = BY_NAME[name], load_config("demo", [*SETTINGS, *changes])
-    device, draws = torch.device("cpu"), torch.Generator().manual_seed(1)
-    model, rasterizer = OracleScore(shape, config.coarse.size), resolve_rasterizer("auto", torch.device("cpu"))
-    coarse, _ = fit_field(model, config.coarse, config.views, config.guidance, draws, device)
-    looks = torch.Generator().manual_seed(config.seed)
-    start = start_from_field(coarse, config.coarse.samples, config.fine, config.views, config.mesh.smallest_part, looks)
-    surface, _ = fit_surface(start, coarse.field, model, rasterizer, config.fine, config.views, config.guidance, draws)
-
-    views = held_out()
-    truth, cover = draw(shape, views)
-    mesh = surface.mesh
-    with torch.no_grad():
-        render = render_mesh(rasterizer, mesh, vertex_normals(mesh.vertices, mesh.faces), surface.field.albedo, views, shader(views))
-    figures = {"iou": volume_iou(mesh, shape), "silhouette": psnr(render.alpha, cover), "colour": psnr(render.rgb, truth)}
+def _fit(name: str, changes: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[Figures, Figures]:
+    outcome = fit_shape(BY_NAME[name], load_config("demo", changes))
     with capsys.disabled():
-        values = f"iou {figures['iou']:.3f}, silhouette {figures['silhouette']:.1f} dB, colour {figures['colour']:.1f} dB"
-        print(f"\noracle {shape.name}: {values}, {len(mesh.faces)} faces")
-    assert figures["iou"] >= 0.9
-    assert figures["silhouette"] >= 25
-    assert figures["colour"] >= 25
+        print(f"\n{table_line(name, outcome)}")
+    return outcome.coarse, outcome.fine
+
+
+def test_an_exact_score_brings_the_object_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """Measured .969, 26.7 and 30.9 dB, .0050; with half of fine.sdf_learning_rate .958, 24.3 and 29.6 dB, .0068."""
+    coarse, fine = _fit("pair", SHORT, capsys)
+    assert fine.iou >= 0.963
+    assert fine.silhouette >= 25.8
+    assert fine.colour >= 30.2
+    assert fine.chamfer <= 0.0058
+    assert fine.chamfer < coarse.chamfer
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", DEMO)
+def test_the_demo_s_own_settings_bring_every_object_back(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    coarse, fine = _fit(name, [], capsys)
+    assert fine.iou >= 0.95
+    assert fine.silhouette >= 28
+    assert fine.colour >= 28
+    assert fine.chamfer <= coarse.chamfer
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_objects_come_out_closely_at_128_cells(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, fine = _fit(name, ["fine.tet_size=128", "fine.volume_subdivisions=1"], capsys)
+    assert fine.iou >= 0.98
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+def test_thin_legs_come_out_at_256_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    _, fine = _fit("stool", ["fine.tet_size=256", "fine.volume_subdivisions=2"], capsys)
+    assert fine.iou >= 0.95
+    assert fine.silhouette >= 28
+    assert fine.colour >= 28
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_shape_lies_in_reach_and_its_distance_is_no_longer_than_the_way(shape) -> None:
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    moved = points + 0.05 * torch.nn.functional.normalize(torch.randn(2000, 3, generator=torch.Generator().manual_seed(2)), dim=1)
+    assert ((shape.sdf(points) - shape.sdf(moved)).abs() <= 0.05 + 1e-5).all()
+    assert (points[shape.sdf(points) < 0].norm(dim=1) < REACH).all()
+    assert (shape.sdf(points) < 0).any()
+    assert shape.color(points).shape == points.shape
+
+
+def test_rays_that_skim_a_flat_side_arrive_there() -> None:
+    """At .03 radians a sphere tracer takes hundreds of steps; those that give up draw a table without its top."""
+    slopes = torch.tensor([-0.03, -0.06, 0.03])
+    directions = torch.nn.functional.normalize(torch.stack([torch.ones(3), slopes, torch.zeros(3)], 1), dim=1)
+    origins = torch.tensor([[-2.0, 0.06, 0], [-2.0, 0.12, 0], [-2.0, 0.02, 0]])
+    hit, points = trace(lambda p: box(p, (0, -0.1, 0), (0.6, 0.1, 0.4)), origins, directions)
+    assert hit.tolist() == [True, True, False]
+    assert points[:, 1].abs().max() < GRAZING
+
+
+def test_figures_of_the_object_itself_are_those_of_a_match() -> None:
+    shape = BY_NAME["pair"]
+    lattice = tet_lattice(torch.full((3,), -0.9), torch.full((3,), 0.9), 64)
+    points = lattice.positions(torch.arange(lattice.vertex_count))
+    mesh = TetSurface(lattice, shape.sdf(points)).mesh().detach()
+    grown = TetSurface(lattice, shape.sdf(points) - 0.02).mesh().detach()
+    assert volume_iou(mesh, shape.sdf) > 0.99
+    assert chamfer(mesh, shape.sdf) < 0.001
+    assert chamfer(grown, shape.sdf) == pytest.approx(0.02, abs=0.002)
+    assert shape.sdf(points_on(shape.sdf)).abs().max() < 1e-3
+
+
+def test_a_shape_that_the_table_has_is_not_fitted_again(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted, figures = [], Figures(0.9, 28.0, 30.0, 0.005, 100)
+    monkeypatch.setattr(command, "fit_shape", lambda shape, config: fitted.append(shape.name) or Outcome(None, None, figures, figures, 1.0))
+    for shapes, label in ((["ring"], "a"), (["ring", "table"], "a"), (["ring"], "b")):
+        monkeypatch.setattr("sys.argv", ["oracle", *shapes, "--csv", str(tmp_path / "table.csv"), "--label", label])
+        command.main()
+    assert fitted == ["ring", "table", "ring"]
+    assert "ring    IoU 0.900 -> 0.900, silhouette 28.0 -> 28.0 dB" in capsys.readouterr().out
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 4
