@@ -81,6 +81,7 @@ def _seconds(judged: Judged) -> float | None:
 
 DIVERSITY = Measure("diversity", "distance between seeds of a prompt", "diversity", "cosine", "higher", lambda judged: None)
 MEASURES = (
+    Measure("quality", "mean of the three shares that follow", "quality", "share", "higher", _precision("quality")),
     Measure("colour", "R-Precision, in colour", "colour", "share", "higher", _precision("colour")),
     Measure("textureless", "R-Precision, textureless", "textureless", "share", "higher", _precision("textureless")),
     Measure("views", "azimuths whose view is named", "views", "share", "higher", _score("views")),

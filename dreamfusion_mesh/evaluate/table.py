@@ -11,9 +11,9 @@ from dreamfusion_mesh.terminal import cut, one_line
 
 _LONGEST_NAME = 24
 _BLOCKS = (
-    ("colour", "textureless", "views", "janus"),
-    ("fit", "clay_fit", "diversity", "seconds"),
-    ("failed", "audit", "parts", "holes"),
+    ("quality", "colour", "textureless", "views"),
+    ("janus", "fit", "clay_fit", "diversity"),
+    ("seconds", "failed", "audit", "parts", "holes"),
 )
 _KNOWN = {measure.name: measure for measure in MEASURES}
 

@@ -13,7 +13,7 @@ from tools.prior.captions import parse
 from tools.prior.kinds import KINDS
 
 PRIOR = Path(str(resources.files("dreamfusion_mesh.guidance"))) / "prior"
-JUDGE = SHIPPED
+JUDGE, CLIP = SHIPPED, Path(str(resources.files("dreamfusion_mesh.guidance"))) / "clip"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def eyes():
     return load_judge("embedded", "cpu")
 
 
-@pytest.mark.parametrize(("folder", "most"), [(PRIOR, 30e6), (JUDGE, 10e6)], ids=["prior", "judge"])
+@pytest.mark.parametrize(("folder", "most"), [(PRIOR, 30e6), (JUDGE, 10e6), (CLIP, 10e6)], ids=["prior", "judge", "clip"])
 def test_weights_are_those_of_the_card_and_small(folder, most):
     card = (folder / "README.md").read_text()
     weights = sorted(folder.rglob("*.safetensors"))
@@ -32,10 +32,19 @@ def test_weights_are_those_of_the_card_and_small(folder, most):
     assert not [file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".ckpt", ".pkl")]
 
 
-def test_both_read_the_words_of_the_world():
-    for folder in (PRIOR / "tokenizer", JUDGE / "text"):
+def test_all_read_the_words_of_the_world():
+    for folder in (PRIOR / "tokenizer", JUDGE / "text", CLIP / "text"):
         written = (folder / "tokenizer.json").read_text()
         assert all(f'"{word}": {row}' in written for word, row in tokens.word_ids().items())
+
+
+def test_the_clip_that_guides_is_not_the_judge_and_knows_the_world():
+    weights = [{fingerprint(file) for file in folder.rglob("*.safetensors")} for folder in (JUDGE, CLIP)]
+    assert not weights[0] & weights[1]
+    shares, _ = evaluate.measure(judge.load(CLIP), evaluate.world_draws(each=2, seed=19), held_out.prompts()[::3])
+    assert shares["colour"] >= 0.8
+    assert shares["kind"] >= 0.75
+    assert shares["clay"] >= 0.4
 
 
 SOME_AND_ALL = [pytest.param(False, id="some"), pytest.param(True, id="all", marks=pytest.mark.sweep)]

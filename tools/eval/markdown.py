@@ -12,7 +12,7 @@ from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, mean_text, wri
 from dreamfusion_mesh.evaluate.statistics import Mean
 
 _UNITS = {"share": " %", "cosine": "", "seconds": ""}
-_SEEN = ("colour", "textureless", "fit")  # of a run
+_SEEN = ("quality", "colour", "textureless", "views")  # of a run
 
 
 def groups_table(found: Mapping[str, Any]) -> str:
