@@ -12,7 +12,7 @@ def group(name, colour, against=None):
 
 
 def run(name, prompt, **changes):
-    values = {"colour": 1.0, "textureless": 0.25, "fit": 0.5}
+    values = {"quality": 0.625, "colour": 1.0, "textureless": 0.25}
     none = {"found": None, "asked": 1}
     plain = {"group": "one", "name": name, "prompt": prompt, "seed": 3, "failure": None, "values": values, "parts": none, "holes": none}
     return {**plain, "audit": {"UVs": "pass"}, "clay_taken_for": "a grey clay mug", "front_sectors": 1, **changes}
@@ -23,7 +23,7 @@ WORSE = {
     "holes": {"found": 1, "asked": 1},
     "audit": {"UVs": "pass", "LODs": "fail", "seams": "not measured"},
 }
-EMPTY = {"failure": "empty", "values": {"colour": 0.0, "textureless": 0.0}, "audit": {}}
+EMPTY = {"failure": "empty", "values": {"quality": 0.0, "colour": 0.0, "textureless": 0.0}, "audit": {}}
 RUNS = [run("new-a", "a red mug"), run("new-b", "a red | mug", front_sectors=None, **WORSE), run("held", "a hat", **EMPTY)]
 del RUNS[2]["clay_taken_for"], RUNS[2]["front_sectors"]
 COMPARED = {"colour": {"difference": -0.25, "low": -1.0, "high": 0.5, "p": 0.125, "count": 2, "exact": True}}
@@ -45,10 +45,10 @@ def test_a_line_a_group_with_standard_errors_and_the_difference_from_the_first()
 
 def test_a_line_a_run_says_what_is_wrong_with_it():
     head, _, fine, poor, failed = cells(runs_table(FOUND))
-    assert head == ["prompt", "seed", "colour %", "textureless %", "fit", "clay taken for", "fronts", "what is wrong"]
-    assert fine == ["a red mug", "3", "100.0", "25.0", "0.500", "a grey clay mug", "1", "-"]
-    assert poor == ["a red / mug", "3", "100.0", "25.0", "0.500", "a grey clay mug", "-", "3 parts, 1 asked for, audit: LODs"]
-    assert failed == ["a hat", "3", "0.0", "0.0", "-", "-", "-", "empty"]
+    assert head == ["prompt", "seed", "quality %", "colour %", "textureless %", "views %", "clay taken for", "fronts", "what is wrong"]
+    assert fine == ["a red mug", "3", "62.5", "100.0", "25.0", "-", "a grey clay mug", "1", "-"]
+    assert poor == ["a red / mug", "3", "62.5", "100.0", "25.0", "-", "a grey clay mug", "-", "3 parts, 1 asked for, audit: LODs"]
+    assert failed == ["a hat", "3", "0.0", "0.0", "0.0", "-", "-", "-", "empty"]
     assert [line[0] for line in cells(runs_table(BOTH))] == ["", "---", "two", "two", "two"]
 
 

@@ -41,7 +41,7 @@ def test_all_read_the_words_of_the_world():
 def test_the_clip_that_guides_is_not_the_judge_and_knows_the_world():
     weights = [{fingerprint(file) for file in folder.rglob("*.safetensors")} for folder in (JUDGE, CLIP)]
     assert not weights[0] & weights[1]
-    shares, _ = evaluate.measure(judge.load(CLIP), evaluate.world_draws(each=2, seed=19), held_out.prompts()[::3])
+    shares, _ = evaluate.measure(load_judge(str(CLIP), "cpu"), evaluate.world_draws(each=2, seed=19), held_out.prompts()[::3])
     assert shares["colour"] >= 0.8
     assert shares["kind"] >= 0.75
     assert shares["clay"] >= 0.4
