@@ -65,7 +65,7 @@ def read_run(folder: Path, group: str) -> Run:
         parts=parts,
         holes=holes,
         seconds={**notes.seconds, "all": round(sum(notes.seconds.values()), 3)},
-        memory=dict(notes.memory),
+        memory={kind: size for kind, size in notes.memory.items()},
         guidance=notes.guidance,
     )
 
