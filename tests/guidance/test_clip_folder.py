@@ -57,6 +57,15 @@ def _nested(name, group, **values):
     return change
 
 
+def _word_id(number):
+    def change(folder):
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"]["yellow"] = number
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    return change
+
+
 MARKS, PIXELS = "tokenizer_config.json", "preprocessor_config.json"
 WHOLE = {
     "a pickle": (_rename("model.safetensors", "pytorch_model.bin"), r"pytorch_model\.bin is a pickle.*get model\.safetensors, or save"),
@@ -74,13 +83,18 @@ WHOLE = {
     "no square": (_edit(PIXELS, size={"height": 16, "width": 8}), "has size .*; expected the side of a square"),
     "no size": (_edit(PIXELS, size="large"), "has size 'large'"),
     "another size": (_edit(PIXELS, crop_size=8), "has crop_size 8; expected 16 pixels"),
+    "sides that are lists": (_edit(PIXELS, size={"height": [16], "width": [16]}), "has size .*; expected the side of a square"),
+    "a filter that is a list": (_edit(PIXELS, resample=[3]), r"has resample \[3\]; expected 2"),
     "another filter": (_edit(PIXELS, resample=1), r"has resample 1; expected 2 \(bilinear\) or 3"),
     "other brightness": (_edit(PIXELS, rescale_factor=1.0), "has rescale_factor 1.0; expected 1/255"),
     "no mean": (_edit(PIXELS, image_mean=["a", "b", "c"]), "has image_mean .*; expected three numbers"),
-    "no spread": (_edit(PIXELS, image_std=[0.5, 0, 0.5]), "has image_std .*; expected three numbers above 0"),
+    "a mean beyond floats": (_edit(PIXELS, image_mean=[10**400, 0, 0]), "has image_mean .*; expected three numbers"),
+    "no spread": (_edit(PIXELS, image_std=[0.5, 0, 0.5]), "has image_std .*; expected three numbers from 1e-06 up"),
+    "a spread that float32 takes for 0": (_edit(PIXELS, image_std=[0.5, 1e-46, 0.5]), "has image_std .*; expected three numbers from"),
     "no tokenizer": (_drop("tokenizer.json"), "the folder has neither tokenizer.json nor vocab.json"),
     "a corrupt tokenizer": (_write("tokenizer.json", b"{}"), "the tokenizer cannot be loaded"),
     "another tokenizer's marks": (_edit(MARKS, eos_token="<s>"), "puts no eos_token at a text's end"),
+    "a word beyond the tower's": (_word_id(10**6), "the tokenizer has 1000001 words, the text tower 162; they belong to different"),
     "another end mark": (_nested("config.json", "text_config", eos_token_id=7), "eos_token is 3, for the text tower 7"),
     "a pipe": (_pipe("tokenizer.json"), "tokenizer.json is a pipe, expected a file"),
 }
@@ -91,6 +105,11 @@ TOWERS = {
     "truncated weights": (_truncate("text/model.safetensors"), "text/model.safetensors is not a readable"),
     "a pickle": (_rename("image/model.safetensors", "image/model.pt"), r"image/model\.pt is a pickle.*get image/model\.safetensors"),
     "blocks without end": (_edit("image/config.json", depths=[10**9, 1]), "image/config.json has depths .*, but its weights are"),
+    "stages without end": (
+        _edit("image/config.json", depths=[1] * 10_000, hidden_sizes=[8] * 10_000),
+        r"image/config\.json has depths .*, but its weights are",
+    ),
+    "widths without end": (_edit("image/config.json", hidden_sizes=[8] * 10_000), r"image/config\.json has hidden_sizes .*, but its"),
     "no preprocessor": (_drop(f"image/{PIXELS}"), r"image/preprocessor_config\.json is missing"),
     "no marks": (_drop(f"text/{MARKS}"), r"text/tokenizer_config\.json is missing"),
 }

@@ -14,7 +14,7 @@ from torch.nn import functional
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.clip_folder import Networks, load_networks, open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_pixels import Pixels, read_pixels
-from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
+from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer, word_count
 from dreamfusion_mesh.guidance.weights.folder import Source
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.terminal import cut
@@ -103,8 +103,8 @@ def _check_words(source: Source, networks: Networks, tokenizer: Any) -> None:
     """Whether the text tower knows the tokenizer's words, and finds the end mark from which it makes a text's vector."""
     where = Path(networks.text_part, "tokenizer_config.json").as_posix()
     end, wanted, known = tokenizer.eos_token_id, networks.text.eos_token_id, networks.text.vocab_size
-    if len(tokenizer) > known:
-        raise BadInput(f"{source}: the tokenizer has {len(tokenizer)} words, the text tower {known}; they belong to different models")
+    if (words := word_count(tokenizer)) > known:
+        raise BadInput(f"{source}: the tokenizer has {words} words, the text tower {known}; they belong to different models")
     if end is None or tokenizer("").input_ids[-1:] != [end]:
         raise BadInput(f"{source}: {where}: the tokenizer puts no eos_token at a text's end; get tokenizer.json of the same model")
     if wanted not in (end, 2):  # 2: written by older libraries, which look for the highest id instead

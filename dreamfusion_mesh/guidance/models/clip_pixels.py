@@ -16,6 +16,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.weights.folder import Source, read_json
 
 _LARGEST_SIDE = 4096  # pixels
+_SMALLEST_STD = 1e-6  # of colours in [0, 1]; what divides by less may be infinite in float32
 _MODES = {2: "bilinear", 3: "bicubic"}  # of Pillow's filters, by their numbers
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's, which transformers takes by default
 
@@ -63,15 +64,15 @@ def read_pixels(source: Source, folder: Path, part: str, tower_side: int, device
     crop = _side(config.get("crop_size", 224)) if config.get("do_center_crop", True) else side
     if not 1 <= crop <= side or (tower_side and crop != tower_side):
         raise refuse("crop_size", f"expected {tower_side or f'1 to {side}'} pixels, which the model sees")
-    if (mode := _MODES.get(config.get("resample", 3))) is None:
+    if (mode := _mode(config.get("resample", 3))) is None:
         raise refuse("resample", "expected 2 (bilinear) or 3 (bicubic)")
     if not config.get("do_rescale", True) or not math.isclose(_number(config.get("rescale_factor", 1 / 255)), 1 / 255, rel_tol=1e-3):
         raise refuse("rescale_factor", "expected 1/255, for a model of images in [0, 1]")
     mean, std = _normalisation(config)
     if len(mean) != 3 or not all(math.isfinite(value) for value in mean):
         raise refuse("image_mean", "expected three numbers")
-    if len(std) != 3 or not all(0 < value < math.inf for value in std):
-        raise refuse("image_std", "expected three numbers above 0")
+    if len(std) != 3 or not all(_SMALLEST_STD <= value < math.inf for value in std):
+        raise refuse("image_std", f"expected three numbers from {_SMALLEST_STD:g} up")
     return Pixels(side, crop, mode, *(torch.tensor(values, device=device)[:, None, None] for values in (mean, std)))
 
 
@@ -89,8 +90,8 @@ def _read(source: Source, folder: Path, part: str) -> tuple[str, Mapping[str, An
 def _side(size: Any) -> int:
     """A size as transformers spells it, where it is the side of a square; else 0."""
     if isinstance(size, dict):
-        sides = {size.get(key) for key in ("height", "width")} if "height" in size else {size.get("shortest_edge")}
-        size = sides.pop() if len(sides) == 1 else 0
+        side, other = (size.get(key) for key in (("height", "width") if "height" in size else ("shortest_edge", "shortest_edge")))
+        size = side if side == other else 0
     return size if isinstance(size, int) and not isinstance(size, bool) else 0
 
 
@@ -105,5 +106,12 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(_number(value) for value in values) if isinstance(values, (list, tuple)) else ()
 
 
+def _mode(number: Any) -> str | None:
+    return _MODES.get(number) if isinstance(number, int) else None
+
+
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
+    try:
+        return float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:  # a whole number with hundreds of digits
+        return math.inf

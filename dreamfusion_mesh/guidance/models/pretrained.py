@@ -80,14 +80,19 @@ def check_extent(
     """
     for part, config in configs.items():
         tensors, widest = _extent(weight_files(source, folder, Layout("", (part,), (), {part: layout.weights[part]})))
-        for keys, most in ((_DEPTHS, tensors), ((*_WIDTHS, *more), widest)):
-            for key in keys:
-                value = config.get(key)
-                numbers = value if isinstance(value, list) else [value]
-                if any(isinstance(number, (int, float)) and number > most for number in numbers):
+        for key in (*_DEPTHS, *_WIDTHS, *more):
+            if (value := config.get(key)) is not None:
+                numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, (int, float))]
+                modules = max(len(numbers), sum(numbers) if key in _DEPTHS else 0)
+                if modules > tensors or max(numbers, default=0) > widest:
                     holds = f"its weights are {tensors} tensors, at most {widest} wide"
                     named = Path(part, "config.json").as_posix()
                     raise BadInput(f"{source}: {named} has {key} {value!r:.60}, but {holds}; download the model again")
+
+
+def word_count(tokenizer: Any) -> int:
+    """Rows that a text encoder needs for the tokenizer's ids: one more than the highest, be it a word's or a mark's."""
+    return 1 + max([len(tokenizer) - 1, *tokenizer.get_vocab().values(), *tokenizer("").input_ids])
 
 
 def load_error(source: Source, what: str, error: Exception) -> Exception:

@@ -11,7 +11,7 @@ import torch
 from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS
-from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_error, load_network
+from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_error, load_network, word_count
 from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, Source, parts_of, read_json
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
@@ -91,8 +91,8 @@ def check_sizes(source: Source, unet: Any, text: Any, tokenizer: Any, vae: Any |
     width = unet.encoder_hid_dim or unet.cross_attention_dim
     if width != text.hidden_size:
         raise BadInput(f"{who}unet/ reads words {width} wide, text_encoder/ makes {text.hidden_size}; they belong to different models")
-    if len(tokenizer) > text.vocab_size:
-        raise BadInput(f"{who}tokenizer/ has {len(tokenizer)} words, text_encoder/ {text.vocab_size}; they belong to different models")
+    if (words := word_count(tokenizer)) > text.vocab_size:
+        raise BadInput(f"{who}tokenizer/ has {words} words, text_encoder/ {text.vocab_size}; they belong to different models")
     side = unet.sample_size
     side = side[0] if isinstance(side, (list, tuple)) and len(set(side)) == 1 else side
     if not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
