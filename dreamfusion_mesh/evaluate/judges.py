@@ -11,6 +11,7 @@ import torch
 
 from dreamfusion_mesh.contracts import ImageTextModel
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.weights.folder import Source
 
@@ -31,8 +32,8 @@ def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any
     for name, notes in guidance.items():
         files = notes.get("files")
         for file, digest in files.items() if isinstance(files, Mapping) else ():
-            if digest in own:
-                raise BadInput(f"judge: its weights guided the run {name} ({file} is the same file); name another with --judge")
+            if isinstance(digest, str) and digest in own:
+                raise BadInput(f"judge: its weights guided the run {name} ({shown(file)} is the same file); name another with --judge")
 
 
 def judge_digests(judge: ImageTextModel) -> set[str]:

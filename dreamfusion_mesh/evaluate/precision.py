@@ -42,13 +42,13 @@ class Pool:
 
 
 def encode_pool(judge: ImageTextModel, prompts: Sequence[Prompt]) -> Pool:
-    """The pool of prompts, which differ. Raises BadInput where the judge cannot read one of them."""
+    """The pool of prompts, which differ. Raises BadInput where the judge cannot read one of them, or its vectors are not finite."""
     texts = [prompt.text for prompt in prompts]
     clay = clay_texts(texts)
     sided = [text for text, prompt in zip(texts, prompts, strict=True) if prompt.front]
-    views = {text: judge.texts([text + suffix for suffix in VIEW_SUFFIXES]) for text in sided}
+    views = {text: _finite(judge.texts([text + suffix for suffix in VIEW_SUFFIXES])) for text in sided}
     shapes = tuple(prompt.shape or words for prompt, words in zip(prompts, clay, strict=True))
-    return Pool(tuple(prompts), judge.texts(texts), judge.texts(clay), shapes, views)
+    return Pool(tuple(prompts), _finite(judge.texts(texts)), _finite(judge.texts(clay)), shapes, views)
 
 
 def clay_texts(texts: Sequence[str]) -> list[str]:
@@ -59,8 +59,14 @@ def clay_texts(texts: Sequence[str]) -> list[str]:
 
 @torch.no_grad()
 def encode_images(judge: ImageTextModel, images: Tensor) -> Tensor:
-    """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1], which lie on the judge's device."""
-    return torch.cat([judge.images(part) for part in images.split(_BATCH)])
+    """Unit vectors [B, D] of images [B, H, H, 3] in [0, 1], which lie on the judge's device. Raises BadInput where one is not finite."""
+    return _finite(torch.cat([judge.images(part) for part in images.split(_BATCH)]))
+
+
+def _finite(vectors: Tensor) -> Tensor:
+    if not vectors.isfinite().all():
+        raise BadInput("judge: its vectors are not finite, so its weights are broken; name another with --judge, or get it again")
+    return vectors
 
 
 def choose(judge: ImageTextModel, images: Tensor, texts: Sequence[str]) -> Tensor:

@@ -24,7 +24,12 @@ def test_a_judge_that_is_missing_is_told_in_a_line(name):
 
 def test_a_judge_that_guided_a_run_is_refused(judge):
     digest = fingerprint(SHIPPED / "image" / "model.safetensors")
-    others = {"a": {"files": {"unet/model.safetensors": "0" * 64}}, "b": {"model": "embedded"}, "c": {"files": None}}
+    others = {
+        "a": {"files": {"unet/model.safetensors": "0" * 64}},
+        "b": {"model": "embedded"},
+        "c": {"files": None},
+        "d": {"files": {"unet": [digest]}},
+    }
     refuse_guides(judge, others)
     with pytest.raises(BadInput, match=r"its weights guided the run assets/mug .*image/model\.safetensors.*--judge") as error:
         refuse_guides(judge, {**others, "assets/mug": {"files": {"clip/image/model.safetensors": digest}}})

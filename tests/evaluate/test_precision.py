@@ -36,6 +36,25 @@ def pool(judge):
     return encode_pool(judge, [asked(text) for text in (*held_out.prompts(), CASTLE, TEAPOT, RABBIT)])
 
 
+class _Broken:
+    """A judge some of whose weights are no numbers."""
+
+    size = SIZE
+
+    def texts(self, texts):
+        return torch.full((len(texts), 2), float("nan"))
+
+    images = texts
+
+
+def test_a_judge_whose_vectors_are_not_finite_is_refused():
+    refused = "judge: its vectors are not finite, so its weights are broken"
+    with pytest.raises(BadInput, match=refused):
+        encode_pool(_Broken(), [Prompt("a red mug"), Prompt("a blue mug")])
+    with pytest.raises(BadInput, match=refused):
+        encode_images(_Broken(), torch.zeros(1, SIZE, SIZE, 3))
+
+
 @pytest.fixture(scope="module")
 def stored():
     with Image.open(Path(__file__).parent / "data" / "assets.png") as picture:
