@@ -1,7 +1,10 @@
 """Means, errors and tests against numbers worked by hand."""
 
+import tracemalloc
+
 import pytest
 
+from dreamfusion_mesh.evaluate import statistics
 from dreamfusion_mesh.evaluate.statistics import EXACT_UP_TO, by_prompt, compare, mean_of
 
 
@@ -56,3 +59,15 @@ def test_with_many_prompts_flips_are_drawn_from_the_seed():
     assert 0.1 < found.p < 0.5
     assert compare(first, second, seed=4).p == pytest.approx(found.p, abs=0.02)
     assert compare(first, {name: 1.0 for name in first}).p < 1e-4
+
+
+def test_memory_does_not_grow_with_the_flips(monkeypatch):
+    """1,024 flips of 2,000 prompts at once are two million values, of which scipy holds ten arrays."""
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 10)
+    names = [str(i) for i in range(2000)]
+    tracemalloc.start()
+    found = compare(dict.fromkeys(names, 0.0), {name: (1.0, -1.0)[at % 2] for at, name in enumerate(names)})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.p == 1
+    assert most < 60e6
