@@ -121,7 +121,8 @@ def _base_color(written: Written, mesh: Mesh, rasterizer: Rasterizer) -> Surface
     if materials is None or materials.problems:
         raise BadInput(f"its colours cannot be judged: {materials.problems[0] if materials else 'no material is read'}")
     if not materials.factors:
-        raise BadInput(f"its colours cannot be judged: it has {materials.count} materials, or none; one is expected")
+        expected = "one glTF material for the whole surface is expected"
+        raise BadInput(f"its colours cannot be judged: {expected} (materials, or surfaces without one: {materials.count})")
     factor = torch.tensor(materials.factors["baseColorFactor"][:3], device=mesh.vertices.device)
     image = next((entry for entry in materials.maps if entry.role == "base color"), None)
     if image is not None and mesh.uvs is None:

@@ -57,11 +57,7 @@ def render_surface(
     homogeneous = torch.cat((mesh.vertices, torch.ones_like(mesh.vertices[:, :1])), dim=1)
     clip = homogeneous @ clip_from_world(cameras, near, far).to(homogeneous).transpose(1, 2)
     fragments = rasterizer.rasterize(clip, mesh.faces, (height, width))
-    if normal_faces is None:
-        surface = rasterizer.interpolate(torch.cat((mesh.vertices, normals), dim=1), fragments, mesh.faces)
-    else:
-        apart = ((mesh.vertices, mesh.faces), (normals, normal_faces))
-        surface = torch.cat([rasterizer.interpolate(values, fragments, rows) for values, rows in apart], dim=3)
+    surface = _points_and_normals(rasterizer, mesh, normals, normal_faces, fragments)
     seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
     points, facing = surface.reshape(-1, 6)[seen].split(3, dim=1)
     facing, view = normalize(facing, dim=1), seen // (height * width)
@@ -81,6 +77,14 @@ def render_surface(
     filled = empty.index_copy(0, seen, layers).reshape(count, height, width, 11)
     rgb, alpha, flat, normal, depth = rasterizer.antialias(filled, fragments, clip, mesh.faces).split((3, 1, 3, 3, 1), dim=3)
     return Render(rgb, alpha, flat, normal, depth, torch.zeros_like(alpha))
+
+
+def _points_and_normals(rasterizer: Rasterizer, mesh: Mesh, normals: Tensor, normal_faces: Tensor | None, fragments: Fragments) -> Tensor:
+    """[B, H, W, 6] of what each pixel sees; one call where both have the same rows."""
+    if normal_faces is None:
+        return rasterizer.interpolate(torch.cat((mesh.vertices, normals), dim=1), fragments, mesh.faces)
+    apart = ((mesh.vertices, mesh.faces), (normals, normal_faces))
+    return torch.cat([rasterizer.interpolate(values, fragments, rows) for values, rows in apart], dim=3)
 
 
 def downsample(image: Tensor, factor: int) -> Tensor:
