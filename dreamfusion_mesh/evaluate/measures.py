@@ -81,7 +81,7 @@ def _seconds(judged: Judged) -> float | None:
 
 DIVERSITY = Measure("diversity", "distance between seeds of a prompt", "diversity", "cosine", "higher", lambda judged: None)
 MEASURES = (
-    Measure("quality", "mean of the three shares that follow", "quality", "share", "higher", _precision("quality")),
+    Measure("quality", "mean of those of the next three shares that are known", "quality", "share", "higher", _precision("quality")),
     Measure("colour", "R-Precision, in colour", "colour", "share", "higher", _precision("colour")),
     Measure("textureless", "R-Precision, textureless", "textureless", "share", "higher", _precision("textureless")),
     Measure("views", "azimuths whose view is named", "views", "share", "higher", _score("views")),
@@ -95,6 +95,7 @@ MEASURES = (
     DIVERSITY,
     Measure("seconds", "seconds an asset", "seconds", "seconds", "lower", _seconds),
 )
+BY_NAME = {measure.name: measure for measure in MEASURES}
 
 
 def mean_text(mean: Mean | None, measure: Measure) -> str:

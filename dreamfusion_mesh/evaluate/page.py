@@ -13,13 +13,12 @@ from html import escape
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.evaluate.evaluation import Evaluation, GroupFigures
 from dreamfusion_mesh.evaluate.failures import asked_parts, failed_rows
-from dreamfusion_mesh.evaluate.measures import MEASURES, Judged, difference_text, mean_text, write
+from dreamfusion_mesh.evaluate.measures import BY_NAME, MEASURES, Judged, difference_text, mean_text, write
 from dreamfusion_mesh.evaluate.plots import bars
 from dreamfusion_mesh.out_of_memory import readable
 
 MARK = b"<!DOCTYPE html>\n<!-- dreamfusion_mesh evaluation -->\n"
 _CASES = 4  # worst assets of each group that are shown, and as many of the best
-_KNOWN = {measure.name: measure for measure in MEASURES}
 
 _STYLE = """
 :root { color-scheme: light dark; font: 14px/1.45 system-ui, sans-serif }
@@ -74,7 +73,7 @@ def _summary(found: Evaluation) -> Iterator[str]:
 
 
 def _with_difference(group: GroupFigures, name: str) -> str:
-    measure = _KNOWN[name]
+    measure = BY_NAME[name]
     text = mean_text(group.means.get(name), measure)
     return f"{text} ({difference_text(group.against[name], measure)})" if name in group.against else text
 
@@ -140,8 +139,8 @@ def _case(judged: Judged) -> str:
 
 
 def _shares(judged: Judged) -> str:
-    values = [(name, _KNOWN[name].of(judged)) for name in ("colour", "textureless", "views")]
-    return ", ".join(f"{name} {write(value, _KNOWN[name])} %" for name, value in values if value is not None)
+    values = [(name, BY_NAME[name].of(judged)) for name in ("colour", "textureless", "views")]
+    return ", ".join(f"{name} {write(value, BY_NAME[name])} %" for name, value in values if value is not None)
 
 
 _COLUMNS = (
@@ -162,7 +161,7 @@ def _runs(found: Evaluation) -> Iterator[str]:
 
 def _run_cells(group: str, judged: Judged) -> Iterator[str]:
     run, scores, prompt = judged.run, judged.scores, judged.prompt
-    values = {name: "" if (value := _KNOWN[name].of(judged)) is None else write(value, _KNOWN[name]) for name in _KNOWN}
+    values = {name: "" if (value := BY_NAME[name].of(judged)) is None else write(value, BY_NAME[name]) for name in BY_NAME}
     yield from (f"<td>{escape(text)}</td>" for text in (group, run.name, run.prompt))
     yield from map(_number, (str(run.seed), values["colour"], values["textureless"], values["views"]))
     yield from (f"<td>{escape(text)}</td>" for text in ((scores.taken_for, scores.clay_taken_for) if scores else ("", "")))

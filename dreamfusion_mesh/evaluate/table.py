@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dreamfusion_mesh.evaluate.evaluation import Evaluation, GroupFigures
-from dreamfusion_mesh.evaluate.measures import MEASURES, Measure, difference_text, mean_text, write
+from dreamfusion_mesh.evaluate.measures import BY_NAME, Measure, difference_text, mean_text, write
 from dreamfusion_mesh.out_of_memory import readable
 from dreamfusion_mesh.terminal import cut, one_line
 
@@ -15,7 +15,6 @@ _BLOCKS = (
     ("janus", "fit", "clay_fit", "diversity"),
     ("seconds", "failed", "audit", "parts", "holes"),
 )
-_KNOWN = {measure.name: measure for measure in MEASURES}
 
 
 def table(found: Evaluation) -> str:
@@ -23,7 +22,7 @@ def table(found: Evaluation) -> str:
     names = [cut(one_line(group.name), _LONGEST_NAME) for group in found.groups]
     lines = list(_head(found))
     for block in _BLOCKS:
-        shown = [_KNOWN[name] for name in block if any(name in group.means for group in found.groups)]
+        shown = [BY_NAME[name] for name in block if any(name in group.means for group in found.groups)]
         lines += ["", *_rows(names, shown, [[mean_text(group.means.get(each.name), each) for each in shown] for group in found.groups])]
         if len(names) > 1:
             against = [[difference_text(group.against.get(each.name), each) for each in shown] for group in found.groups[1:]]
@@ -33,7 +32,7 @@ def table(found: Evaluation) -> str:
 
 def _head(found: Evaluation) -> Iterator[str]:
     asked = {each.prompt.text for group in found.groups for each in group.judged}
-    chance = " and ".join(f"{write(value, _KNOWN[name])} % {name}" for name, value in found.chance.items())
+    chance = " and ".join(f"{write(value, BY_NAME[name])} % {name}" for name, value in found.chance.items())
     yield f"{len(asked)} of the {len(found.prompts)} prompts have runs; judge {one_line(str(found.judge.get('model', '')))}"
     yield f"means over prompts with standard errors; a guess has {chance}"
 

@@ -187,6 +187,13 @@ def test_the_same_seed_gives_the_same_step_and_leaves_the_same_draws(folder):
     assert torch.equal(steps[0][1], steps[1][1])
 
 
+@pytest.mark.parametrize("loss", ["sds", "clip"])
+def test_one_image_a_view(loss):
+    render, settings = _render(views_around(3)), GuidanceSettings(loss=loss)
+    with pytest.raises(ValueError, match="render: 3 images, expected one for each of 2 views"):
+        distill(None, render, views_around(2), settings, settings.t_min, settings.t_max, 0.5, _draws())
+
+
 def test_what_is_not_finite_has_no_gradient_and_is_told(folder):
     model, views = _bound(folder), views_around(2)
     render = _render(views)

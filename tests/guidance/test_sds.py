@@ -144,11 +144,6 @@ def test_a_model_that_answers_nonsense_is_reported_and_harmless(spoil):
     assert torch.equal(images.grad, torch.zeros_like(images))
 
 
-def test_one_image_a_view():
-    with pytest.raises(ValueError, match="images"):
-        _distill(_Score(), _normal(3, 4, 4, 3))
-
-
 def test_guidance_and_weight_of_the_settings_are_applied():
     """Three known predictions: the gradient is that of guidance by hand."""
 

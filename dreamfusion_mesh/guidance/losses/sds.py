@@ -45,16 +45,14 @@ def distill(
     progress: float,
     draws: torch.Generator,
 ) -> Distilled:
-    """Evaluate `model` once on images [B, H, W, 3] in [0, 1] rendered from `views`, each at a random time and noise.
+    """Evaluate `model` once on images [B, H, W, 3] in [0, 1], one from each of `views`, at a random time and noise each.
 
     settings        scale, perp_neg, rescale and weighting; the model is bound to the same
     t_min, t_max    spans over the run as shares of all times; progress is in [0, 1]
     draws           on the CPU; gives the times, then the noise
     The loss's gradient in the model's latents [B, N values] is w(t) (eps_hat - eps) / (B N): a mean over values, so that its ratio to a
-    regulariser does not depend on how many values a family of models sees. Raises ValueError unless there is one image a view.
+    regulariser does not depend on how many values a family of models sees.
     """
-    if len(images) != len(views):
-        raise ValueError(f"images: {len(images)} of them, expected one for each of {len(views)} views")
     latents, schedule = model.encode(images), model.schedule
     low, high = timestep_range(progress, t_min, t_max, len(schedule))
     t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
