@@ -47,7 +47,7 @@ def test_a_line_a_run_says_what_is_wrong_with_it():
     head, _, fine, poor, failed = cells(runs_table(FOUND))
     assert head == ["prompt", "seed", "quality %", "colour %", "textureless %", "views %", "clay taken for", "fronts", "what is wrong"]
     assert fine == ["a red mug", "3", "62.5", "100.0", "25.0", "-", "a grey clay mug", "1", "-"]
-    assert poor == ["a red / mug", "3", "62.5", "100.0", "25.0", "-", "a grey clay mug", "-", "3 parts, 1 asked for, audit: LODs"]
+    assert poor == ["a red / mug", "3", "62.5", "100.0", "25.0", "-", "a grey clay mug", "-", "parts: 3, 1 asked for, audit: LODs"]
     assert failed == ["a hat", "3", "0.0", "0.0", "0.0", "-", "-", "-", "empty"]
     assert [line[0] for line in cells(runs_table(BOTH))] == ["", "---", "two", "two", "two"]
 

@@ -50,7 +50,7 @@ def _faults(run: Mapping[str, Any]) -> Iterable[str]:
     for what in ("parts", "holes"):
         found, asked = run[what]["found"], run[what]["asked"]
         if found is not None and asked is not None and found > asked:
-            yield f"{found} {what}, {asked} asked for"
+            yield f"{what}: {found}, {asked} asked for"
     yield from (f"audit: {name}" for name, status in run["audit"].items() if status == "fail")
 
 
