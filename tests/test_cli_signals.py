@@ -121,7 +121,8 @@ from dreamfusion_mesh import process
 from dreamfusion_mesh import worker
 served = "worker.serve("
 assert served in worker._BOOTSTRAP
-worker._BOOTSTRAP = worker._BOOTSTRAP.replace(served, "import time; time.sleep(600); worker.serve(")
+slow = "import time; worker.die_with_parent(int(sys.argv[2])); time.sleep(600); worker.serve("
+worker._BOOTSTRAP = worker._BOOTSTRAP.replace(served, slow)
 from dreamfusion_mesh import cli
 process.run(cli.main)
 """

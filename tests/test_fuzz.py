@@ -171,7 +171,7 @@ def test_the_corpus_has_no_times_in_it(corpus: Path) -> None:
 
 def test_every_file_that_a_run_goes_on_from_is_changed(corpus: Path, tmp_path: Path) -> None:
     changed: set[str] = set()
-    for number in islice(numbers_of(1, ["go-on-stopped", "answer-finished"]), 120):
+    for number in islice(numbers_of(1, ["go-on-stopped", "answer-finished"]), 200):
         folder = tmp_path / str(number)
         folder.mkdir()
         changed |= set(make_case(1, number, corpus, folder).changed)
