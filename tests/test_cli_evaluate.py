@@ -98,6 +98,19 @@ def test_a_judge_that_guided_a_run_is_refused(command: Callable[..., Ended], tmp
     assert not (tmp_path / "found.json").exists()
 
 
+@pytest.mark.parametrize("option", ["--json", "--report"])
+@pytest.mark.parametrize("name", ["manifest.jsonl", "summary.csv"])
+def test_files_of_a_batch_are_not_replaced_where_one_of_its_runs_is_evaluated(
+    option: str, name: str, command: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "base" / "summary.csv").write_text("")  # an empty file is no page's and may be replaced elsewhere
+    before = contents(tmp_path)
+    for runs in ("base/r", "other"):  # the batch around the run, and one that is not evaluated
+        ended = command("evaluate", runs, "--prompts", "prompts.txt", option, f"base/{name}")
+        check_refused(ended, f"{option} base/{name}: is a file of the batch in ")
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("option", "target", "message"),
     [

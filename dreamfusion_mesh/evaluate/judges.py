@@ -23,17 +23,18 @@ def load_judge(model: str, device: torch.device | str) -> ImageTextModel:
     return load_clip(Source("judge", model, "--judge", SHIPPED), device)
 
 
-def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any]]) -> None:
+def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any]], did: str = "guided the run") -> None:
     """Raises BadInput where the judge's weights guided one of the runs, which would be judged by what it was fitted to.
 
-    guidance  what each run's provenance.json records of its guidance, by the run's name
+    guidance  what each run's provenance.json records of its guidance, by the run's name; of settings, what their runs will record
+    did       what the judge did to it
     """
     own = judge_digests(judge)
     for name, notes in guidance.items():
         files = notes.get("files")
         for file, digest in files.items() if isinstance(files, Mapping) else ():
             if isinstance(digest, str) and digest in own:
-                raise BadInput(f"judge: its weights guided the run {name} ({shown(file)} is the same file); name another with --judge")
+                raise BadInput(f"judge: its weights {did} {name} ({shown(file)} is the same file); name another with --judge")
 
 
 def judge_digests(judge: ImageTextModel) -> set[str]:

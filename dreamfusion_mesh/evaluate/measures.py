@@ -113,4 +113,5 @@ def difference_text(compared: Comparison | None, measure: Measure) -> str:
 def write(value: float, measure: Measure, signed: bool = False) -> str:
     """A value as people read it: 53.3 (per cent), 0.231, 184."""
     number, digits = {"share": (100 * value, 1), "cosine": (value, 3), "seconds": (value, 0)}[measure.unit]
-    return f"{number:{'+' if signed else ''}.{digits}f}"
+    rounded = round(number, digits) + 0.0  # of what rounds to nothing, -0.0 becomes 0.0
+    return f"{rounded:{'+' if signed else ''}.{digits}f}"

@@ -60,6 +60,7 @@ def _run(arguments: argparse.Namespace) -> None:
     path = Path(arguments.settings)
     listed = read_list(path if path.suffix else FOLDER / f"{path}.yaml", arguments.preset)
     judge = _judge(arguments.judge, prompts, arguments.prompts)
+    _refuse_guides(judge, listed)
     options = Options(_least("--workers", arguments.workers))
     run_settings(listed, chosen, seeds, arguments.out, options)
     _evaluate(arguments.out, listed, prompts, judge)
@@ -76,6 +77,17 @@ def _judge(name: str, prompts: Sequence[Prompt], file: Path) -> ImageTextModel:
     judge = load_judge(name, resolve_device("auto"))
     encode_pool(judge, prompts)
     return judge
+
+
+def _refuse_guides(judge: ImageTextModel, listed: dict[str, RunConfig]) -> None:
+    """What `evaluate` would refuse of the runs, before they are made. Raises BadInput for models that are missing, too."""
+    from dreamfusion_mesh.evaluate.judges import refuse_guides
+    from dreamfusion_mesh.guidance.models.load import model_files
+
+    models = {(config.guidance.loss, config.guidance.model, config.guidance.clip): config.guidance for config in listed.values()}
+    notes = {key: model_files(settings).provenance() for key, settings in models.items()}
+    of = {name: notes[config.guidance.loss, config.guidance.model, config.guidance.clip] for name, config in listed.items()}
+    refuse_guides(judge, of, "guide the setting")
 
 
 def _evaluate(out: Path, listed: dict[str, RunConfig], prompts: Sequence[Prompt], judge: ImageTextModel) -> None:

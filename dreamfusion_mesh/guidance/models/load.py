@@ -76,12 +76,18 @@ def clip_source(clip: str) -> Source:
     return Source("CLIP", clip, "guidance.clip", Path(str(resources.files("dreamfusion_mesh.guidance") / "clip")))
 
 
+def model_files(settings: GuidanceSettings) -> ModelFiles:
+    """The files of the model that guides, which is not loaded. Raises BadInput where its folder is missing, or is none of such a model."""
+    source = clip_source(settings.clip) if settings.loss == "clip" else diffusion_source(settings.model)
+    folder, layout = open_clip_folder(source) if settings.loss == "clip" else (open_folder(source, LAYOUT), LAYOUT)
+    return ModelFiles(source, folder, layout)
+
+
 def model_bytes(settings: GuidanceSettings) -> int:
     """Size of the weight files of the model that guides, 0 where it has none that can be read."""
-    source = clip_source(settings.clip) if settings.loss == "clip" else diffusion_source(settings.model)
     try:
-        folder, layout = open_clip_folder(source) if settings.loss == "clip" else (open_folder(source, LAYOUT), LAYOUT)
-        return sum(file.stat().st_size for file in weight_files(source, folder, layout))
+        files = model_files(settings)
+        return sum(file.stat().st_size for file in weight_files(files.source, files.folder, files.layout))
     except (BadInput, OSError):
         return 0
 
