@@ -6,6 +6,8 @@ import re
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_clips import write_clip, write_towers
 from tiny_folders import edit_json, write_folder
 
@@ -161,3 +163,12 @@ def test_another_kind_of_folder_is_named_as_what_it_is(tmp_path):
     assert f"is a file; {wanted}" in _refusal(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert f"has neither config.json nor image/ and text/; {wanted}" in _refusal(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize(("tower", "tensor"), [("image", "visual_projection.weight"), ("text", "text_projection.weight")])
+def test_weights_that_make_no_vectors_are_refused(tmp_path, tower, tensor, value):
+    file = write_clip(tmp_path / "clip") / "model.safetensors"
+    weights = load_file(file)
+    save_file({**weights, tensor: torch.full_like(weights[tensor], value)}, file, {"format": "pt"})
+    assert f"its weights make no {tower} vectors" in _refusal(tmp_path / "clip")

@@ -96,7 +96,18 @@ def load_clip(source: Source, device: torch.device | str) -> Clip:
     tokenizer = load_tokenizer(source, folder, networks.text_part)
     _check_words(source, networks, tokenizer)
     limit = int(min(networks.text.max_position_embeddings, tokenizer.model_max_length))
-    return Clip(ModelFiles(source, folder, layout), networks, pixels, tokenizer, limit, device)
+    clip = Clip(ModelFiles(source, folder, layout), networks, pixels, tokenizer, limit, device)
+    _check_vectors(source, clip)
+    return clip
+
+
+@torch.no_grad()
+def _check_vectors(source: Source, clip: Clip) -> None:
+    """Whether both towers make vectors; of weights that are NaN or all zero, any prompt would fit any picture best."""
+    grey = torch.full((1, clip.size, clip.size, 3), 0.5, device=clip.device)
+    for tower, vector in (("image", clip.images(grey)), ("text", clip.texts(["a"]))):
+        if not (vector.norm() - 1).abs() < 1e-3:  # NaN, too
+            raise BadInput(f"{source}: its weights make no {tower} vectors: they are zero or not finite; download the model again")
 
 
 def _check_words(source: Source, networks: Networks, tokenizer: Any) -> None:
