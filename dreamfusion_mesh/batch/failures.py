@@ -6,12 +6,12 @@ import errno
 import os
 from pathlib import Path
 
-from dreamfusion_mesh.batch.folder import TRACEBACK
 from dreamfusion_mesh.batch.records import Attempt, Outcome
 from dreamfusion_mesh.config import dump
 from dreamfusion_mesh.errors import BadInput, PoorOutcome, RunFailed, reason
 from dreamfusion_mesh.files import write_file
 from dreamfusion_mesh.out_of_memory import describe
+from dreamfusion_mesh.run.out import TRACEBACK
 from dreamfusion_mesh.run.settings import SETTINGS
 from dreamfusion_mesh.terminal import one_line
 

@@ -20,14 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreamfusion_mesh.batch.manifest import BROKEN, MANIFEST
 from dreamfusion_mesh.batch.records import Attempt
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import PARTS, cannot_read, cannot_write, kind_of, read_bytes, remove_file, shown, sync_folder
-from dreamfusion_mesh.run.out import CHECKPOINT_FOLDER, LOCK, RESULT_FILE, STAGED, check_out
+from dreamfusion_mesh.run.out import BROKEN, CHECKPOINT_FOLDER, LOCK, MANIFEST, RESULT_FILE, STAGED, TRACEBACK, WORK, WORKER_LOG, check_out
 
-WORK = ".work"
-TRACEBACK = "traceback.txt"
 _REPLACED, _REMOVED = "+replaced", "+removed"
 _OWN = {MANIFEST, WORK}  # of which one is in every batch's folder
 _LEFT_ALONE = {LOCK, BROKEN}  # what may be there without them
@@ -59,7 +56,7 @@ class BatchFolder:
 
     def log(self, worker: int) -> Path:
         """The file for what a worker's processes print."""
-        return self.work / f"worker-{worker}.log"
+        return self.work / WORKER_LOG.format(worker)
 
     def asset(self, name: str) -> Path:
         """The run folder of a finished job."""

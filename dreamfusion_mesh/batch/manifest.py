@@ -21,9 +21,8 @@ from dreamfusion_mesh.batch.entry import LONGEST_LINE, Entry, entry_line, line_r
 from dreamfusion_mesh.config.schema import KEY, schema_version
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import MissingFile, append_file, cannot_write, open_file, shown, sync_folder, write_file
+from dreamfusion_mesh.run.out import BROKEN
 
-MANIFEST = "manifest.jsonl"
-BROKEN = "manifest.broken.jsonl"
 SCHEMA = 1
 
 _LOG = logging.getLogger(__name__)

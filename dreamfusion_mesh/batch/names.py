@@ -11,10 +11,11 @@ import unicodedata
 
 from dreamfusion_mesh.config.messages import shown
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.run.out import BROKEN, CONTACT, MANIFEST, SUMMARY, WORKER_LOG
 
 LONGEST_NAME = 100  # bytes in UTF-8
-RESERVED = ("manifest.jsonl", "manifest.broken.jsonl", "summary.csv", "contact.png", "gallery.html", "encodings")  # the batch's own
-_WORKER_LOG = re.compile(r"worker-\d+\.log")
+RESERVED = (MANIFEST, BROKEN, SUMMARY, CONTACT, "gallery.html", "encodings")  # the batch's own
+_WORKER_LOG = re.compile(re.escape(WORKER_LOG).replace(r"\{\}", r"\d+"))
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|clock|com\d|lpt\d)(?: *\..*)?")  # of Windows, with any suffix
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_SLUG = 60  # characters

@@ -18,8 +18,9 @@ from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.safe_csv import csv_head, csv_line
 from dreamfusion_mesh.batch.standing import Standing, standings
 from dreamfusion_mesh.files import write_file
+from dreamfusion_mesh.run.out import CONTACT, SUMMARY
 
-SUMMARY, CONTACT, PREVIEW = "summary.csv", "contact.png", "preview.png"
+PREVIEW = "preview.png"
 AUDIT_COLUMNS = tuple("audit_" + re.sub("[^a-z0-9]+", "_", name.lower()) for name in PROPERTIES.values())
 COLUMNS = (
     *("name", "prompt", "status", "seconds", "triangles"),

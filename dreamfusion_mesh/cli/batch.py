@@ -19,6 +19,7 @@ from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, NAME, Commercial, Devic
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.out_of_memory import check_address_space
+from dreamfusion_mesh.run.out import CONTACT, SUMMARY
 from dreamfusion_mesh.terminal import given_text, one_line
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def batch(
 def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False, help="Folder of a batch.")]) -> None:
     """Write a batch's summary.csv and contact.png anew, from its manifest and its folders, and print what became of the rows."""
     from dreamfusion_mesh.batch.folder import BatchFolder
-    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY, write_summary
+    from dreamfusion_mesh.batch.summary import write_summary
 
     found = write_summary(BatchFolder(folder))
     counts = ", ".join(f"{count} {status}" for status, count in found.counts.items())
@@ -124,7 +125,6 @@ def _checked(time_limit: float | None) -> float | None:
 
 def _run(jobs: list[Job], folder: BatchFolder, options: Options, quiet: bool, log: Log) -> Totals:
     from dreamfusion_mesh.batch.run import run_batch
-    from dreamfusion_mesh.batch.summary import CONTACT, SUMMARY
     from dreamfusion_mesh.progress.log import log_end
 
     code, totals = 1, None

@@ -17,6 +17,9 @@ SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
 RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE = "result.json", "audit.json", "provenance.json"  # the records of a run
 CHECKPOINT_FOLDER = "checkpoints"
 LOCK, STAGED = ".lock", ".staged"
+MANIFEST, BROKEN, SUMMARY, CONTACT = "manifest.jsonl", "manifest.broken.jsonl", "summary.csv", "contact.png"  # of a batch: batch/folder.py
+WORK, WORKER_LOG = ".work", "worker-{}.log"
+TRACEBACK = "traceback.txt"  # in the folder of a run that failed in a batch
 
 
 def checkpoint_name(name: str) -> str:

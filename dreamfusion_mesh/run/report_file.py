@@ -1,4 +1,4 @@
-"""Whether a report or a picture may be written where the user asks: never over what it is about, or over the files of a run."""
+"""Whether a report or a picture may be written where the user asks: never over what it is about, or over the files of a run or a batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from dreamfusion_mesh.audit.readers.model import SUFFIXES
 from dreamfusion_mesh.audit.readers.references import referenced_files
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import check_target, is_file, open_file, read_text, shown
-from dreamfusion_mesh.run.folder import METRICS, RunFolder
-from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, checkpoint_name
-from dreamfusion_mesh.run.result import read_record
-from dreamfusion_mesh.run.settings import SETTINGS
+from dreamfusion_mesh.run.own_files import own_files
 
 _LONGEST_REPORT = 2**20  # bytes; an audit's has 6,000
 _LONGEST_EVALUATION = 2**30  # one of a run has 2,000
@@ -25,8 +22,9 @@ _DATA = "is there already and holds data, not text, which the report would repla
 def check_report(file: Path, target: Path, preset: str | None = None) -> None:
     """Raises BadInput where the report on `file` cannot be written at `target`, or would replace a file that is not a report.
 
-    The model itself, what it refers to, other models, the file of the preset, and the files of a run but audit.json are named as such,
-    however they are spelt: by another path, a symbolic or a hard link. Other files are replaced where they hold text, as a report does.
+    The model itself, what it refers to, other models, the file of the preset, the files of a run but audit.json, and those of a batch are
+    named as such, however they are spelt: by another path, a symbolic or a hard link. Other files are replaced where they hold text, as a
+    report does.
     """
     name = f"--json {shown(target)}"
     _check_audit(file, target, preset, name, "report")
@@ -44,17 +42,18 @@ def check_picture(file: Path, target: Path, preset: str | None = None, report: P
         raise BadInput(f"{name}: is there already and is no picture of an audit, which this one would replace; {_ANOTHER}")
 
 
-def check_evaluation(report: Path | None, page: Path | None, inputs: Sequence[tuple[Path, str]], mark: bytes) -> None:
+def check_evaluation(report: Path | None, page: Path | None, inputs: Sequence[tuple[Path, str]], runs: Sequence[Path], mark: bytes) -> None:
     """`check_report` for the JSON of an evaluation, and for its page.
 
     inputs  files that are read, each with what it is, such as "is the file of the prompts"
+    runs    folders of runs and batches that are read
     mark    how a page of an evaluation begins; of other files that are there, a page replaces none
     """
     for target, option, what in ((report, "--json", "report"), (page, "--report", "page")):
         if target is not None:
             name = f"{option} {shown(target)}"
             check_target(target, name)
-            _check_replaced(target, name, what, (*inputs, *_of_runs((), target)))
+            _check_replaced(target, name, what, (*inputs, *own_files(runs, target)))
     if report is not None and is_file(report) and not _is_text(report, _LONGEST_EVALUATION):
         raise BadInput(f"--json {shown(report)}: {_DATA}; {_ANOTHER}")
     if page is not None and is_file(page) and not _begins(page, mark):
@@ -114,15 +113,7 @@ def _not_reports(file: Path, target: Path, preset: str | None) -> Iterator[tuple
         yield Path(preset), "is the preset of this audit"
     for other in referenced_files(file):
         yield other, f"is a file that {shown(file)} refers to"
-    yield from _of_runs((file.parent,), target)
-
-
-def _of_runs(folders: Iterable[Path], target: Path) -> Iterator[tuple[Path, str]]:
-    """The files of runs in the folders, and around the target."""
-    real = Path(os.path.realpath(target))
-    for folder in dict.fromkeys((*folders, real.parent, real.parent.parent)):
-        for other in _run_files(RunFolder(folder)):
-            yield other, f"is a file of the run in {shown(folder)}"
+    yield from own_files((file.parent,), target)
 
 
 def _is_at(path: Path, found: os.stat_result) -> bool:
@@ -130,13 +121,3 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), found)
     except (OSError, ValueError):  # it is not there, or no path
         return False
-
-
-def _run_files(run: RunFolder) -> list[Path]:
-    """The files of a run, finished or not, but for its audit; none where the folder holds no run."""
-    if not is_file(run.path / SETTINGS):
-        return []
-    listed = read_record(run).get("files")  # of a list that was edited by hand, too
-    names = [SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, *(map(str, listed) if isinstance(listed, dict) else ())]
-    checkpoints = run.path.glob(checkpoint_name("*"))
-    return [*(run.path / name for name in names if name != AUDIT_FILE), *checkpoints]

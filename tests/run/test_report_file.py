@@ -1,4 +1,4 @@
-"""A report never replaces the model that is audited, what the model refers to, another model, or a file of a run."""
+"""A report never replaces the model that is audited, what the model refers to, another model, or a file of a run or a batch."""
 
 from __future__ import annotations
 
@@ -120,6 +120,24 @@ def test_files_of_a_run_are_refused_but_for_its_audit(tmp_path: Path) -> None:
         check_report(model, run / "audit.json")
         check_report(model, run / "notes.txt")
         check_report(model, run / "new.json")
+
+
+def test_files_of_a_batch_are_refused(tmp_path: Path) -> None:
+    batch, elsewhere = tmp_path / "batch", tmp_path / "elsewhere"
+    own = ["manifest.jsonl", "manifest.broken.jsonl", "summary.csv", "contact.png", ".lock", ".work/worker-0.log"]
+    for folder in (batch / "mug", batch / ".work" / "lost", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "run.yaml").write_text("seed: 1")
+    for name in [*own, ".work/lost/traceback.txt", "notes.txt"]:
+        (batch / name).write_text("text")
+    (elsewhere / "hard.json").hardlink_to(batch / "manifest.jsonl")
+    for model in (box(1).write(batch / "mug"), box(1).write(elsewhere)):
+        for name in own:
+            check_refused(model, batch / name, f"is a file of the batch in {batch}")
+        check_refused(model, batch / ".work/lost/traceback.txt", f"is a file of the run in {batch / '.work/lost'}")
+        for name in ("notes.txt", "new.json", "mug/audit.json"):
+            check_report(model, batch / name)
+    check_refused(batch / "mug/asset.glb", elsewhere / "hard.json", f"is a file of the batch in {batch}")
 
 
 def test_the_preset_is_refused(tmp_path: Path) -> None:
