@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.batch.folder import BatchFolder
     from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
 
-_MOST_RETRIES, _MOST_WORKERS = 100, 256
+MOST_WORKERS = 256
+_MOST_RETRIES = 100
 
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", readable=False, help="Folder of the batch, in which each asset has a folder.")]
@@ -43,7 +44,7 @@ Retries = Annotated[
 ]
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of work on one asset; past it, the row fails.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", min=1, max=_MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
+    int | None, typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what each row asks for and what all will cost, and write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings, errors and the last line alone.")]

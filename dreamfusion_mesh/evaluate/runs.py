@@ -8,7 +8,7 @@ judged as any other; the audit's rows say what is wrong with it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from dreamfusion_mesh.batch.finished import is_finished
@@ -24,8 +24,10 @@ from dreamfusion_mesh.run.settings import SETTINGS
 _NAME_ONE = "name a folder that `generate` or `batch` wrote"
 
 
-def read_groups(paths: Sequence[Path]) -> list[Group]:
+def read_groups(paths: Sequence[Path], rows: Container[str] | None = None) -> list[Group]:
     """The groups that the folders hold, in the order in which they are given, each with a name of its own.
+
+    rows  names of those that are read of batches; None: all
 
     Raises BadInput in one line where a folder is missing, is neither of a run nor of a batch, or is given twice; where a run is not
     finished, or its asset is gone or is not the one that it wrote; and where nothing of a group is done.
@@ -33,7 +35,7 @@ def read_groups(paths: Sequence[Path]) -> list[Group]:
     homes = [_home(path) for path in paths]
     folders = list(dict.fromkeys(homes))
     names = dict(zip(folders, _names_apart(folders), strict=True))
-    reader = _Reader()
+    reader = _Reader(rows)
     for path, home in zip(paths, homes, strict=True):
         reader.read(path, names[home])
     return [reader.group(name) for name in names.values()]
@@ -67,7 +69,8 @@ def _end(folder: Path, parts: int) -> str:
 class _Reader:
     """Collects the runs of each group, none of them twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Container[str] | None) -> None:
+        self._rows = rows
         self._runs: dict[str, list[Run]] = {}
         self._unfinished: dict[str, list[str]] = {}
         self._seen: dict[tuple[int, int], Path] = {}  # what each folder was given by, by the numbers that the disk knows it by
@@ -83,6 +86,8 @@ class _Reader:
         else:
             unfinished += _left(path)
             for job in standings(BatchFolder(path))[1]:
+                if self._rows is not None and job.name not in self._rows:
+                    continue
                 own += [] if job.folder is None else [job.folder]
                 if job.status == "unfinished":
                     unfinished.append(job.name)

@@ -79,5 +79,5 @@ def test_seeds_are_read(text, seeds):
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1,", "1.5", "9223372036854775808", "١", "1,2,1"])
 def test_other_seeds_are_refused(text):
-    with pytest.raises(BadInput, match=r"^--seeds "):
+    with pytest.raises(BadInput, match=r"^--seeds: "):
         read_seeds(text)

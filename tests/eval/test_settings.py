@@ -55,6 +55,7 @@ ALONE = {
     "a/b: {}": "a/b: name: ",
     "..: {}": "..: name: ",
     "con: {}": "con: name: ",
+    "Evaluation.json: {}": "Evaluation.json: name: is a file of the evaluation",
     "Wide: {}\nwide: {}": "wide: name: is 'Wide' on disks that ignore case; give another name",
     "a: {guidance.view_words: false}": "a: guidance: perp_neg keeps away from other views' words, and view_words is false",
 }

@@ -4,28 +4,31 @@
 Every prompt with every setting of the list and every seed goes through `batch`; DIR/<setting>/ is the batch of a setting. The same command
 goes on where it was stopped, and leaves what is done alone. Then all are evaluated, the first setting being what others are compared with:
 the table is printed, DIR/evaluation.json and DIR/evaluation.html are as `dreamfusion-mesh evaluate` writes them, DIR/evaluation.md has the
-tables in Markdown. Faulty lists, prompts, seeds and judges are refused before anything is made.
+tables in Markdown. Of a batch with more rows, as earlier calls leave them, those that this call names are evaluated. Faulty lists, prompts,
+seeds and judges are refused before anything is made, and so is a DIR that cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dreamfusion_mesh.batch.cells import read_number
 from dreamfusion_mesh.batch.records import LARGEST_SEED, Options
+from dreamfusion_mesh.cli.batch import MOST_WORKERS
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import ImageTextModel
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.evaluate.prompts import read_prompts
+from dreamfusion_mesh.evaluate.prompts import MOST_PROMPTS, read_prompts
 from dreamfusion_mesh.evaluate.records import Prompt
-from dreamfusion_mesh.files import write_file
+from dreamfusion_mesh.files import check_target, write_file
 from dreamfusion_mesh.process import Stopped, stop_line
 from dreamfusion_mesh.terminal import logged_warnings
 from tools.eval.markdown import groups_table, runs_table
-from tools.eval.runs import run_settings, spread
-from tools.eval.settings import FOLDER, read_list
+from tools.eval.runs import jobs, run_settings, spread
+from tools.eval.settings import OUTPUTS, known_lists, list_file, read_list
 
 
 def main() -> None:
@@ -43,27 +46,29 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="as of `dreamfusion-mesh evaluate`")
-    lists = ", ".join(file.stem for file in sorted(FOLDER.glob("*.yaml")))
-    parser.add_argument("--settings", required=True, metavar="LIST", help=f"a .yaml file, or one of {lists}")
+    parser.add_argument("--settings", required=True, metavar="LIST", help=f"a .yaml file, or one of {', '.join(known_lists())}")
     parser.add_argument("--seeds", default="0", metavar="SEED,...")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--preset", default="demo")
-    parser.add_argument("--count", type=int, metavar="K", help="so many of the prompts, spread; the judge picks among all of the file")
-    parser.add_argument("--workers", type=int, metavar="N", help="of each batch")
+    parser.add_argument("--count", metavar="K", help="so many of the prompts, spread; the judge picks among all of the file")
+    parser.add_argument("--workers", metavar="N", help="of each batch")
     parser.add_argument("--judge", default="embedded", metavar="embedded|MODEL")
     return parser.parse_args()
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    for name in OUTPUTS:
+        check_target(arguments.out / name)
     prompts, seeds = read_prompts(arguments.prompts), read_seeds(arguments.seeds)
-    chosen = [prompts[row].text for row in spread(len(prompts), _count(arguments.count, len(prompts)))]
-    path = Path(arguments.settings)
-    listed = read_list(path if path.suffix else FOLDER / f"{path}.yaml", arguments.preset)
+    count = _whole("--count", arguments.count, MOST_PROMPTS) or len(prompts)
+    options = Options(_whole("--workers", arguments.workers, MOST_WORKERS))
+    chosen = [prompts[row].text for row in spread(len(prompts), count)]
+    listed = read_list(list_file(arguments.settings), arguments.preset)
     judge = _judge(arguments.judge, prompts, arguments.prompts)
     _refuse_guides(judge, listed)
-    options = Options(_least("--workers", arguments.workers))
     run_settings(listed, chosen, seeds, arguments.out, options)
-    _evaluate(arguments.out, listed, prompts, judge)
+    rows = {job.name for config in listed.values() for job in jobs(chosen, seeds, config)}
+    _evaluate(arguments.out, listed, rows, prompts, judge)
 
 
 def _judge(name: str, prompts: Sequence[Prompt], file: Path) -> ImageTextModel:
@@ -90,7 +95,7 @@ def _refuse_guides(judge: ImageTextModel, listed: dict[str, RunConfig]) -> None:
     refuse_guides(judge, of, "guide the setting")
 
 
-def _evaluate(out: Path, listed: dict[str, RunConfig], prompts: Sequence[Prompt], judge: ImageTextModel) -> None:
+def _evaluate(out: Path, listed: Iterable[str], rows: set[str], prompts: Sequence[Prompt], judge: ImageTextModel) -> None:
     from dreamfusion_mesh.evaluate.document import document, document_bytes
     from dreamfusion_mesh.evaluate.evaluation import evaluate
     from dreamfusion_mesh.evaluate.page import page_bytes
@@ -100,10 +105,10 @@ def _evaluate(out: Path, listed: dict[str, RunConfig], prompts: Sequence[Prompt]
     from dreamfusion_mesh.run.device import resolve_device
 
     with progress() as (tell, _):
-        found = evaluate(read_groups([out / name for name in listed]), prompts, judge, resolve_device("auto"), tell)
+        found = evaluate(read_groups([out / name for name in listed], rows), prompts, judge, resolve_device("auto"), tell)
     plain = document(found)
     tables = f"{groups_table(plain)}\n{runs_table(plain)}".encode()
-    for name, content in (("evaluation.json", document_bytes(found)), ("evaluation.html", page_bytes(found)), ("evaluation.md", tables)):
+    for name, content in zip(OUTPUTS, (document_bytes(found), page_bytes(found), tables), strict=True):
         write_file(out / name, content)
     print(table(found))
 
@@ -112,22 +117,15 @@ def read_seeds(text: str) -> list[int]:
     """Seeds with commas between them. Raises BadInput."""
     seeds = []
     for each in text.split(","):
-        if not each.strip().isdecimal() or not each.isascii() or int(each) > LARGEST_SEED:
-            raise BadInput(f"--seeds {text}: expected whole numbers from 0 to {LARGEST_SEED} with commas between them, such as 0,1")
-        if int(each) in seeds:
-            raise BadInput(f"--seeds {text}: {int(each)} is there twice; name each seed once")
-        seeds.append(int(each))
+        seed = read_number("--seeds", each.strip(), 0, LARGEST_SEED)
+        if seed in seeds:
+            raise BadInput(f"--seeds: {seed} is there twice; name each seed once, with commas between them")
+        seeds.append(seed)
     return seeds
 
 
-def _count(given: int | None, whole: int) -> int:
-    return _least("--count", given) or whole
-
-
-def _least(option: str, given: int | None) -> int | None:
-    if given is not None and given < 1:
-        raise BadInput(f"{option} {given}: expected 1 or more")
-    return given
+def _whole(option: str, given: str | None, most: int) -> int | None:
+    return None if given is None else read_number(option, given, 1, most)
 
 
 def _fail(lines: Sequence[str], code: int) -> None:

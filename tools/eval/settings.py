@@ -25,8 +25,25 @@ from dreamfusion_mesh.files import read_text
 from dreamfusion_mesh.files import shown as shown_path
 
 FOLDER = Path(__file__).with_name("settings")  # lists that come with the tool
+OUTPUTS = ("evaluation.json", "evaluation.html", "evaluation.md")  # beside the settings' folders
 BASE = "base"
 _ELSEWHERE = {"prompt": "--prompts names the prompts", "seed": "--seeds names the seeds"}
+
+
+def known_lists() -> list[str]:
+    """Names of the lists that come with the tool."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def list_file(given: str) -> Path:
+    """The file of a list that is named, or its path, which has a suffix. Raises BadInput."""
+    if given in known_lists():
+        return FOLDER / f"{given}.yaml"
+    if Path(given).suffix:
+        return Path(given)
+    raise BadInput(
+        f"--settings {shown_path(given)}: expected a .yaml file, or one of {', '.join(known_lists())}{nearest(given, known_lists(), '')}"
+    )
 
 
 def read_list(path: Path, preset: str) -> dict[str, RunConfig]:
@@ -57,6 +74,8 @@ def read_list(path: Path, preset: str) -> dict[str, RunConfig]:
 
 def _check_name(name: str, taken: list[str]) -> None:
     check_name(name)
+    if folded_name(name) in OUTPUTS:
+        raise BadInput("name: is a file of the evaluation; give another name")
     if alike := [other for other in taken if folded_name(other) == folded_name(name)]:
         raise BadInput(f"name: is {shown(alike[0])} on disks that ignore case; give another name")
 
