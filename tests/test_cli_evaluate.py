@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from commands import Ended, caller, check_refused
 from evaluated_runs import PROMPTS, ColourJudge, done, failed, make_batch, make_run, started
 
+from dreamfusion_mesh import process
 from dreamfusion_mesh.evaluate import judges
 from dreamfusion_mesh.evaluate.page import MARK
 from dreamfusion_mesh.run.result import Result
@@ -96,6 +98,23 @@ def test_a_judge_that_guided_a_run_is_refused(command: Callable[..., Ended], tmp
     refused = command("evaluate", "base", "out/mug", "--prompts", "prompts.txt", "--json", "found.json")
     check_refused(refused, "judge: its weights guided the run out/mug (image/model.safetensors is the same file); name another")
     assert not (tmp_path / "found.json").exists()
+
+
+@pytest.mark.parametrize(("at", "left"), [(0, "nothing was written"), (1, "--json a.json may be written, and nothing else")])
+def test_an_interruption_tells_what_was_written(
+    at: int, left: str, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(process, "_received", [process.Stopped(signal.SIGINT)])
+        raise process.received()
+
+    where = ("dreamfusion_mesh.evaluate.document.document_bytes", "dreamfusion_mesh.evaluate.page.page_bytes")[at]
+    monkeypatch.setattr(where, interrupted)
+    words = ("evaluate", "base", "--prompts", "prompts.txt", "--json", "a.json", "--report", "a.html")
+    ended = command(*words)
+    again = f"dreamfusion-mesh {' '.join(words)}"
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (130, f"error: interrupted; {left}; again with: {again}")
+    assert ((tmp_path / "a.json").exists(), (tmp_path / "a.html").exists()) == (bool(at), False)
 
 
 @pytest.mark.parametrize("option", ["--json", "--report"])

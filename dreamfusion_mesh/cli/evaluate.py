@@ -43,7 +43,8 @@ def evaluate(
     check_address_space(LEAST_FOR_AUDITS)
     for folder in runs:
         kind_of(folder)
-    with advice(lambda: f"nothing was written; again with: {same_command()}"):
+    begun: list[str] = []
+    with advice(lambda: f"{_written(begun)}; again with: {same_command()}"):
         found = _evaluate(runs, prompts, given_text(judge), device, json_, report)
         from dreamfusion_mesh.evaluate.document import document_bytes
         from dreamfusion_mesh.evaluate.page import page_bytes
@@ -52,7 +53,14 @@ def evaluate(
         print(table(found))
         for target, option, content in ((json_, "--json", document_bytes), (report, "--report", page_bytes)):
             if target is not None:
-                write_file(target, content(found), f"{option} {shown(target)}")
+                made = content(found)
+                begun.append(f"{option} {shown(target)}")
+                write_file(target, made, begun[-1])
+
+
+def _written(begun: Sequence[str]) -> str:
+    """What an interruption leaves, which may come when a file is there and not yet known to be."""
+    return f"{' and '.join(begun)} may be written, and nothing else" if begun else "nothing was written"
 
 
 def _evaluate(runs: Sequence[Path], prompts: Path, judge: str, device: str | None, json_: Path | None, report: Path | None) -> Evaluation:
