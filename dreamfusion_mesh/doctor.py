@@ -5,11 +5,18 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.geometry import meshlab
 from dreamfusion_mesh.run.device import cuda_missing
 from dreamfusion_mesh.run.provenance import PACKAGES, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dreamfusion_mesh.guidance.weights.folder import Source
+    from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
 @dataclass(frozen=True)
@@ -101,16 +108,27 @@ def _optional_rasterizers() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
-    from dreamfusion_mesh.guidance.models.load import embedded_weights
-    from dreamfusion_mesh.guidance.weights.folder import fingerprint
+    """The models that come with the package: what the default path needs, and what two of its commands and settings take."""
+    from dreamfusion_mesh.evaluate.judges import judge_source
+    from dreamfusion_mesh.guidance.models.load import clip_files, clip_source, diffusion_files, diffusion_source
+    from dreamfusion_mesh.guidance.weights.folder import EMBEDDED
 
+    return [
+        _model("embedded", True, "64x64 pixel model", diffusion_files, diffusion_source(EMBEDDED)),
+        _model("embedded CLIP", False, "of guidance.loss=clip", clip_files, clip_source(EMBEDDED)),
+        _model("embedded judge", False, "of evaluate", clip_files, judge_source(EMBEDDED)),
+    ]
+
+
+def _model(name: str, needed: bool, what: str, files_of: Callable[[Source], ModelFiles], source: Source) -> Finding:
     try:
-        files = embedded_weights()
-    except BadInput as error:
-        return [Finding("model", "embedded", False, True, f"{error}; install the package again")]
-    size, hashes = sum(file.stat().st_size for file in files), ", ".join(fingerprint(file)[:12] for file in files)
-    detail = f"64x64 pixel model, {size / 2**20:.1f} MiB, sha256 {hashes}; Apache-2.0"
-    return [Finding("model", "embedded", True, True, detail)]
+        files = files_of(source)
+        notes = files.provenance()
+        size = sum((files.folder / file).stat().st_size for file in notes["files"])
+    except (BadInput, OSError) as error:
+        return Finding("model", name, False, needed, f"{error}; install the package again")
+    hashes = ", ".join(digest[:12] for digest in notes["files"].values())
+    return Finding("model", name, True, needed, f"{what}, {size / 2**20:.1f} MiB, sha256 {hashes}; {notes['licence']}")
 
 
 def _validators() -> list[Finding]:

@@ -33,11 +33,11 @@ def distribution(name):
 metadata.distribution = distribution
 import dreamfusion_mesh
 from dreamfusion_mesh.config import load_config, preset_names
-from dreamfusion_mesh.guidance.models.load import embedded_weights
+from dreamfusion_mesh.guidance.models.load import diffusion_files, diffusion_source
 from dreamfusion_mesh.run.provenance import version_of
 
 print(dreamfusion_mesh.__file__)
-print(embedded_weights()[0].parents[1])
+print(diffusion_files(diffusion_source("embedded")).folder)
 print(*preset_names(), load_config("smoke").coarse.steps, version_of("dreamfusion-mesh"))
 """
 

@@ -20,7 +20,12 @@ SHIPPED = Path(str(resources.files("dreamfusion_mesh.evaluate") / "judge"))
 
 def load_judge(model: str, device: torch.device | str) -> ImageTextModel:
     """The CLIP that `model` names, "embedded" or a folder, on `device`. Raises BadInput in one line where it cannot be used."""
-    return load_clip(Source("judge", model, "--judge", SHIPPED), device)
+    return load_clip(judge_source(model), device)
+
+
+def judge_source(model: str) -> Source:
+    """The CLIP that `--judge` names."""
+    return Source("judge", model, "--judge", SHIPPED)
 
 
 def refuse_guides(judge: ImageTextModel, guidance: Mapping[str, Mapping[str, Any]], did: str = "guided the run") -> None:

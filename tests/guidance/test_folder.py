@@ -250,14 +250,20 @@ def test_shards_load_as_the_single_file_does(sound, folder):
     assert sorted(cut.provenance()["files"]) == [TEXT, "unet/a.safetensors", "unet/b.safetensors"]
 
 
-def test_doctor_finds_the_embedded_model_and_names_what_it_lacks(folder, monkeypatch):
-    (found,) = doctor._models()
-    assert found.found
-    assert found.needed
-    assert len(re.search(r"sha256 ((?:[0-9a-f]{12}(?:, )?)+);", found.detail)[1].split(", ")) == 2, "U-Net and text encoder"
+def test_doctor_finds_the_embedded_models_and_names_what_they_lack(folder, monkeypatch):
+    models = doctor._models()
+    assert [(model.name, model.found, model.needed) for model in models] == [
+        ("embedded", True, True),
+        ("embedded CLIP", True, False),
+        ("embedded judge", True, False),
+    ]
+    for model in models:
+        assert len(re.search(r"sha256 ((?:[0-9a-f]{12}(?:, )?)+);", model.detail)[1].split(", ")) == 2, "of pictures and of texts"
+        assert model.detail.endswith("; Apache-2.0")
     folder.rename(folder.parent / "prior")
     (folder.parent / "prior" / TEXT).unlink()
     monkeypatch.setattr(loading.resources, "files", lambda package: folder.parent)
-    (missing,) = doctor._models()
-    assert not missing.found
-    assert "text_encoder/model.safetensors is missing" in missing.detail
+    prior, clip, judge = doctor._models()
+    assert (prior.found, clip.found, judge.found) == (False, False, True)
+    assert "text_encoder/model.safetensors is missing" in prior.detail
+    assert clip.detail.startswith("CLIP 'embedded': does not exist")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreamfusion_mesh.evaluate.judges import SHIPPED, load_judge
-from dreamfusion_mesh.guidance.models.load import embedded_weights
+from dreamfusion_mesh.guidance.models.load import diffusion_source
 from dreamfusion_mesh.guidance.weights.folder import fingerprint
 from tools.prior import evaluate, held_out, model, tokens
 from tools.prior.captions import parse
@@ -73,7 +73,7 @@ def test_the_judge_knows_real_renders_as_its_card_says(eyes, whole):
 @pytest.mark.parametrize("whole", SOME_AND_ALL)
 def test_samples_of_the_prior_are_recognised_by_the_judge(eyes, whole):
     """Guided as in the preset `demo`; fewer samples than the card's figures. A broken swap of files falls to a few percent."""
-    assert embedded_weights()[0].parents[1] == PRIOR
+    assert diffusion_source("embedded").embedded == PRIOR
     prompts = held_out.prompts()[:: 3 if whole else 9]
     draw = evaluate.prior_draws(model.load(PRIOR), 1, 5, 3.0, perp_neg=1.0, steps=40 if whole else 10)
     shares, images = evaluate.measure(eyes, draw, prompts)

@@ -19,7 +19,7 @@ from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
 from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule
-from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Source, open_folder, weight_files
+from dreamfusion_mesh.guidance.weights.folder import Source, open_folder, weight_files
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
@@ -78,9 +78,17 @@ def clip_source(clip: str) -> Source:
 
 def model_files(settings: GuidanceSettings) -> ModelFiles:
     """The files of the model that guides, which is not loaded. Raises BadInput where its folder is missing, or is none of such a model."""
-    source = clip_source(settings.clip) if settings.loss == "clip" else diffusion_source(settings.model)
-    folder, layout = open_clip_folder(source) if settings.loss == "clip" else (open_folder(source, LAYOUT), LAYOUT)
-    return ModelFiles(source, folder, layout)
+    return clip_files(clip_source(settings.clip)) if settings.loss == "clip" else diffusion_files(diffusion_source(settings.model))
+
+
+def diffusion_files(source: Source) -> ModelFiles:
+    """The files of a diffusion model. Raises as `model_files` does."""
+    return ModelFiles(source, open_folder(source, LAYOUT), LAYOUT)
+
+
+def clip_files(source: Source) -> ModelFiles:
+    """The files of a CLIP. Raises as `model_files` does."""
+    return ModelFiles(source, *open_clip_folder(source))
 
 
 def model_bytes(settings: GuidanceSettings) -> int:
@@ -90,12 +98,6 @@ def model_bytes(settings: GuidanceSettings) -> int:
         return sum(file.stat().st_size for file in weight_files(files.source, files.folder, files.layout))
     except (BadInput, OSError):
         return 0
-
-
-def embedded_weights() -> list[Path]:
-    """The weight files of the embedded model. Raises BadInput where the package lacks one of them or it cannot be read."""
-    source = diffusion_source(EMBEDDED)
-    return weight_files(source, open_folder(source, LAYOUT), LAYOUT)
 
 
 def check_device(model: PromptedModel, device: torch.device) -> None:
