@@ -13,6 +13,7 @@ from tools.bench.records import Figure
 
 WARM_UP = 5  # steps left out: kernels compile, the occupancy grid is still full
 PARTS = {"guidance": "guidance_ms", "render": "render_ms"}
+MEMORY = {"resident": "most memory", "card": "most memory of tensors on the card"}
 
 _RUN = """
 import json, sys
@@ -21,8 +22,6 @@ from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.pipeline import generate
 preset, changes, values, folder = json.loads(sys.argv[1])
 generate(load_config(preset, changes, values), Path(folder))
-import torch
-print(torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
 """
 
 
@@ -41,9 +40,9 @@ def measure(preset: str, device: str, prompt: str, steps: int | None) -> Iterato
     told = f"of {steps} steps" if steps else ""
     for name, value in seconds.items():
         yield Figure(f"seconds: {name}", "s", (value,), note=told if name in ("coarse", "fine") else "")
-    yield Figure("most memory", "MiB", (ended.memory / 2**20,))
-    if int(ended.output):
-        yield Figure("most memory of tensors on the card", "MiB", (int(ended.output) / 2**20,))
+    for kind, name in MEMORY.items():
+        if kind in notes["memory"]:
+            yield Figure(name, "MiB", (notes["memory"][kind] / 2**20,))
 
 
 def read_lines(run: Path) -> list[dict[str, Any]]:
