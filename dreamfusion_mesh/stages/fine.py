@@ -54,8 +54,7 @@ def fit_surface(
     """
     hooks = hooks or Hooks()
     device = start.sdf.device
-    resumed = resumed_surface(hooks, device)
-    surface = start if resumed is None else resumed
+    surface = resumed_surface(hooks, device) or start
     fit = Fit("fine", settings, {"surface": surface, "field": field}, _optimizers(surface, field, settings), draws, device)
     halvings = halving_steps(settings)
 
