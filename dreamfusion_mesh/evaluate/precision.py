@@ -47,7 +47,8 @@ def encode_pool(judge: ImageTextModel, prompts: Sequence[Prompt]) -> Pool:
     clay = clay_texts(texts)
     sided = [text for text, prompt in zip(texts, prompts, strict=True) if prompt.front]
     views = {text: _finite(judge.texts([text + suffix for suffix in VIEW_SUFFIXES])) for text in sided}
-    shapes = tuple(prompt.shape or words for prompt, words in zip(prompts, clay, strict=True))
+    given = {words: prompt.shape for prompt, words in zip(prompts, clay, strict=True) if prompt.shape}
+    shapes = tuple(given.get(words, words) for words in clay)
     return Pool(tuple(prompts), _finite(judge.texts(texts)), _finite(judge.texts(clay)), shapes, views)
 
 

@@ -12,6 +12,7 @@ from dreamfusion_mesh.batch.table import KEY, read_lines, read_table
 from dreamfusion_mesh.config.messages import nearest, plain, shown
 from dreamfusion_mesh.config.yaml_text import control_character
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.evaluate.precision import clay_texts
 from dreamfusion_mesh.evaluate.records import Prompt
 from dreamfusion_mesh.files import shown as shown_path
 from dreamfusion_mesh.guidance.prompts import check_prompt
@@ -27,7 +28,7 @@ def read_prompts(path: str | os.PathLike[str]) -> list[Prompt]:
     """The prompts of a .txt or .csv file, in its order, their white space collapsed.
 
     Text: a prompt a line; blank lines and lines that begin with # are passed over. Tables are read as `batch` reads them; their columns are
-    COLUMNS, of which `prompt` has to be there and empty cells give nothing.
+    COLUMNS, of which `prompt` has to be there and empty cells give nothing. Prompts whose clay is called alike have one shape.
     Raises BadInput with a line for each fault of the whole file, up to 50, and then their number. A prompt may stand there once.
     """
     where = shown_path(path)
@@ -76,6 +77,7 @@ class _Rows:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._lines: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, str]] = {}  # line and shape, by what grey clay of the prompt is called
 
     def prompt(self, line: int, cells: dict[str, str]) -> Prompt | None:
         """The row's prompt; None, and its faults added, where it has any. Raises BadInput where there are too many rows."""
@@ -86,10 +88,19 @@ class _Rows:
         if len(self._lines) > MOST_PROMPTS:
             raise BadInput(f"{faults.where}, line {line}: more than the {MOST_PROMPTS} prompts that a pool may have")
         shape = faults.catch(line, _read_shape, cells["shape"]) if "shape" in cells else None
+        if text is not None and shape is not None:
+            faults.catch(line, self._check_shape, line, text, shape)
         front = faults.catch(line, _read_front, cells["front"]) if "front" in cells else None
         parts = faults.catch(line, read_number, "parts", cells["parts"], 1, _MOST_PARTS) if "parts" in cells else None
         holes = faults.catch(line, read_number, "holes", cells["holes"], 0, _MOST_PARTS) if "holes" in cells else None
         return None if faults.count > before or text is None else Prompt(text, shape, front, parts, holes)
+
+    def _check_shape(self, line: int, text: str, shape: str) -> None:
+        """Raises BadInput where clay that is called alike has another shape: the judge, which reads what it is called, cannot tell them."""
+        (clay,) = clay_texts([text])
+        first, other = self._shapes.setdefault(clay, (line, shape))
+        if other != shape:
+            raise BadInput(f"shape: {shown(shape)}, and {shown(other)} in line {first}; both are called {shown(clay)}: give them one shape")
 
 
 def _read_shape(text: str) -> str:

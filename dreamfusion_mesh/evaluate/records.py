@@ -15,7 +15,8 @@ class Prompt:
     """A prompt of the pool among which the judge picks.
 
     text   as it was given to `generate`
-    shape  what grey clay of it has to be taken for, such as "mug": prompts of one shape count as each other's; None: of no other prompt's
+    shape  what grey clay of it has to be taken for, such as "mug": prompts of one shape count as each other's; None: that of prompts whose
+           clay is called alike
     front  whether it has a front that can be distinguished from its sides and its back; None: not known, so Janus is not measured
     parts  separate solids that the words ask for; None: one, and one more for each "on"
     holes  holes through the solid that the words ask for; None: any number

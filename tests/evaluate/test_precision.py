@@ -118,6 +118,12 @@ def test_prompts_of_one_shape_are_one_to_clay(judge, stored):
     assert apart.front_sectors is None
 
 
+def test_clay_that_is_called_alike_is_of_one_shape(judge):
+    """The judge, which reads what it is called, cannot tell them; the first one had the clay of all."""
+    prompts = [Prompt("a red mug"), Prompt("a blue mug", "mug"), Prompt("a green teapot"), Prompt("a grey mug")]
+    assert encode_pool(judge, prompts).shapes == ("mug", "mug", "a grey clay teapot", "mug")
+
+
 def test_a_prompt_outside_the_pool_is_named(pool):
     with pytest.raises(BadInput, match="'a pink gnu': is none of the 156 prompts"):
         pool.row("a pink gnu")

@@ -56,6 +56,10 @@ WRONG = {
     ("p.txt", b"a mug\na caf\xe9\n"): "FILE, line 2: the byte 0xE9 is not UTF-8 text; save it as UTF-8 text",
     ("p.txt", b"a\x07b\n"): "FILE, line 1, prompt: has the control character U+0007; plain text is allowed: take it out",
     ("p.csv", b"prompt,shape\na mug,m\x07\n"): "FILE, line 2, shape: has the control character U+0007; plain text is allowed: take it out",
+    (
+        "p.csv",
+        b"prompt,shape\na red mug,mug\na cow,cow\na blue mug,\na green mug,cup\n",
+    ): "FILE, line 5, shape: 'cup', and 'mug' in line 2; both are called 'a grey clay mug': give them one shape",
     ("p.txt", b"# nothing\n\n"): "FILE: holds no prompt; write one a line, or below the names of the columns",
     ("p.csv", b"prompt\n"): "FILE: holds no prompt; write one a line, or below the names of the columns",
     ("p.csv", b"shape\nmug\n"): "FILE, line 1: no column is called prompt (given shape); the first row names the columns, such as "
