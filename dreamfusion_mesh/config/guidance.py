@@ -75,9 +75,14 @@ class GuidanceSettings(Settings):
         return self
 
     @property
+    def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:
+        """What kind of model the loss evaluates."""
+        return "CLIP" if self.loss == "clip" else "diffusion model"
+
+    @property
     def loaded_model(self) -> str:
         """The model that the loss asks for, as `model` or `clip` names it."""
-        return self.clip if self.loss == "clip" else self.model
+        return self.clip if self.loaded_kind == "CLIP" else self.model
 
     @model_validator(mode="after")
     def _similarity(self) -> GuidanceSettings:

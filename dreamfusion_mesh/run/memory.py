@@ -112,7 +112,7 @@ def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> 
 
 def advice(stage: str, config: RunConfig) -> str:
     """Which settings lower the memory of a stage, with their present values, and where they may change."""
-    names = STAGES[stage] if stage != "model" or config.guidance.loss == "sds" else ("guidance.clip",)
+    names = STAGES[stage] if stage != "model" or config.guidance.loaded_kind == "diffusion model" else ("guidance.clip",)
     if stage == "model" and config.guidance.loaded_model == "embedded":  # there is no smaller one
         return "free memory or raise its limit (ulimit -v), and go on with this run"
     values = [f"{name} ({_value(config, name)})" for name in names]

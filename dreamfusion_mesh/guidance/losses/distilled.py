@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -13,11 +14,13 @@ class Distilled:
 
     loss      scalar with its graph; zero, with zero gradient, where `finite` is False
     t         [B] int64    the times drawn; empty where the loss draws none
-    finite    whether the model's answer was; where it was not, the caller skips the step
+    finite    whether the model's answers were; where one was not, the caller skips the step
     residual  how far the views are from what the model wants to see: the unweighted root mean square of eps_hat - eps, or 1 - mean cosine
+    training  by name: scalars whose gradient reaches the loss' own parameters alone; empty where it has none
     """
 
     loss: Tensor
     t: Tensor
     finite: bool
     residual: float
+    training: Mapping[str, Tensor] = field(default_factory=dict)
