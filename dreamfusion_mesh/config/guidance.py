@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, rising, times_apart
+from dreamfusion_mesh.config.distillation import CsdSettings, IsmSettings, SdiSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
 _LONGEST_SHOWN = 60  # characters of words that are refused
@@ -37,15 +38,23 @@ class GuidanceSettings(Settings):
     """What guides: score distillation from one frozen diffusion model, or the similarity of a CLIP."""
 
     # sds: score distillation from `model`, a diffusion model; clip: the similarity of a CLIP, as the baselines before it have it
-    loss: Literal["sds", "clip"] = "sds"
+    loss: Literal["sds", "csd", "sdi", "ism", "clip"] = "sds"
     model: Words = "embedded"  # of sds: or a folder in the diffusers layout
     clip: Words = "embedded"  # of clip: or a folder that holds a CLIP
     clip_loss: ClipLossSettings = ClipLossSettings()
+    csd: CsdSettings = CsdSettings()
+    sdi: SdiSettings = SdiSettings()
+    ism: IsmSettings = IsmSettings()
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
     # How far to keep from other views' text (arXiv:2304.04968); above 0 adds a third evaluation per step.
     perp_neg: Annotated[float, Field(ge=0, le=100)] = 0.0
     rescale: Fraction = 0.0  # Lin et al., arXiv:2305.08891, section 3.4
     weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "uniform"
+    t_schedule: Literal["auto", "fixed", "linear", "sqrt", "dreamtime", "deterministic"] = "auto"
+    """How t_min and t_max go over the steps. fixed: their first values (DreamFusion, arXiv:2209.14988); linear: each from its first to its
+    last (ProlificDreamer, arXiv:2305.16213, lowers t_max). One time for all views of a step, t_max from its first to its last value:
+    deterministic: linearly (CFD, arXiv:2501.05445; SDI, arXiv:2405.15891); sqrt: by the square root of the progress (HiFA,
+    arXiv:2305.18766); dreamtime: longest from 0.8 to 0.5 (DreamTime, arXiv:2306.12422). auto: deterministic for sdi, else linear."""
     t_max: tuple[Fraction, Fraction] = (0.98, 0.7)  # first and last step's value
     t_min: tuple[Fraction, Fraction] = (0.02, 0.02)
     textureless_words: Words = "a grey clay {subject}"
@@ -73,6 +82,13 @@ class GuidanceSettings(Settings):
     def _times(self) -> GuidanceSettings:
         times_apart(self.t_min, self.t_max)
         return self
+
+    @property
+    def time_schedule(self) -> Literal["fixed", "linear", "sqrt", "dreamtime", "deterministic"]:
+        """`t_schedule`, where that is auto the loss's own."""
+        if self.t_schedule != "auto":
+            return self.t_schedule
+        return "deterministic" if self.loss == "sdi" else "linear"
 
     @property
     def loaded_model(self) -> str:

@@ -54,7 +54,7 @@ def distill(
     regulariser does not depend on how many values a family of models sees.
     """
     latents, schedule = model.encode(images), model.schedule
-    low, high = timestep_range(progress, t_min, t_max, len(schedule))
+    low, high = timestep_range(settings.time_schedule, progress, t_min, t_max, len(schedule))
     t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
     noise = draw_noise(latents.shape, draws).to(latents)
 

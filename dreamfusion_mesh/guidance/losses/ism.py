@@ -1,0 +1,41 @@
+"""Interval score matching: from one time to the next, along the way that the model itself takes (LucidDreamer, arXiv:2311.11284)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dreamfusion_mesh.guidance.losses.inversion import ddim_step, first_time
+from dreamfusion_mesh.records.diffusion import Schedule
+
+Predict = Callable[[Tensor, Tensor], Tensor]  # eps_hat [B, ...] at noisy [B, ...] and t [B] int64
+
+
+@torch.no_grad()
+def interval_score(
+    latents: Tensor, guided: Predict, without_words: Predict, schedule: Schedule, t: Tensor, interval: int, inversions: int
+) -> tuple[Tensor, Tensor]:
+    """eps_cfg(x_t) - eps_uncond(x_s), shaped like `latents` [B, ...], and the times t [B] int64 at which it was taken.
+
+    interval    s = t - interval, in times, but not before `first_time`; t is raised to that, too
+    inversions  DDIM steps without words, alike long, from signal x at `first_time` to x_s; x_t is one more step from x_s
+    No noise is drawn. Source: arXiv:2311.11284.
+    """
+    begin = torch.full_like(t, first_time(schedule))
+    t = torch.maximum(t, begin)
+    s = torch.maximum(t - interval, begin)
+    now, noisy = begin, schedule.at(begin, latents)[0] * latents
+    for step in range(1, inversions + 1):
+        then = begin + (s - begin) * step // inversions
+        noisy = ddim_step(noisy, without_words(noisy, now), schedule, now, then)
+        now = then
+    before = without_words(noisy, s)
+    noisy = ddim_step(noisy, before, schedule, s, t)
+    return guided(noisy, t) - before, t
+
+
+def interval_weight(schedule: Schedule, t: Tensor) -> Tensor:
+    """w [B] = noise / signal at t [B] int64. Source: arXiv:2311.11284 and its published code."""
+    return schedule.noise[t] / schedule.signal[t]
