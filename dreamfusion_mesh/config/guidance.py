@@ -118,7 +118,12 @@ class GuidanceSettings(Settings):
     @property
     def loaded_model(self) -> str:
         """The model that the loss asks for, as `model` or `clip` names it."""
-        return self.clip if self.loss == "clip" else self.model
+        return self.model if self.distils else self.clip
+
+    @property
+    def distils(self) -> bool:
+        """Whether the loss is of a diffusion model."""
+        return self.loss != "clip"
 
     @model_validator(mode="after")
     def _similarity(self) -> GuidanceSettings:

@@ -8,7 +8,7 @@ import torch
 
 from dreamfusion_mesh.config import GuidanceSettings, Span
 from dreamfusion_mesh.contracts import PromptedModel, ScoreModel, SimilarityModel
-from dreamfusion_mesh.guidance.losses import clip, sds
+from dreamfusion_mesh.guidance.losses import clip, csd, ism, sdi, sds
 from dreamfusion_mesh.guidance.losses.distilled import Distilled
 from dreamfusion_mesh.records import Render, Views
 
@@ -30,8 +30,7 @@ def distill(
     """
     if len(render.rgb) != len(views):
         raise ValueError(f"render: {len(render.rgb)} images, expected one for each of {len(views)} views")
-    match settings.loss:
-        case "sds":
-            return sds.distill(cast(ScoreModel, model), render.rgb, views, settings, t_min, t_max, progress, draws)
-        case "clip":
-            return clip.similarity(cast(SimilarityModel, model), render, views, settings.clip_loss, progress, draws)
+    if settings.loss == "clip":
+        return clip.similarity(cast(SimilarityModel, model), render, views, settings.clip_loss, progress, draws)
+    loss = {"sds": sds.distill, "csd": csd.distill, "sdi": sdi.distill, "ism": ism.distill}[settings.loss]
+    return loss(cast(ScoreModel, model), render.rgb, views, settings, t_min, t_max, progress, draws)

@@ -35,6 +35,14 @@ def sds_loss(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, w
     return ((weights * residual).detach() * latents).sum() / len(latents)
 
 
+def draw_times(
+    model: ScoreModel, latents: Tensor, settings: GuidanceSettings, t_min: Span, t_max: Span, progress: float, draws: torch.Generator
+) -> Tensor:
+    """Times [B] int64 for `latents` [B, ...] on their device, by the settings' schedule over the spans."""
+    low, high = timestep_range(settings.time_schedule, progress, t_min, t_max, len(model.schedule))
+    return draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
+
+
 def distill(
     model: ScoreModel,
     images: Tensor,
@@ -54,8 +62,7 @@ def distill(
     regulariser does not depend on how many values a family of models sees.
     """
     latents, schedule = model.encode(images), model.schedule
-    low, high = timestep_range(settings.time_schedule, progress, t_min, t_max, len(schedule))
-    t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
+    t = draw_times(model, latents, settings, t_min, t_max, progress, draws)
     noise = draw_noise(latents.shape, draws).to(latents)
 
     def predict(noisy: Tensor, times: Tensor) -> Tensor:
