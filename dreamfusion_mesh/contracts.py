@@ -92,8 +92,13 @@ class ScoreModel(Protocol):
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         """The model's raw predictions, each shaped like `noisy` [B, ...], at times t [B] int64 as seen from `views`.
 
-        Answers.others are given where the settings ask for Perp-Neg; a model that needs no guidance gives the text's prediction alone.
+        Answers.others are given where the settings ask for Perp-Neg, Answers.negative where the loss is csd and there are negative words;
+        a model that needs no guidance gives the text's prediction alone.
         """
+        ...
+
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """What `answer` gives as `uncond`, alone and as the text's: half the work. Raises BadInput where the model has none."""
         ...
 
 

@@ -1,7 +1,7 @@
 """What every group of settings shares.
 
 A range is that in which the code holds, both ends included; tests/config/ tries the ends. Settings take what they are made of and nothing
-like it: no word or truth value for a number, no number for words.
+like it: no word or truth value for a number, no number for words. The words below a field are its entry in docs/SETTINGS.md (page.py).
 """
 
 from __future__ import annotations

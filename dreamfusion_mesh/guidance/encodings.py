@@ -23,12 +23,14 @@ _TENSORS = {"texts", "warnings", "states"}
 def prompt_texts(prompt: str, settings: GuidanceSettings) -> tuple[str, ...]:
     """What a model is given to read: the prompt for each of VIEW_SUFFIXES, the textureless prompt likewise, the negative prompt.
 
-    Without `settings.view_words` the prompts of all views are the same. Raises BadInput where the prompt cannot be used.
+    After these comes no words at all, where the loss is csd and there are negative ones, for it takes both off. Without
+    `settings.view_words` the prompts of all views are the same. Raises BadInput where the prompt cannot be used.
     """
     clean = check_prompt(prompt)
     textureless = textureless_prompt(settings.textureless_words, clean)
     suffixes = VIEW_SUFFIXES if settings.view_words else ("",) * len(VIEW_SUFFIXES)
-    return (*(words + suffix for words in (clean, textureless) for suffix in suffixes), settings.negative_prompt)
+    wordless = ("",) if settings.loss == "csd" and settings.negative_prompt else ()
+    return (*(words + suffix for words in (clean, textureless) for suffix in suffixes), settings.negative_prompt, *wordless)
 
 
 def encoding_key(reader: str, texts: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -110,6 +110,18 @@ def rate_share(schedule: Literal["linear", "cosine"], final: float, progress: fl
     return 1 + (final - 1) * fall
 
 
+def clip_gradients(parameters: Sequence[torch.nn.Parameter], settings: FitSettings) -> bool:
+    """Clip the gradients of all `parameters`, together by their norm or each value by itself; whether their norm was finite.
+
+    Source: Pascanu et al., arXiv:1211.5063, section 3.2, for the norm.
+    """
+    by_norm = settings.gradient_clip_by == "norm"
+    norm = torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip if by_norm else math.inf)
+    if not by_norm:
+        torch.nn.utils.clip_grad_value_(parameters, settings.gradient_clip)
+    return bool(torch.isfinite(norm))
+
+
 @dataclass
 class Fit:
     """What one stage optimises, and everything its checkpoint has to hold.
@@ -198,8 +210,8 @@ class Fit:
         if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and nothing is changed
             result.loss.backward()
         groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        norm = torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.gradient_clip)
-        if not (torch.isfinite(norm) and all(_finite_gradients(each) for each in self.companions.values())):
+        finite = clip_gradients([p for group in groups for p in group["params"]], self.settings)
+        if not (finite and all(_finite_gradients(each) for each in self.companions.values())):
             return False
         share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
         for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):

@@ -23,3 +23,6 @@ class StubScore:
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         self.times += t.tolist()
         return Answers("epsilon", noisy + self.residual)
+
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        return self.answer(noisy, t, views)

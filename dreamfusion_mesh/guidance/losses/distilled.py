@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -14,8 +16,9 @@ class Distilled:
 
     loss      scalar with its graph; zero, with zero gradient, where `finite` is False
     t         [B] int64    the times drawn; empty where the loss draws none
-    finite    whether the model's answers were; where one was not, the caller skips the step
-    residual  how far the views are from what the model wants to see: the unweighted root mean square of eps_hat - eps, or 1 - mean cosine
+    finite    whether the model's answers were, all of them; where one was not, the caller skips the step
+    residual  how far the views are from what the model wants to see: the unweighted root mean square of what the loss takes for
+              eps_hat - eps, or 1 - mean cosine
     training  by name: scalars whose gradient reaches the loss' own parameters alone; empty where it has none
     """
 
@@ -24,3 +27,11 @@ class Distilled:
     finite: bool
     residual: float
     training: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def with_gradient(latents: Tensor, gradient: Tensor, residual: Tensor, t: Tensor) -> Distilled:
+    """A loss whose gradient in `latents` [B, N values] is gradient / (B N), a mean over values; `gradient` and `residual` are like them."""
+    size, steepness = (float(each.square().mean().sqrt()) for each in (residual, gradient))
+    finite = math.isfinite(size) and math.isfinite(steepness)
+    kept = gradient.detach() if finite else torch.zeros_like(latents)
+    return Distilled((kept * latents).sum() / latents.numel(), t, finite, size)

@@ -35,6 +35,12 @@ def sds_loss(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, w
     return ((weights * residual).detach() * latents).sum() / len(latents)
 
 
+def draw_times(model: ScoreModel, latents: Tensor, settings: GuidanceSettings, step: Step) -> Tensor:
+    """Times [B] int64 for `latents` [B, ...] on their device, by the settings' schedule over the step's spans."""
+    low, high = timestep_range(settings.time_schedule, step.progress, step.t_min, step.t_max, len(model.schedule))
+    return draw_timesteps(low, high, len(latents), step.draws, model.together).to(latents.device)
+
+
 def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
     """Evaluate `model` once on the step's images [B, H, H, 3] in [0, 1], at a random time and noise each.
 
@@ -44,8 +50,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     regulariser does not depend on how many values a family of models sees.
     """
     latents, schedule = model.encode(step.render.rgb), model.schedule
-    low, high = timestep_range(step.progress, step.t_min, step.t_max, len(schedule))
-    t = draw_timesteps(low, high, len(latents), step.draws, model.together).to(latents.device)
+    t = draw_times(model, latents, settings, step)
     noise = draw_noise(latents.shape, step.draws).to(latents)
 
     def predict(noisy: Tensor, times: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from dreamfusion_mesh.guidance.models.multiview import (
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
+from dreamfusion_mesh.guidance.models.unet_folder import check_answers
 from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_words
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
@@ -71,7 +72,8 @@ class UNetModel:
         if found.texts != prompt_texts(prompt, settings) or found.states.shape != wanted:
             raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
         states = found.states.to(self.schedule.signal.device)
-        return PromptedUNet(self, settings, states[:-1], states[-1:], [*found.warnings])
+        views = 2 * len(VIEW_SUFFIXES)
+        return PromptedUNet(self, settings, states[:views], states[views : views + 1], states[views + 1 :], [*found.warnings])
 
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
@@ -134,10 +136,8 @@ class UNetModel:
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if settings.loaded_kind != "diffusion model":
-            raise BadInput(
-                f"guidance.loss {settings.loss}: the model that was loaded is a diffusion model; load the one that the loss asks for"
-            )
+        if not settings.distils:
+            raise BadInput(f"guidance.loss {settings.loss}: a diffusion model was loaded; load the one that the loss asks for")
         if not self.files.source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
         if settings.half_precision != self.half_precision:
@@ -147,6 +147,7 @@ class UNetModel:
             )
         if settings.multiview and not self.takes_cameras:
             raise BadInput(f"{self.files.source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+        check_answers(self.files.source, self.unet.config, settings.loss)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,7 @@ class PromptedUNet:
 
     text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
     negative   [1, L, D]   the negative prompt, or no words
+    wordless   [1, L, D]   no words, where the loss takes these beside the negative prompt; otherwise [0, L, D]
     warnings               lines for the user: words that the model does not know
     """
 
@@ -162,6 +164,7 @@ class PromptedUNet:
     settings: GuidanceSettings
     text: Tensor
     negative: Tensor
+    wordless: Tensor
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -183,24 +186,35 @@ class PromptedUNet:
         """Raw predictions shaped like `noisy` [B, C, h, h] at t [B] int64, with each view's text; one call of the U-Net for all.
 
         B is a multiple of `together`. `perp_neg` adds a third U-Net evaluation, with another view: its text alone, or the text and camera
-        of another of those that are seen together.
+        of another of those that are seen together. csd with a negative prompt adds one, without words beside it.
         """
         settings, cameras = self.settings, views.cameras
         rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
         textureless = textureless_rows(views)
         text, camera = self.text[rows + textureless], camera_numbers(cameras.azimuth, cameras.elevation)
-        text_conditions, camera_conditions = [self.negative.expand_as(text), text], [camera, camera]
+        asked = {"uncond": (self.negative, camera), "text": (text, camera)}
+        if len(self.wordless):
+            asked |= {"uncond": (self.wordless, camera), "negative": (self.negative, camera)}
         if settings.perp_neg:
             rows, camera = _contrast_conditions(rows, camera, t, self.together)
-            text_conditions.append(self.text[rows + textureless])
-            camera_conditions.append(camera)
-        branches = len(text_conditions)
-        given_cameras = torch.cat(camera_conditions) if self.together > 1 else None
-        predicted = self.model.predict(
-            noisy.repeat(branches, 1, 1, 1), t.repeat(branches), torch.cat(text_conditions), given_cameras, self.together
-        )
-        uncond, with_text, *others = predicted.chunk(branches)
-        return Answers(self.model.prediction, with_text, uncond, tuple(others))
+            asked["other"] = self.text[rows + textureless], camera
+        found = dict(zip(asked, self._predict(noisy, t, [*asked.values()]), strict=True))
+        others = (found.pop("other"),) if settings.perp_neg else ()
+        return Answers(self.model.prediction, others=others, **found)
+
+    @torch.no_grad()
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """What `answer` gives as `uncond`, alone and as the text's."""
+        camera = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+        (found,) = self._predict(noisy, t, [(self.wordless if len(self.wordless) else self.negative, camera)])
+        return Answers(self.model.prediction, found)
+
+    def _predict(self, noisy: Tensor, t: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+        """The U-Net's predictions at `noisy` [B, C, h, h], t [B], each with a text [1 or B, L, D] and cameras [B, 5], by one call of it."""
+        branches = len(conditions)
+        texts = torch.cat([text.expand(len(noisy), -1, -1) for text, _ in conditions])
+        cameras = torch.cat([camera for _, camera in conditions]) if self.together > 1 else None
+        return self.model.predict(noisy.repeat(branches, 1, 1, 1), t.repeat(branches), texts, cameras, self.together).chunk(branches)
 
 
 def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int) -> tuple[Tensor, Tensor]:
