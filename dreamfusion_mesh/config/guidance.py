@@ -133,6 +133,12 @@ class GuidanceSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_to_rescale(self) -> GuidanceSettings:
+        if self.loss == "csd" and self.rescale:
+            raise ValueError(f"loss csd has no guided prediction that could be rescaled: set rescale=0 (given rescale {self.rescale:g})")
+        return self
+
+    @model_validator(mode="after")
     def _views_in_words(self) -> GuidanceSettings:
         if self.perp_neg and not (self.view_words or self.multiview):
             raise ValueError(f"perp_neg keeps away from other views' words, and view_words is false (given perp_neg {self.perp_neg:g})")
