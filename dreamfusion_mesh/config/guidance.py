@@ -116,14 +116,14 @@ class GuidanceSettings(Settings):
         return "deterministic" if self.loss == "sdi" else "linear"
 
     @property
-    def loaded_model(self) -> str:
-        """The model that the loss asks for, as `model` or `clip` names it."""
-        return self.model if self.distils else self.clip
+    def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:
+        """What kind of model the loss evaluates."""
+        return "CLIP" if self.loss == "clip" else "diffusion model"
 
     @property
-    def distils(self) -> bool:
-        """Whether the loss is of a diffusion model."""
-        return self.loss != "clip"
+    def loaded_model(self) -> str:
+        """The model that the loss asks for, as `model` or `clip` names it."""
+        return self.clip if self.loaded_kind == "CLIP" else self.model
 
     @model_validator(mode="after")
     def _similarity(self) -> GuidanceSettings:

@@ -13,7 +13,7 @@ from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSetting
 from dreamfusion_mesh.contracts import PromptedModel, Rasterizer
 from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.guidance.losses.distill import distill
+from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.records import Mesh, Render, Views
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
@@ -23,8 +23,9 @@ from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
+from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import fine_loss
-from dreamfusion_mesh.stages.restore import REACH, check_tensors, layout_of_modules, load_mesh, load_modules
+from dreamfusion_mesh.stages.restore import LOSS, REACH, check_tensors, layout_of_modules, load_mesh, load_modules
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
 
 
@@ -56,7 +57,9 @@ def fit_surface(
     device = start.sdf.device
     resumed = resumed_surface(hooks, device)
     surface = start if resumed is None else resumed
-    fit = Fit("fine", settings, {"surface": surface, "field": field}, _optimizers(surface, field, settings), draws, device)
+    distillation = make_loss(model, guidance)
+    modules = {"surface": surface, "field": field, LOSS: distillation}
+    fit = Fit("fine", settings, modules, _optimizers(surface, field, settings), draws, device, distillation.optimizers())
     halvings = halving_steps(settings)
 
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
@@ -69,7 +72,7 @@ def fit_surface(
             shown = loop_subdivide(mesh, settings.surface_subdivisions)
             render, seen = _render(shown, field, rasterizer, settings, views, draws, step)
         with watch.lap("guidance_ms"):
-            distilled = distill(model, render, seen, guidance, settings.t_min, settings.t_max, progress, draws)
+            distilled = guide(distillation, render, seen, progress, settings.t_min, settings.t_max, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
         figures = {"residual": distilled.residual, "faces": float(len(shown.faces)), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from analytic_scores import SCHEDULE, Gaussian, Mixture
 from guided import bind, column, views_around
 from guided import normal as normal_of
+from loss_steps import step_of
 from tiny_folders import edit_json, write_folder
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses import csd, ism, sdi, sds
-from dreamfusion_mesh.guidance.losses.distill import distill
+from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.guidance.models import load as models
 from dreamfusion_mesh.guidance.models.load import load_guidance
-from dreamfusion_mesh.records import Render
 from dreamfusion_mesh.records.diffusion import Answers
 
 LOSSES = {"sds": sds.distill, "csd": csd.distill, "sdi": sdi.distill, "ism": ism.distill}
@@ -36,7 +35,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 @dataclasses.dataclass
 class Model:
-    """A ScoreModel in closed form whose latents are the images. `spoil` is added to the answers of that name; None: answers of text alone."""
+    """A ScoreModel in closed form whose latents are the images; `spoil` is added to the answers of that name."""
 
     text: Any = WORDS
     uncond: Any = ALL
@@ -70,7 +69,7 @@ class Model:
 def step(model: Model, images: Tensor, loss: str, progress: float = 0.25, seed: int = 0, **settings: Any) -> Any:
     draws = torch.Generator().manual_seed(seed)
     chosen = GuidanceSettings(loss=loss, weighting="one_minus_alpha_bar", **settings)
-    return LOSSES[loss](model, images, views_around(len(images)), chosen, *SPANS, progress, draws)
+    return LOSSES[loss](model, step_of(images, views_around(len(images)), *SPANS, progress, draws), chosen)
 
 
 def gradient_of(found: Any, images: Tensor) -> Tensor:
@@ -235,6 +234,5 @@ def test_a_model_that_was_loaded_for_another_loss_is_asked_again(tmp_path: Path)
 def test_the_loss_that_the_settings_name_is_the_one_that_runs(loss: str) -> None:
     images, draws = normal(2, 4, 4, 3), torch.Generator().manual_seed(0)
     settings = GuidanceSettings(loss=loss, weighting="one_minus_alpha_bar")
-    seen = cast(Render, SimpleNamespace(rgb=images))  # all that is asked of a render
-    found = distill(Model(), seen, views_around(2), settings, *SPANS, 0.25, draws)
+    found = make_loss(Model(), settings)(step_of(images, views_around(2), *SPANS, 0.25, draws))
     assert torch.equal(found.loss, step(Model(), images, loss).loss)

@@ -10,8 +10,8 @@ from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import convert, guide, guided_by_words
 from dreamfusion_mesh.guidance.losses.distilled import Distilled, with_gradient
 from dreamfusion_mesh.guidance.losses.sds import draw_times
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.guidance.schedule import add_noise, draw_noise, weight
-from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Answers, Schedule
 
 
@@ -36,27 +36,18 @@ def negative_share(span: Span, progress: float) -> float:
     return span[0] + (span[1] - span[0]) * progress
 
 
-def distill(
-    model: ScoreModel,
-    images: Tensor,
-    views: Views,
-    settings: GuidanceSettings,
-    t_min: Span,
-    t_max: Span,
-    progress: float,
-    draws: torch.Generator,
-) -> Distilled:
+def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
     """As `sds.distill`, with w(t) times the classifier's score in the place of w(t) (eps_hat - eps); `settings.scale` is not used.
 
     Raises BadInput where the model has no answer without words.
     """
-    latents, schedule = model.encode(images), model.schedule
-    t = draw_times(model, latents, settings, t_min, t_max, progress, draws)
-    noise = draw_noise(latents.shape, draws).to(latents)
+    latents, schedule = model.encode(step.render.rgb), model.schedule
+    t = draw_times(model, step, settings)
+    noise = draw_noise(latents.shape, step.draws).to(latents)
     with torch.no_grad():
         noisy = add_noise(latents, noise, schedule, t)
-        answers = guided_by_words(model.answer(noisy, t, views), settings.loss)
-        share = negative_share(settings.csd.negative, progress)
+        answers = guided_by_words(model.answer(noisy, t, step.views), settings.loss)
+        share = negative_share(settings.csd.negative, step.progress)
         score = classifier_score(answers, noisy, schedule, t, share, settings.perp_neg)
     weights = weight(schedule, t, settings.weighting).to(score).reshape(-1, *(1,) * (score.dim() - 1))
     return with_gradient(latents, weights * score, score, t)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ class Distilled:
     finite    whether the model's answers were, all of them; where one was not, the caller skips the step
     residual  how far the views are from what the model wants to see: the unweighted root mean square of what the loss takes for
               eps_hat - eps, or 1 - mean cosine
+    training  by name: scalars whose gradient reaches the loss' own parameters alone; empty where it has none
     """
 
     loss: Tensor
     t: Tensor
     finite: bool
     residual: float
+    training: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def with_gradient(latents: Tensor, gradient: Tensor, residual: Tensor, t: Tensor) -> Distilled:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.config import GuidanceSettings, Span
+from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_by_words, guided_noise
 from dreamfusion_mesh.guidance.losses.distilled import Distilled, with_gradient
 from dreamfusion_mesh.guidance.losses.inversion import ddim_step, first_time
 from dreamfusion_mesh.guidance.losses.sds import draw_times
-from dreamfusion_mesh.records import Views
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.records.diffusion import Schedule
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # eps_hat [B, ...] at noisy [B, ...] and t [B] int64
@@ -47,28 +47,19 @@ def interval_weight(schedule: Schedule, t: Tensor) -> Tensor:
     return schedule.noise[t] / schedule.signal[t]
 
 
-def distill(
-    model: ScoreModel,
-    images: Tensor,
-    views: Views,
-    settings: GuidanceSettings,
-    t_min: Span,
-    t_max: Span,
-    progress: float,
-    draws: torch.Generator,
-) -> Distilled:
+def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
     """As `sds.distill`, with noise / signal times the interval's score in the place of w(t) (eps_hat - eps), and no noise drawn.
 
     Raises BadInput where the model has no answer without words.
     """
-    latents, schedule = model.encode(images), model.schedule
-    drawn = draw_times(model, latents, settings, t_min, t_max, progress, draws)
+    latents, schedule = model.encode(step.render.rgb), model.schedule
+    drawn = draw_times(model, step, settings)
 
     def guided(noisy: Tensor, t: Tensor) -> Tensor:
-        return guided_noise(guided_by_words(model.answer(noisy, t, views), settings.loss), noisy, schedule, t, settings)
+        return guided_noise(guided_by_words(model.answer(noisy, t, step.views), settings.loss), noisy, schedule, t, settings)
 
     def without_words(noisy: Tensor, t: Tensor) -> Tensor:
-        return guided_noise(model.answer_without_words(noisy, t, views), noisy, schedule, t, settings)
+        return guided_noise(model.answer_without_words(noisy, t, step.views), noisy, schedule, t, settings)
 
     interval = max(1, round(settings.ism.interval * len(schedule)))
     score, t = interval_score(latents.detach(), guided, without_words, schedule, drawn, interval, settings.ism.inversions)

@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.config import GuidanceSettings, Span
+from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_noise
 from dreamfusion_mesh.guidance.losses.distilled import Distilled, with_gradient
 from dreamfusion_mesh.guidance.losses.inversion import ddim_deviation, ddim_step, first_time
 from dreamfusion_mesh.guidance.losses.sds import draw_times, noise_residual
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.guidance.schedule import draw_noise
-from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Schedule
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # eps_hat [B, ...] at noisy [B, ...] and t [B] int64
@@ -56,34 +56,25 @@ def draw_ends(t: Tensor, count: int, inversions: int, draws: torch.Generator, to
     return (t + (parts * (count / inversions)).long().to(t.device)).clamp_max(count - 1)
 
 
-def distill(
-    model: ScoreModel,
-    images: Tensor,
-    views: Views,
-    settings: GuidanceSettings,
-    t_min: Span,
-    t_max: Span,
-    progress: float,
-    draws: torch.Generator,
-) -> Distilled:
+def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
     """As `sds.distill`, towards the clean image x0_hat that the model sees once x = latents has the noise that inversion finds in it.
 
     The gradient is (x - x0_hat) / (B N), that of half the mean square; x - x0_hat is noise / signal (eps_hat - eps). With
     `sdi.inversions` 0 the noise is fresh, and this is SDS with the weight noise / signal.
     """
-    latents, schedule, own = model.encode(images), model.schedule, settings.sdi
-    t = draw_times(model, latents, settings, t_min, t_max, progress, draws)
+    latents, schedule, own = model.encode(step.render.rgb), model.schedule, settings.sdi
+    t = draw_times(model, step, settings)
     inverting = settings.model_copy(update={"scale": own.inversion_scale, "rescale": 0.0})
 
     def predict(noisy: Tensor, times: Tensor, guidance: GuidanceSettings = settings) -> Tensor:
-        return guided_noise(model.answer(noisy, times, views), noisy, schedule, times, guidance)
+        return guided_noise(model.answer(noisy, times, step.views), noisy, schedule, times, guidance)
 
     if own.inversions:
-        last = draw_ends(t, len(schedule), own.inversions, draws, model.together)
+        last = draw_ends(t, len(schedule), own.inversions, step.draws, model.together)
         inverted = partial(predict, guidance=inverting)
-        noise = inverted_noise(latents.detach(), inverted, schedule, t, last, own.inversions, own.inversion_noise, draws)
+        noise = inverted_noise(latents.detach(), inverted, schedule, t, last, own.inversions, own.inversion_noise, step.draws)
     else:
-        noise = draw_noise(latents.shape, draws).to(latents)
+        noise = draw_noise(latents.shape, step.draws).to(latents)
     residual = noise_residual(latents, predict, schedule, t, noise)
     signal, sigma = schedule.at(t, latents)
     return with_gradient(latents, sigma / signal * residual, residual, t)

@@ -1,0 +1,25 @@
+"""The loss that `guidance.loss` names."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.contracts import PromptedModel, ScoreModel, SimilarityModel
+from dreamfusion_mesh.guidance.losses import clip, csd, ism, sdi, sds
+from dreamfusion_mesh.guidance.losses.loss import Loss, Stateless
+
+
+def make_loss(model: PromptedModel, settings: GuidanceSettings) -> Loss:
+    """The loss of one stage, which evaluates `model`; that is of the kind that `settings.loss` takes."""
+    match settings.loss:
+        case "sds":
+            return Stateless(lambda step: sds.distill(cast(ScoreModel, model), step, settings))
+        case "csd":
+            return Stateless(lambda step: csd.distill(cast(ScoreModel, model), step, settings))
+        case "sdi":
+            return Stateless(lambda step: sdi.distill(cast(ScoreModel, model), step, settings))
+        case "ism":
+            return Stateless(lambda step: ism.distill(cast(ScoreModel, model), step, settings))
+        case "clip":
+            return Stateless(lambda step: clip.similarity(cast(SimilarityModel, model), step, settings.clip_loss))
