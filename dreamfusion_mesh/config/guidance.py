@@ -116,20 +116,26 @@ class GuidanceSettings(Settings):
         return "deterministic" if self.loss == "sdi" else "linear"
 
     @property
-    def loaded_model(self) -> str:
-        """The model that the loss asks for, as `model` or `clip` names it."""
-        return self.model if self.distils else self.clip
+    def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:
+        """What kind of model the loss evaluates."""
+        return "CLIP" if self.loss == "clip" else "diffusion model"
 
     @property
-    def distils(self) -> bool:
-        """Whether the loss is of a diffusion model."""
-        return self.loss != "clip"
+    def loaded_model(self) -> str:
+        """The model that the loss asks for, as `model` or `clip` names it."""
+        return self.clip if self.loaded_kind == "CLIP" else self.model
 
     @model_validator(mode="after")
     def _similarity(self) -> GuidanceSettings:
         if self.loss == "clip" and (self.multiview or self.perp_neg):
             found = "multiview true" if self.multiview else f"perp_neg {self.perp_neg:g}"
             raise ValueError(f"loss clip has no diffusion model that sees other views: set perp_neg=0 and multiview=false (given {found})")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_to_rescale(self) -> GuidanceSettings:
+        if self.loss == "csd" and self.rescale:
+            raise ValueError(f"loss csd has no guided prediction that could be rescaled: set rescale=0 (given rescale {self.rescale:g})")
         return self
 
     @model_validator(mode="after")

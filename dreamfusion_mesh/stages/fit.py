@@ -210,8 +210,8 @@ class Fit:
         if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and nothing is changed
             result.loss.backward()
         groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        finite = clip_gradients([p for group in groups for p in group["params"]], self.settings)
-        if not (finite and all(_finite_gradients(each) for each in self.companions.values())):
+        good = clip_gradients([p for group in groups for p in group["params"]], self.settings)
+        if not (good and all(_finite_gradients(each) for each in self.companions.values())):
             return False
         share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
         for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):

@@ -234,7 +234,7 @@ def test_words_that_it_does_not_know_are_told_as_of_any_model(folder):
 
 
 def test_a_diffusion_model_is_not_taken_for_a_clip(embedded):
-    with pytest.raises(BadInput, match=r"^guidance.loss clip: a diffusion model was loaded"):
+    with pytest.raises(BadInput, match=r"^guidance.loss clip: the model that was loaded is a diffusion model"):
         embedded.for_prompt(PROMPT, GuidanceSettings(loss="clip"))
 
 

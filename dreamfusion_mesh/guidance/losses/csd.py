@@ -42,7 +42,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     Raises BadInput where the model has no answer without words.
     """
     latents, schedule = model.encode(step.render.rgb), model.schedule
-    t = draw_times(model, latents, settings, step)
+    t = draw_times(model, step, settings)
     noise = draw_noise(latents.shape, step.draws).to(latents)
     with torch.no_grad():
         noisy = add_noise(latents, noise, schedule, t)

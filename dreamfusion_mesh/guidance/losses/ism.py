@@ -53,7 +53,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     Raises BadInput where the model has no answer without words.
     """
     latents, schedule = model.encode(step.render.rgb), model.schedule
-    drawn = draw_times(model, latents, settings, step)
+    drawn = draw_times(model, step, settings)
 
     def guided(noisy: Tensor, t: Tensor) -> Tensor:
         return guided_noise(guided_by_words(model.answer(noisy, t, step.views), settings.loss), noisy, schedule, t, settings)

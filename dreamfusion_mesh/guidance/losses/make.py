@@ -9,13 +9,17 @@ from dreamfusion_mesh.contracts import PromptedModel, ScoreModel, SimilarityMode
 from dreamfusion_mesh.guidance.losses import clip, csd, ism, sdi, sds
 from dreamfusion_mesh.guidance.losses.loss import Loss, Stateless
 
-_OF_THE_STEP = {"sds": sds.distill, "csd": csd.distill, "sdi": sdi.distill, "ism": ism.distill}
-
 
 def make_loss(model: PromptedModel, settings: GuidanceSettings) -> Loss:
     """The loss of one stage, which evaluates `model`; that is of the kind that `settings.loss` takes."""
     match settings.loss:
+        case "sds":
+            return Stateless(lambda step: sds.distill(cast(ScoreModel, model), step, settings))
+        case "csd":
+            return Stateless(lambda step: csd.distill(cast(ScoreModel, model), step, settings))
+        case "sdi":
+            return Stateless(lambda step: sdi.distill(cast(ScoreModel, model), step, settings))
+        case "ism":
+            return Stateless(lambda step: ism.distill(cast(ScoreModel, model), step, settings))
         case "clip":
             return Stateless(lambda step: clip.similarity(cast(SimilarityModel, model), step, settings.clip_loss))
-        case name:
-            return Stateless(lambda step: _OF_THE_STEP[name](cast(ScoreModel, model), step, settings))

@@ -63,7 +63,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     `sdi.inversions` 0 the noise is fresh, and this is SDS with the weight noise / signal.
     """
     latents, schedule, own = model.encode(step.render.rgb), model.schedule, settings.sdi
-    t = draw_times(model, latents, settings, step)
+    t = draw_times(model, step, settings)
     inverting = settings.model_copy(update={"scale": own.inversion_scale, "rescale": 0.0})
 
     def predict(noisy: Tensor, times: Tensor, guidance: GuidanceSettings = settings) -> Tensor:

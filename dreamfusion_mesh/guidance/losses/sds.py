@@ -35,10 +35,10 @@ def sds_loss(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, w
     return ((weights * residual).detach() * latents).sum() / len(latents)
 
 
-def draw_times(model: ScoreModel, latents: Tensor, settings: GuidanceSettings, step: Step) -> Tensor:
-    """Times [B] int64 for `latents` [B, ...] on their device, by the settings' schedule over the step's spans."""
+def draw_times(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Tensor:
+    """Times [B] int64 for the step's images on the model's device, by the settings' schedule over the step's spans."""
     low, high = timestep_range(settings.time_schedule, step.progress, step.t_min, step.t_max, len(model.schedule))
-    return draw_timesteps(low, high, len(latents), step.draws, model.together).to(latents.device)
+    return draw_timesteps(low, high, len(step.views), step.draws, model.together).to(model.schedule.signal.device)
 
 
 def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
@@ -50,7 +50,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     regulariser does not depend on how many values a family of models sees.
     """
     latents, schedule = model.encode(step.render.rgb), model.schedule
-    t = draw_times(model, latents, settings, step)
+    t = draw_times(model, step, settings)
     noise = draw_noise(latents.shape, step.draws).to(latents)
 
     def predict(noisy: Tensor, times: Tensor) -> Tensor:

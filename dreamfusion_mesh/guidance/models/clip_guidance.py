@@ -56,7 +56,7 @@ class ClipGuidance:
         return {**self.clip.provenance(), "loss": "clip"}
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if settings.distils:
+        if settings.loaded_kind != "CLIP":
             raise BadInput(f"guidance.loss {settings.loss}: the model that was loaded is a CLIP; load the one that the loss asks for")
         if not self.clip.files.source.same(settings.clip):
             named = self.clip.files.source.name

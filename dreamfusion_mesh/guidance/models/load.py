@@ -25,9 +25,9 @@ from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel | ClipGuidance:
     """The model that `settings.loss` takes, frozen, on `device`: `load_diffusion`'s or `load_clip`'s, and raises as they do."""
-    if settings.distils:
-        return load_diffusion(settings, device)
-    return ClipGuidance(load_clip(clip_source(settings.clip), device))
+    if settings.loaded_kind == "CLIP":
+        return ClipGuidance(load_clip(clip_source(settings.clip), device))
+    return load_diffusion(settings, device)
 
 
 def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
@@ -77,8 +77,8 @@ def clip_source(clip: str) -> Source:
 
 def model_files(settings: GuidanceSettings) -> ModelFiles:
     """The files of the model that guides, which is not loaded. Raises BadInput where its folder is missing, or is none of such a model."""
-    source = diffusion_source(settings.model) if settings.distils else clip_source(settings.clip)
-    folder, layout = (open_folder(source, LAYOUT), LAYOUT) if settings.distils else open_clip_folder(source)
+    source = clip_source(settings.clip) if settings.loaded_kind == "CLIP" else diffusion_source(settings.model)
+    folder, layout = open_clip_folder(source) if settings.loaded_kind == "CLIP" else (open_folder(source, LAYOUT), LAYOUT)
     return ModelFiles(source, folder, layout)
 
 

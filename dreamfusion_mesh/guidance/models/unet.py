@@ -136,8 +136,10 @@ class UNetModel:
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if not settings.distils:
-            raise BadInput(f"guidance.loss {settings.loss}: a diffusion model was loaded; load the one that the loss asks for")
+        if settings.loaded_kind != "diffusion model":
+            raise BadInput(
+                f"guidance.loss {settings.loss}: the model that was loaded is a diffusion model; load the one that the loss asks for"
+            )
         if not self.files.source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
         if settings.half_precision != self.half_precision:
