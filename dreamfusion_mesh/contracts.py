@@ -73,6 +73,7 @@ class ScoreModel(Protocol):
 
     schedule   noise by time, on the model's device
     together   images in a row that it sees together, and that therefore share their time
+    patch      pixels a side that `encode` folds into the channels of one latent place; 1 where it folds none
     warnings   lines for the user, such as words of the prompt that the model does not know
     """
 
@@ -81,6 +82,9 @@ class ScoreModel(Protocol):
 
     @property
     def together(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
 
     @property
     def warnings(self) -> Sequence[str]: ...

@@ -19,6 +19,19 @@ class CsdSettings(Settings):
     """Share of `negative_prompt` in what is taken off the text's prediction, at the first and the last step; the rest is without words."""
 
 
+class CfdSettings(Settings):
+    """Consistent flow distillation (Yan et al., arXiv:2501.05445). Published with `guidance.scale` 50 and `t_max` from 0.98 to 0.26."""
+
+    gamma: Fraction = 0.0001
+    """How much of the noise is renewed each step: W becomes sqrt(1 - gamma) W + sqrt(gamma) xi; 1 is SDS with the weight noise / signal;
+    the published one."""
+    voxels: Annotated[int, Field(ge=8, le=1024)] = 96
+    """Along a side of the scene's box: the surface's noise is one number in each. Larger ones put the same noise into neighbouring pixels,
+    smaller ones let two cameras see different noise in one place."""
+    most_weight: Annotated[float, Field(ge=0.01, le=1000)] = 10.0
+    """Where lambda, noise / signal at the step's time, is cut off."""
+
+
 class SdiSettings(Settings):
     """Score distillation via inversion (Lukoianov et al., arXiv:2405.15891)."""
 

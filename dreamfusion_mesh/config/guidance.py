@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, rising, times_apart
-from dreamfusion_mesh.config.distillation import CsdSettings, IsmSettings, SdiSettings
+from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
 _LONGEST_SHOWN = 60  # characters of words that are refused
@@ -45,15 +45,16 @@ class ClipLossSettings(Settings):
 class GuidanceSettings(Settings):
     """What guides: score distillation from one frozen diffusion model, or the similarity of a CLIP."""
 
-    loss: Literal["sds", "csd", "sdi", "ism", "clip"] = "sds"
-    """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, sdi and ism: see their groups below; all by
-    `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
+    loss: Literal["sds", "csd", "cfd", "sdi", "ism", "clip"] = "sds"
+    """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, cfd, sdi and ism: see their groups below;
+    all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
     model: Words = "embedded"
     """The diffusion model: embedded, or a folder in the diffusers layout."""
     clip: Words = "embedded"
     """The CLIP of the loss clip: embedded, or a folder that holds one."""
     clip_loss: ClipLossSettings = ClipLossSettings()
     csd: CsdSettings = CsdSettings()
+    cfd: CfdSettings = CfdSettings()
     sdi: SdiSettings = SdiSettings()
     ism: IsmSettings = IsmSettings()
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
@@ -69,7 +70,8 @@ class GuidanceSettings(Settings):
     """How t_min and t_max go over the steps. fixed: their first values (DreamFusion, arXiv:2209.14988); linear: each from its first to its
     last (ProlificDreamer, arXiv:2305.16213, lowers t_max). One time for all views of a step, t_max from its first to its last value:
     deterministic: linearly (CFD, arXiv:2501.05445; SDI, arXiv:2405.15891); sqrt: by the square root of the progress (HiFA,
-    arXiv:2305.18766); dreamtime: longest from 0.8 to 0.5 (DreamTime, arXiv:2306.12422). auto: deterministic for sdi, else linear."""
+    arXiv:2305.18766); dreamtime: longest from 0.8 to 0.5 (DreamTime, arXiv:2306.12422). auto: deterministic for cfd and sdi, linear for
+    the others."""
     t_max: tuple[Fraction, Fraction] = (0.98, 0.7)
     """The highest time, as a share of all, at the first and at the last step."""
     t_min: tuple[Fraction, Fraction] = (0.02, 0.02)
@@ -113,7 +115,7 @@ class GuidanceSettings(Settings):
         """`t_schedule`, where that is auto the loss's own."""
         if self.t_schedule != "auto":
             return self.t_schedule
-        return "deterministic" if self.loss == "sdi" else "linear"
+        return "deterministic" if self.loss in ("sdi", "cfd") else "linear"
 
     @property
     def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:

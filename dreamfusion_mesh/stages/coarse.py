@@ -44,7 +44,7 @@ def fit_field(
     """
     hooks = hooks or Hooks()
     coarse = new_coarse(settings, draws, device)
-    distillation = make_loss(model, guidance)
+    distillation = make_loss(model, guidance, settings.size, draws)
     modules = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
     fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device, distillation.optimizers())
 

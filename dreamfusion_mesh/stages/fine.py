@@ -57,7 +57,7 @@ def fit_surface(
     device = start.sdf.device
     resumed = resumed_surface(hooks, device)
     surface = start if resumed is None else resumed
-    distillation = make_loss(model, guidance)
+    distillation = make_loss(model, guidance, settings.size, draws)
     modules = {"surface": surface, "field": field, LOSS: distillation}
     fit = Fit("fine", settings, modules, _optimizers(surface, field, settings), draws, device, distillation.optimizers())
     halvings = halving_steps(settings)

@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_step_and_leaves_the_same_draws(folder):
     for seed in (3, 3, 4):
         draws = _draws(seed)
         settings = _settings(folder)
-        step = make_loss(model, settings)(_step(render, views, 0.5, draws))
+        step = make_loss(model, settings, 16, draws)(_step(render, views, 0.5, draws))
         steps.append((float(step.loss), draws.get_state()))
     assert steps[0][0] == steps[1][0] != steps[2][0]
     assert torch.equal(steps[0][1], steps[1][1])

@@ -234,5 +234,5 @@ def test_a_model_that_was_loaded_for_another_loss_is_asked_again(tmp_path: Path)
 def test_the_loss_that_the_settings_name_is_the_one_that_runs(loss: str) -> None:
     images, draws = normal(2, 4, 4, 3), torch.Generator().manual_seed(0)
     settings = GuidanceSettings(loss=loss, weighting="one_minus_alpha_bar")
-    found = make_loss(Model(), settings)(step_of(images, views_around(2), *SPANS, 0.25, draws))
+    found = make_loss(Model(), settings, 8, draws)(step_of(images, views_around(2), *SPANS, 0.25, draws))
     assert torch.equal(found.loss, step(Model(), images, loss).loss)

@@ -84,7 +84,7 @@ class OracleScore:
     """
 
     def __init__(self, shape: Shape, size: int = 64, spread: float = 0.05) -> None:
-        self.shape, self.size, self.spread, self.together, self.warnings = shape, size, spread, 1, ()
+        self.shape, self.size, self.spread, self.together, self.patch, self.warnings = shape, size, spread, 1, 1, ()
         ramp = torch.linspace(0, 1, 1001)[1:]
         self.schedule = variance_preserving(torch.cos(ramp * 0.998 * torch.pi / 2) ** 2)
 

@@ -179,6 +179,11 @@ class PromptedUNet:
         """Views of one object that are seen together."""
         return MULTIVIEW if self.settings.multiview else 1
 
+    @property
+    def patch(self) -> int:
+        """Pixels a side that are folded into channels, 1 of a latent model."""
+        return max(1, self.model.patch)
+
     def encode(self, images: Tensor) -> Tensor:
         """See UNetModel.encode."""
         return self.model.encode(images)
