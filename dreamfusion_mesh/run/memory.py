@@ -80,7 +80,8 @@ def _evaluations(config: RunConfig) -> int:
     guidance = config.guidance
     if guidance.loaded_kind == "CLIP":
         return guidance.clip_loss.crops
-    return 2 + (guidance.perp_neg > 0) + (guidance.loss == "csd" and guidance.negative_prompt != "")
+    negative = guidance.loss == "csd" and (guidance.negative_prompt != "" or guidance.prompt_style != "none")
+    return 2 + (guidance.perp_neg > 0) + negative
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
