@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.records import FieldSample, Fragments, Views
@@ -103,6 +103,18 @@ class ScoreModel(Protocol):
 
     def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         """What `answer` gives as `uncond`, alone and as the text's: half the work. Raises BadInput where the model has none."""
+        ...
+
+
+class AdaptableModel(ScoreModel, Protocol):
+    """A ScoreModel that can learn beside itself."""
+
+    def adapter(self, rank: int, draws: torch.Generator) -> nn.Module:
+        """A low-rank adapter of the model, which stays as it is; `draws`, on the CPU, give what it begins with.
+
+        Called like `answer` it gives the text's prediction alone, at first the model's own; differentiable in its parameters, which are
+        all its state.
+        """
         ...
 
 

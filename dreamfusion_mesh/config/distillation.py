@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dreamfusion_mesh.config.base import Fraction, Settings
+from dreamfusion_mesh.config.base import Fraction, Rate, Settings
 
 GuidanceScale = Annotated[float, Field(ge=-200, le=200)]
 Inversions = Annotated[int, Field(ge=0, le=100)]
@@ -51,3 +51,12 @@ class IsmSettings(Settings):
     """DDIM steps without words from no noise to the interval's first time; the published one."""
     interval: Annotated[float, Field(ge=0.001, le=0.5)] = 0.05
     """Share of all times between the interval's two; the published one."""
+
+
+class VsdSettings(Settings):
+    """Variational score distillation (ProlificDreamer, Wang et al., arXiv:2305.16213); takes `pip install "dreamfusion-mesh[vsd]"`."""
+
+    rank: Annotated[int, Field(ge=1, le=128)] = 4
+    """Rank of the LoRA (arXiv:2106.09685) that learns what the renders look like; it sits on the U-Net's attention."""
+    learning_rate: Rate = 0.001
+    """The LoRA's learning rate, which stays; published is 0.0001, with a run of 25,000 steps."""

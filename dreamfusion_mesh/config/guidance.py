@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import string
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, rising, times_apart
-from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings
+from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, check_placeholders, rising, times_apart
+from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
-_LONGEST_SHOWN = 60  # characters of words that are refused
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -45,9 +43,9 @@ class ClipLossSettings(Settings):
 class GuidanceSettings(Settings):
     """What guides: score distillation from one frozen diffusion model, or the similarity of a CLIP."""
 
-    loss: Literal["sds", "csd", "cfd", "sdi", "ism", "clip"] = "sds"
-    """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, cfd, sdi and ism: see their groups below;
-    all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
+    loss: Literal["sds", "csd", "cfd", "sdi", "ism", "vsd", "clip"] = "sds"
+    """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, cfd, sdi, ism and vsd: see their groups
+    below; all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
     model: Words = "embedded"
     """The diffusion model: embedded, or a folder in the diffusers layout."""
     clip: Words = "embedded"
@@ -57,6 +55,7 @@ class GuidanceSettings(Settings):
     cfd: CfdSettings = CfdSettings()
     sdi: SdiSettings = SdiSettings()
     ism: IsmSettings = IsmSettings()
+    vsd: VsdSettings = VsdSettings()
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
     """Classifier-free guidance, uncond + scale (text - uncond) (arXiv:2207.12598); csd, which is the text's part alone, does not use it."""
     perp_neg: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -64,8 +63,8 @@ class GuidanceSettings(Settings):
     rescale: Fraction = 0.0
     """How far guided predictions go back to the text's own standard deviation (Lin et al., arXiv:2305.08891, section 3.4)."""
     weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "uniform"
-    """w(t) of sds and csd: the variance of the noise, as in DreamFusion (arXiv:2209.14988); its root, a pull towards the clean image that
-    stays bounded at all times; or 1."""
+    """w(t) of sds, csd and vsd: the variance of the noise, as in DreamFusion (arXiv:2209.14988); its root, a pull towards the clean image
+    that stays bounded at all times; or 1."""
     t_schedule: Literal["auto", "fixed", "linear", "sqrt", "dreamtime", "deterministic"] = "auto"
     """How t_min and t_max go over the steps. fixed: their first values (DreamFusion, arXiv:2209.14988); linear: each from its first to its
     last (ProlificDreamer, arXiv:2305.16213, lowers t_max). One time for all views of a step, t_max from its first to its last value:
@@ -78,10 +77,16 @@ class GuidanceSettings(Settings):
     """The lowest time, likewise."""
     textureless_words: Words = "a grey clay {subject}"
     """The prompt of grey clay views; {subject} is the prompt without its colours, {prompt} the whole."""
+    prompt_style: Literal["none", "stylised", "realistic", "voxel", "hand-painted"] = "none"
+    """Words that are put around the prompt and after the negative prompt, from configs/styles/. A model that does not know all of a style's
+    words is given none of them, with a warning: the embedded one, whose words name things, colours and finishes, knows no style."""
     negative_prompt: Words = ""
     """What guidance goes away from, in the place of no words."""
     view_words: bool = True
     """Name the view in the words (DreamFusion, arXiv:2209.14988, section 3.2)."""
+    blend_view_words: bool = False
+    """Blend the texts of front, side and back linearly by azimuth, each alone in its middle; perp_neg then keeps away from each view as
+    often as the blend has little of it, and front_degrees is not used (after Perp-Neg, arXiv:2304.04968)."""
     front_degrees: Annotated[float, Field(ge=0, le=90)] = 45.0
     """Half-width of "front view", and of "back view"; 90 leaves no side view."""
     overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0
@@ -95,14 +100,7 @@ class GuidanceSettings(Settings):
     @field_validator("textureless_words")
     @classmethod
     def _placeholders(cls, words: str) -> str:
-        allowed = f"allowed are {{subject}} and {{prompt}} (given {words[:_LONGEST_SHOWN]!r})"
-        try:
-            fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
-        except ValueError as error:
-            raise ValueError(f"{error}; {allowed}") from None
-        for name, spec, conversion in fields:
-            if name not in ("subject", "prompt") or spec or conversion:
-                raise ValueError(f"unknown placeholder {'{' + name[:_LONGEST_SHOWN] + '}'!r}; {allowed}")
+        check_placeholders(words, ("subject", "prompt"))
         return words
 
     @model_validator(mode="after")
@@ -144,4 +142,7 @@ class GuidanceSettings(Settings):
     def _views_in_words(self) -> GuidanceSettings:
         if self.perp_neg and not (self.view_words or self.multiview):
             raise ValueError(f"perp_neg keeps away from other views' words, and view_words is false (given perp_neg {self.perp_neg:g})")
+        if self.blend_view_words and (not self.view_words or self.loss == "clip"):
+            why = "loss clip has no text that could be blended" if self.view_words else "view_words is false"
+            raise ValueError(f"{why}: set blend_view_words=false (given blend_view_words true)")
         return self

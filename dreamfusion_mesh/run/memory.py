@@ -80,7 +80,9 @@ def _evaluations(config: RunConfig) -> int:
     guidance = config.guidance
     if guidance.loaded_kind == "CLIP":
         return guidance.clip_loss.crops
-    return 2 + (guidance.perp_neg > 0) + (guidance.loss == "csd" and guidance.negative_prompt != "")
+    negative = guidance.loss == "csd" and (guidance.negative_prompt != "" or guidance.prompt_style != "none")
+    learning = 3 if guidance.loss == "vsd" else 0  # the LoRA answers, and learns with what its gradient needs kept
+    return 2 + (guidance.perp_neg > 0) + negative + learning
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from analytic_scores import SCHEDULE, Gaussian, Mixture
 from guided import bind, column, views_around
 from guided import normal as normal_of
 from loss_steps import step_of
+from setting_ranges import all_numbers
 from tiny_folders import edit_json, write_folder
 from torch import Tensor
 
@@ -141,6 +142,23 @@ def test_ism_weighs_its_interval_and_draws_no_noise() -> None:
     eps = ALL.eps(noisy, t) + 3 * (WORDS.eps(noisy, t) - ALL.eps(noisy, t))
     expected = column(SCHEDULE.noise[t] / SCHEDULE.signal[t]) * (eps - ALL.eps(before, s)) / images.numel()
     torch.testing.assert_close(gradient_of(found, images), expected, rtol=1e-9, atol=1e-12)
+
+
+ENDS = [
+    pytest.param(number.name, number.low if end == "low" else number.high, number.spot, id=f"{number.name}-{number.spot}-{end}")
+    for number in all_numbers()
+    for end in ("low", "high")
+    if number.name.rpartition(".")[0] in ("guidance.csd", "guidance.sdi", "guidance.ism")
+]
+
+
+@pytest.mark.parametrize(("name", "value", "spot"), ENDS)
+def test_the_ends_of_the_ranges_give_finite_gradients(name: str, value: float, spot: int | None) -> None:
+    _, loss, setting = name.split(".")
+    images = normal(2, 4, 4, 3).requires_grad_()
+    found = step(Model(negative=NEGATIVE), images, loss, **{loss: {setting: value if spot is None else [value, value]}})
+    assert found.finite
+    assert gradient_of(found, images).abs().sum() > 0
 
 
 SPOILED = [("csd", name) for name in ("text", "uncond", "negative")] + [("sdi", "text"), ("sdi", "uncond")]

@@ -19,7 +19,7 @@ class Distilled:
     finite    whether the model's answers were, all of them; where one was not, the caller skips the step
     residual  how far the views are from what the model wants to see: the unweighted root mean square of what the loss takes for
               eps_hat - eps, or 1 - mean cosine
-    training  by name: scalars whose gradient reaches the loss' own parameters alone; empty where it has none
+    training  by name: scalars whose gradient reaches the loss' own parameters alone; empty where it has none, or where `finite` is False
     """
 
     loss: Tensor
@@ -29,9 +29,12 @@ class Distilled:
     training: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def with_gradient(latents: Tensor, gradient: Tensor, residual: Tensor, t: Tensor) -> Distilled:
+def with_gradient(
+    latents: Tensor, gradient: Tensor, residual: Tensor, t: Tensor, training: Mapping[str, Tensor] | None = None
+) -> Distilled:
     """A loss whose gradient in `latents` [B, N values] is gradient / (B N), a mean over values; `gradient` and `residual` are like them."""
     size, steepness = (float(each.square().mean().sqrt()) for each in (residual, gradient))
-    finite = math.isfinite(size) and math.isfinite(steepness)
+    trained = dict(training or {})
+    finite = all(map(math.isfinite, (size, steepness, *(float(term.detach()) for term in trained.values()))))
     kept = gradient.detach() if finite else torch.zeros_like(latents)
-    return Distilled((kept * latents).sum() / latents.numel(), t, finite, size)
+    return Distilled((kept * latents).sum() / latents.numel(), t, finite, size, trained if finite else {})

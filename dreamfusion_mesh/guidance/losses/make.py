@@ -7,8 +7,8 @@ from typing import cast
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import PromptedModel, ScoreModel, SimilarityModel
-from dreamfusion_mesh.guidance.losses import cfd, clip, csd, ism, sdi, sds
+from dreamfusion_mesh.contracts import AdaptableModel, PromptedModel, ScoreModel, SimilarityModel
+from dreamfusion_mesh.guidance.losses import cfd, clip, csd, ism, sdi, sds, vsd
 from dreamfusion_mesh.guidance.losses.loss import Loss, Stateless
 
 
@@ -29,5 +29,7 @@ def make_loss(model: PromptedModel, settings: GuidanceSettings, size: int, draws
             return Stateless(lambda step: sdi.distill(cast(ScoreModel, model), step, settings))
         case "ism":
             return Stateless(lambda step: ism.distill(cast(ScoreModel, model), step, settings))
+        case "vsd":
+            return vsd.VariationalScore(cast(AdaptableModel, model), settings, draws)
         case "clip":
             return Stateless(lambda step: clip.similarity(cast(SimilarityModel, model), step, settings.clip_loss))

@@ -14,6 +14,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
+from dreamfusion_mesh.guidance.models.low_rank import check_room
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
@@ -39,7 +40,9 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UN
     """
     source, device = diffusion_source(settings.model), torch.device(device)
     folder = open_folder(source, LAYOUT)
-    check_answers(source, read_json(source, folder, "unet/config.json"), settings.loss)
+    config = read_json(source, folder, "unet/config.json")
+    check_answers(source, config, settings.loss)
+    check_room(source, config, settings.loss)
     schedule, prediction = load_schedule(source, folder)
     tokenizer = load_tokenizer(source, folder, "tokenizer")
     half = settings.half_precision and device.type == "cuda"
