@@ -26,8 +26,8 @@ prints; `dreamfusion-mesh settings NAME` prints one of them or a group. After th
 def settings_page(name: str | None = None) -> str:
     """Markdown of every setting, or of the one or the group that has that dotted name. Raises BadInput where none has."""
     if name is None:
-        groups = "\n\n".join(_section(group, model) for group, model in _groups(RunConfig, ""))
-        return f"{_TITLE}\n\n{_filled(_INTRODUCTION)}\n\n{groups}\n"
+        sections = [_section(group, model) for group, model in _groups(RunConfig, "")]
+        return "\n\n".join([_TITLE, _filled(_INTRODUCTION), *sections]) + "\n"
     groups = {group: model for group, model in _groups(RunConfig, "") if group}
     if name in groups:
         return "\n\n".join(_section(group, model) for group, model in groups.items() if f"{group}.".startswith(f"{name}.")) + "\n"
