@@ -11,7 +11,7 @@ from functools import cache
 
 from pydantic import BaseModel
 
-from dreamfusion_mesh.config.messages import allowed, nearest, plain, setting_schemas
+from dreamfusion_mesh.config.messages import allowed, nearest, setting_schemas, shown
 from dreamfusion_mesh.config.run import RunConfig
 from dreamfusion_mesh.config.yaml_text import write_value
 from dreamfusion_mesh.errors import BadInput
@@ -26,14 +26,14 @@ prints; `dreamfusion-mesh settings NAME` prints one of them or a group. After th
 def settings_page(name: str | None = None) -> str:
     """Markdown of every setting, or of the one or the group that has that dotted name. Raises BadInput where none has."""
     if name is None:
-        groups = "\n\n".join(_section(group, model) for group, model in _groups(RunConfig, ""))
-        return f"{_TITLE}\n\n{_filled(_INTRODUCTION)}\n\n{groups}\n"
+        sections = [_section(group, model) for group, model in _groups(RunConfig, "")]
+        return "\n\n".join([_TITLE, _filled(_INTRODUCTION), *sections]) + "\n"
     groups = {group: model for group, model in _groups(RunConfig, "") if group}
     if name in groups:
         return "\n\n".join(_section(group, model) for group, model in groups.items() if f"{group}.".startswith(f"{name}.")) + "\n"
     if name not in setting_schemas():
         others = f"; groups: {', '.join(groups)}"
-        raise BadInput(f"NAME: {plain(name)}: no setting or group has that name{nearest(name, [*groups, *setting_schemas()], others)}")
+        raise BadInput(f"NAME: no setting or group is called {shown(name)}{nearest(name, [*groups, *setting_schemas()], others)}")
     group, _, field = name.rpartition(".")
     return f"{_entry(group, groups.get(group, RunConfig), field)}\n"
 

@@ -63,9 +63,9 @@ def test_a_group_has_its_own_groups_and_a_setting_stands_alone() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(BadInput, match=r"^NAME: coarse.stpes: no setting or group has that name; did you mean 'coarse.steps'\?$"):
+    with pytest.raises(BadInput, match=r"^NAME: no setting or group is called 'coarse.stpes'; did you mean 'coarse.steps'\?$"):
         settings_page("coarse.stpes")
-    with pytest.raises(BadInput, match=r"^NAME: : no setting or group has that name; groups: guidance, "):
+    with pytest.raises(BadInput, match=r"^NAME: no setting or group is called ''; groups: guidance, "):
         settings_page("")
 
 

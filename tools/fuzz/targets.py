@@ -207,10 +207,6 @@ def evaluate(draw: Draw) -> list[str]:
     return ["evaluate", rng.choice(("runs", "runs/one", "runs/two")), "--prompts", "prompts.csv", *more]
 
 
-def settings(draw: Draw) -> list[str]:
-    return ["settings", draw.rng.choice(("guidance", "coarse.field", "seed", "guidance.", "", "--", "x" * 5000, "prompt\n"))]
-
-
 def doctor(draw: Draw) -> list[str]:
     names = ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH", "PATH", "COLUMNS", "TERM", "LANG")
     draw.environment = {draw.rng.choice(names): draw.rng.choice([path for path in INSIDE if path.isprintable()])}
@@ -242,7 +238,6 @@ TARGETS: dict[str, tuple[int, Target]] = {  # by name: in how many of a hundred 
     "export-set": (2, export_set),
     "batch-table": (6, batch_table),
     "evaluate": (4, evaluate),
-    "settings": (1, settings),
     "doctor": (1, doctor),
     "arguments": (4, arguments),
 }
