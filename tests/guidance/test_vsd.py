@@ -114,7 +114,7 @@ def test_of_two_modes_it_seeks_the_nearer_one() -> None:
         optimizer.zero_grad()
         found.training["lora"].backward()
         optimizer.step()
-    assert float((images - 1).abs().median()) < 0.05
+    assert float((images - 1).abs().median()) < 0.1
     assert float(model.learned.mean.detach()) == pytest.approx(1, abs=0.05)
 
 
