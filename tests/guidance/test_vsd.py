@@ -38,7 +38,7 @@ class Learned(nn.Module):
         self.mean, self.spread, self.spoil = nn.Parameter(torch.tensor(mean, dtype=torch.float64)), spread, spoil
 
     def forward(self, noisy: Tensor, t: Tensor, views: object) -> Answers:
-        return Answers("epsilon", Gaussian(self.mean, self.spread).eps(noisy, t) + self.spoil)  # type: ignore[arg-type]
+        return Answers("epsilon", Gaussian(self.mean, self.spread).eps(noisy, t) + self.spoil)
 
 
 class Model:
@@ -189,7 +189,7 @@ def test_without_peft_the_remedy_is_told_before_anything_is_loaded(monkeypatch: 
         return None if name == "peft" else find(name)
 
     find = importlib.util.find_spec
-    monkeypatch.setattr(low_rank.importlib.util, "find_spec", lambda name: missing(find, name))  # type: ignore[attr-defined]
+    monkeypatch.setattr(low_rank.importlib.util, "find_spec", lambda name: missing(find, name))
     monkeypatch.setattr(loading, "load_networks", _not_to_be_called)
     message = r'^guidance.loss vsd: needs the package peft, .*; install it with pip install "dreamfusion-mesh\[vsd\]", or use another loss$'
     with pytest.raises(BadInput, match=message):

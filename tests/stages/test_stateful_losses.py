@@ -106,7 +106,7 @@ class Spoilt:
 def test_nan_in_the_loras_answers_is_skipped_and_counted(folder: Path) -> None:
     told: list[Mapping[str, float]] = []
     saved: list[State] = []
-    model: ScoreModel = Spoilt(bind(folder, loss="vsd"), 1)  # type: ignore[assignment]
+    model: ScoreModel = Spoilt(bind(folder, loss="vsd"), 1)
     hooks = Hooks(report=lambda stage, done, total, figures: told.append(figures), save=saved.append)
     last = coarse(model, hooks, torch.Generator().manual_seed(0))
     assert [figures["skipped"] for figures in told] == [0, 1, 1, 1]

@@ -232,7 +232,7 @@ class PromptedUNet:
     def _answer_of(self, unet: nn.Module, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         cameras = camera_numbers(views.cameras.azimuth, views.cameras.elevation) if self.together > 1 else None
         given = self.model.inputs(noisy, t, _blended(*self._texts(views)), cameras)
-        predicted = predict_views(unet, *given, views=self.together)
+        predicted = partial(predict_views, unet, views=self.together)(*given)
         return Answers(self.model.prediction, predicted[:, : noisy.shape[1]].to(noisy.dtype))
 
     def _texts(self, views: Views) -> tuple[Tensor, Tensor]:
