@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.records import FieldSample, Fragments, Views
@@ -73,6 +73,7 @@ class ScoreModel(Protocol):
 
     schedule   noise by time, on the model's device
     together   images in a row that it sees together, and that therefore share their time
+    patch      pixels a side that `encode` folds into the channels of one latent place; 1 where it folds none
     warnings   lines for the user, such as words of the prompt that the model does not know
     """
 
@@ -81,6 +82,9 @@ class ScoreModel(Protocol):
 
     @property
     def together(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
 
     @property
     def warnings(self) -> Sequence[str]: ...
@@ -92,7 +96,24 @@ class ScoreModel(Protocol):
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         """The model's raw predictions, each shaped like `noisy` [B, ...], at times t [B] int64 as seen from `views`.
 
-        Answers.others are given where the settings ask for Perp-Neg; a model that needs no guidance gives the text's prediction alone.
+        Answers.others are given where the settings ask for Perp-Neg, Answers.negative where the loss is csd and there are negative words;
+        a model that needs no guidance gives the text's prediction alone.
+        """
+        ...
+
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """What `answer` gives as `uncond`, alone and as the text's: half the work. Raises BadInput where the model has none."""
+        ...
+
+
+class AdaptableModel(ScoreModel, Protocol):
+    """A ScoreModel that can learn beside itself."""
+
+    def adapter(self, rank: int, draws: torch.Generator) -> nn.Module:
+        """A low-rank adapter of the model, which stays as it is; `draws`, on the CPU, give what it begins with.
+
+        Called like `answer` it gives the text's prediction alone, at first the model's own; differentiable in its parameters, which are
+        all its state.
         """
         ...
 

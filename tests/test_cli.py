@@ -51,7 +51,7 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     code += f"loaded = {heavy!r} & set(sys.modules)\nassert not loaded, loaded"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for command in ("generate", "batch", "summary", "evaluate", "export", "audit", "doctor"):
+    for command in ("generate", "batch", "summary", "evaluate", "export", "audit", "settings", "doctor"):
         assert command in result.stdout
 
 
@@ -181,7 +181,7 @@ def test_out_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, doctor"),
+        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, settings, doctor"),
         (["generat"], "No such command 'generat'"),
         (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
         (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from loss_steps import step_of
 from one_device import PRETENDED, Edge, OneDevice, assert_on
 from surfaces import torus
 from tiny_folders import write_folder
@@ -202,7 +203,7 @@ def distilled(folder: Path, device: torch.device) -> Sequence[Tensor]:
     model = loading.load_guidance(guidance, device).for_prompt("a red mug", guidance)
     images = torch.rand(4, 16, 16, 3, generator=seeded(1)).to(device).requires_grad_()
     views = random_views(4, LIT, 16, 16, seeded(2), 1, device)
-    step = distill(model, images, views, guidance, (0.1, 0.1), (0.9, 0.9), 0.5, seeded(3))
+    step = distill(model, step_of(images, views, (0.1, 0.1), (0.9, 0.9), 0.5, seeded(3)), guidance)
     assert step.finite
     return step.loss, step.t, *torch.autograd.grad(step.loss, images)
 

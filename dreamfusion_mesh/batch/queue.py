@@ -17,7 +17,7 @@ WINDOW = 64  # attempts that a worker knows ahead
 class Group(NamedTuple):
     """What a worker has to load for an attempt."""
 
-    loss: str
+    kind: str
     model: str
     half_precision: bool
     device: str
@@ -25,7 +25,7 @@ class Group(NamedTuple):
 
 def group_of(settings: RunConfig) -> Group:
     """The group of an attempt with these settings."""
-    return Group(settings.guidance.loss, settings.guidance.loaded_model, settings.guidance.half_precision, settings.device)
+    return Group(settings.guidance.loaded_kind, settings.guidance.loaded_model, settings.guidance.half_precision, settings.device)
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""`audit` and `doctor`: what is measured and listed, and nothing made."""
+"""`audit`, `settings` and `doctor`: what is measured and listed, and nothing made."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ def audit(
     if picture is not None and drawn is not None:
         write_file(picture, drawn, f"--picture {shown(picture)}")
     raise typer.Exit(0 if (found.strictly_passed if strict else found.passed) else 1)
+
+
+def settings(
+    name: Annotated[str | None, typer.Argument(help="A setting or a group, such as guidance.sdi. Left out: all of them.")] = None,
+) -> None:
+    """List every setting: what it takes, its default, what it is and the paper that it is from; docs/SETTINGS.md has the same."""
+    from dreamfusion_mesh.config.page import settings_page
+
+    print(settings_page(name), end="")
 
 
 def doctor() -> None:

@@ -12,7 +12,9 @@ NAME = "dreamfusion-mesh"
 LEAST_FOR_RUNS, LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR = 1600 * 2**20, 1300 * 2**20, 900 * 2**20
 
 Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (smoke, demo, default) or a .yaml file.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: a.b=value. May be repeated.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help=f"Change one setting: a.b=value. May be repeated. `{NAME} settings` lists them.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Engine = Annotated[str | None, typer.Option("--engine", help="generic, unreal, unity or godot: whose names and axes the files have.")]

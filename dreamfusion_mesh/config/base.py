@@ -1,11 +1,13 @@
 """What every group of settings shares.
 
 A range is that in which the code holds, both ends included; tests/config/ tries the ends. Settings take what they are made of and nothing
-like it: no word or truth value for a number, no number for words.
+like it: no word or truth value for a number, no number for words. The words below a field are its entry in docs/SETTINGS.md (page.py).
 """
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +20,7 @@ Angle = Annotated[float, Field(ge=-90, le=90)]  # degrees from the horizon
 Count = Annotated[int, Field(ge=1, le=64)]
 Words = Annotated[str, Field(max_length=10_000)]  # characters, so that run.yaml can be read again
 Span = tuple[float, float]
+_LONGEST_SHOWN = 60  # characters of words that are refused
 
 
 class Settings(BaseModel):
@@ -30,6 +33,20 @@ class Settings(BaseModel):
         if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
             return int(value)
         return tuple(value) if isinstance(value, list) else value
+
+
+def check_placeholders(words: str, names: Sequence[str]) -> None:
+    """Raise ValueError where words to be formatted have a placeholder of another name, or one with a format of its own."""
+    allowed = (
+        f"allowed {'are' if len(names) > 1 else 'is'} {' and '.join(f'{{{name}}}' for name in names)} (given {words[:_LONGEST_SHOWN]!r})"
+    )
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; {allowed}") from None
+    for name, spec, conversion in fields:
+        if name not in names or spec or conversion:
+            raise ValueError(f"unknown placeholder {'{' + name[:_LONGEST_SHOWN] + '}'!r}; {allowed}")
 
 
 def rising(name: str, span: Span) -> None:

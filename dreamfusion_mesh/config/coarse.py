@@ -16,17 +16,28 @@ class FieldSettings(Settings):
     """Multi-resolution hash grid (Mueller et al., arXiv:2201.05989) and a small network."""
 
     levels: Annotated[int, Field(ge=1, le=16)] = 8
+    """Grids of the hash grid."""
     features: Literal[1, 2, 4] = 2
+    """Values of a grid's cell."""
     table_size_log2: Annotated[int, Field(ge=8, le=22)] = 15
+    """Logarithm to base 2 of each grid's rows."""
     coarsest: Annotated[int, Field(ge=2, le=512)] = 8
+    """Cells along a side of the coarsest grid."""
     finest: Annotated[int, Field(ge=2, le=4096)] = 96
+    """Cells along a side of the finest grid."""
     hidden: Annotated[int, Field(ge=4, le=256)] = 32
-    density_bias: Annotated[float, Field(ge=-50, le=12)] = -1.5  # in the exponent, which the field bounds at 12
-    # Added before the exponential, as in DreamFusion, appendix A.2: 3 exp(-r^2 / (2 * 0.4^2)).
+    """Width of the network behind the grids."""
+    density_bias: Annotated[float, Field(ge=-50, le=12)] = -1.5
+    """What is added to the logarithm of the density, which the field bounds at 12."""
     blob_density: Annotated[float, Field(ge=0, le=100)] = 3.0
-    blob_radius: Annotated[float, Field(ge=0.01, le=10)] = 0.4  # scene units; the gradient divides by its square
-    normals: Literal["analytic", "finite_differences"] = "analytic"  # differences evaluate six more points, but smooth over their step
-    normal_step: Annotated[float, Field(ge=1e-4, le=0.2)] = 0.01  # of the central differences, scene units; below is float32's noise
+    """Height of the first blob, in the logarithm of the density: 3 exp(-r^2 / (2 * 0.4^2)) (DreamFusion, arXiv:2209.14988,
+    appendix A.2)."""
+    blob_radius: Annotated[float, Field(ge=0.01, le=10)] = 0.4
+    """Standard deviation of the blob, scene units; the gradient divides by its square."""
+    normals: Literal["analytic", "finite_differences"] = "analytic"
+    """finite_differences evaluates six more points, but smooths over their step."""
+    normal_step: Annotated[float, Field(ge=1e-4, le=0.2)] = 0.01
+    """Step of the central differences, scene units; below is float32's noise."""
 
     @model_validator(mode="after")
     def _rising(self) -> FieldSettings:
@@ -39,17 +50,28 @@ class CoarseSettings(FitSettings):
     """The field, fitted by score distillation."""
 
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 400
-    size: Annotated[int, Field(ge=8, le=1024)] = 64  # pixels a side
+    """Steps of the optimiser."""
+    size: Annotated[int, Field(ge=8, le=1024)] = 64
+    """Pixels a side of what is rendered."""
     views: Count = 2
-    learning_rate: Rate = 0.01  # of the hash grid
+    """Views in a step."""
+    learning_rate: Rate = 0.01
+    """Learning rate of the hash grid."""
     network_learning_rate: Rate = 0.002
+    """Learning rate of the network behind it."""
     field: FieldSettings = FieldSettings()
-    samples: Annotated[int, Field(ge=8, le=1024)] = 64  # steps along the scene box's diagonal
+    samples: Annotated[int, Field(ge=8, le=1024)] = 64
+    """Samples along the scene box's diagonal."""
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48
+    """Cells along a side of the grid that says where samples are spared."""
     occupancy_interval: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 16
+    """Steps from one update of that grid to the next."""
     orientation: Weight = 0.01
+    """Weight of the penalty of normals that face away from the camera (DreamFusion, arXiv:2209.14988, appendix A.2)."""
     opacity: Weight = 0.001
+    """Weight of the mean of sqrt(alpha^2 + 0.01), against fog (DreamFusion, arXiv:2209.14988, appendix A.2)."""
     entropy: Weight = 0.0
+    """Weight of the binary entropy of alpha at the last step, to which it grows from 0."""
 
     @model_validator(mode="after")
     def _countable(self) -> CoarseSettings:

@@ -14,22 +14,37 @@ class FineSettings(FitSettings):
     """The tetrahedral surface and its colour, refined by score distillation."""
 
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 150
+    """Steps of the optimiser."""
     size: Annotated[int, Field(ge=8, le=2048)] = 128
+    """Pixels a side of what is rendered."""
     views: Count = 2
-    tet_size: Annotated[int, Field(ge=8, le=256)] = 64  # cells along the box's longest side at the last step
-    volume_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # how often the cells halve, at even shares of the steps
-    surface_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0  # Loop subdivisions of what is rendered and of the result
-    # A density per scene unit; the field's own is at most exp(12), and below a millionth everything counts as solid.
+    """Views in a step."""
+    tet_size: Annotated[int, Field(ge=8, le=256)] = 64
+    """Cells of the tetrahedral grid along the box's longest side at the last step (DMTet, arXiv:2111.04276)."""
+    volume_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0
+    """How often the cells halve, at even shares of the steps (DMTet, arXiv:2111.04276)."""
+    surface_subdivisions: Annotated[int, Field(ge=0, le=2)] = 0
+    """Loop subdivisions of what is rendered and of the result (DMTet, arXiv:2111.04276)."""
     threshold: Annotated[float, Field(ge=1e-6, le=160_000)] | Literal["auto"] = "auto"
+    """Density per scene unit at which the surface begins; auto: the one whose outlines fit the field's best. The field's own is at
+    most exp(12), and below a millionth everything counts as solid."""
     sdf_learning_rate: Rate = 0.001
-    deform_learning_rate: Rate = 0.01  # of the moves before tanh, of which 1 is a fifth of a cell
+    """Learning rate of the signed distances."""
+    deform_learning_rate: Rate = 0.01
+    """Learning rate of the vertices' moves before tanh, of which 1 is a fifth of a cell."""
     color_learning_rate: Rate = 0.001
-    t_max: tuple[Fraction, Fraction] = (0.9, 0.7)  # a small model follows the prompt at high times alone; lower ones let the colour drift
+    """Learning rate of the field that colours the surface."""
+    t_max: tuple[Fraction, Fraction] = (0.9, 0.7)
+    """As guidance.t_max, of this stage; a small model follows the prompt at high times alone, and lower ones let the colour drift."""
     t_min: tuple[Fraction, Fraction] = (0.3, 0.1)
+    """As guidance.t_min, of this stage."""
     sdf_sign: tuple[Weight, Weight] = (0.003, 0.0003)
-    # Three times these, and an exact score cannot sharpen a table's edges; a third, and the noise of a real one stays on the surface.
+    """Weight of the cross-entropy of edges that change sign, at the first and the last step: against floaters."""
     normal_consistency: Weight = 0.1
+    """Weight of the mean of 1 - cos between neighbouring faces. With three times the default an exact score cannot sharpen a
+    table's edges; with a third of it the noise of a real one stays on the surface."""
     laplacian: Weight = 0.002
+    """Weight of the mean squared offset of a vertex from its neighbours' mean."""
 
     @model_validator(mode="after")
     def _halves(self) -> FineSettings:
@@ -50,4 +65,5 @@ class FineSettings(FitSettings):
 class RasterSettings(Settings):
     """What draws triangles, in the fine stage and in all that is delivered."""
 
-    backend: Literal["auto", "warp", "nvdiffrast", "kaolin"] = "auto"  # auto is warp
+    backend: Literal["auto", "warp", "nvdiffrast", "kaolin"] = "auto"
+    """What draws triangles; auto is warp."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import string
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, rising, times_apart
+from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Words, check_placeholders, rising, times_apart
+from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
-_LONGEST_SHOWN = 60  # characters of words that are refused
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -18,14 +17,22 @@ Blur = Annotated[float, Field(ge=0, le=0.5)]
 class ClipLossSettings(Settings):
     """Dream Fields (Jain et al., arXiv:2112.01455, sections 3.2 and 3.3, and its published settings), with what CLIP-Mesh changes in it."""
 
-    # Against fog and floating pieces: -transmittance * min(target, mean share of the picture that shows the background).
     transmittance: Weight = 0.5
-    target_transmittance: tuple[Transmittance, Transmittance] = (0.5, 0.9)  # at first, and once `anneal` of the steps is done
+    """Weight of the loss against fog and floating pieces: -transmittance * min(target, mean share of the picture that shows the
+    background) (Dream Fields, arXiv:2112.01455, section 3.2)."""
+    target_transmittance: tuple[Transmittance, Transmittance] = (0.5, 0.9)
+    """The target at first, and once `anneal` of the steps is done."""
     anneal: Fraction = 0.05
-    random_backgrounds: Fraction = 1.0  # share of pictures before noise, a checkerboard or a Fourier texture, the others plain
-    background_blur: tuple[Blur, Blur] = (0.0, 0.045)  # standard deviations to draw from, in sides of the picture
-    crops: Count = 8  # pictures of a view, each cut at random; 1 in CLIP-Mesh (Khalid et al., arXiv:2203.13333)
-    crop_size: Annotated[float, Field(ge=0.25, le=1)] = 0.9  # side of a cut in sides of the picture; 1 cuts nothing
+    """Share of the steps in which the target goes from its first to its last value."""
+    random_backgrounds: Fraction = 1.0
+    """Share of pictures before noise, a checkerboard or a Fourier texture (Dream Fields, arXiv:2112.01455, section 3.3);
+    the others are plain."""
+    background_blur: tuple[Blur, Blur] = (0.0, 0.045)
+    """Standard deviations to draw from, in sides of the picture."""
+    crops: Count = 8
+    """Pictures of a view, each cut at random; 1 in CLIP-Mesh (arXiv:2203.13333)."""
+    crop_size: Annotated[float, Field(ge=0.25, le=1)] = 0.9
+    """Side of a cut in sides of the picture; 1 cuts nothing."""
 
     @model_validator(mode="after")
     def _spans(self) -> ClipLossSettings:
@@ -36,37 +43,64 @@ class ClipLossSettings(Settings):
 class GuidanceSettings(Settings):
     """What guides: score distillation from one frozen diffusion model, or the similarity of a CLIP."""
 
-    # sds: score distillation from `model`, a diffusion model; clip: the similarity of a CLIP, as the baselines before it have it
-    loss: Literal["sds", "clip"] = "sds"
-    model: Words = "embedded"  # of sds: or a folder in the diffusers layout
-    clip: Words = "embedded"  # of clip: or a folder that holds a CLIP
+    loss: Literal["sds", "csd", "cfd", "sdi", "ism", "vsd", "clip"] = "sds"
+    """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, cfd, sdi, ism and vsd: see their groups
+    below; all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
+    model: Words = "embedded"
+    """The diffusion model: embedded, or a folder in the diffusers layout."""
+    clip: Words = "embedded"
+    """The CLIP of the loss clip: embedded, or a folder that holds one."""
     clip_loss: ClipLossSettings = ClipLossSettings()
+    csd: CsdSettings = CsdSettings()
+    cfd: CfdSettings = CfdSettings()
+    sdi: SdiSettings = SdiSettings()
+    ism: IsmSettings = IsmSettings()
+    vsd: VsdSettings = VsdSettings()
     scale: Annotated[float, Field(ge=0, le=200)] = 5.0
-    # How far to keep from other views' text (arXiv:2304.04968); above 0 adds a third evaluation per step.
+    """Classifier-free guidance, uncond + scale (text - uncond) (arXiv:2207.12598); csd, which is the text's part alone, does not use it."""
     perp_neg: Annotated[float, Field(ge=0, le=100)] = 0.0
-    rescale: Fraction = 0.0  # Lin et al., arXiv:2305.08891, section 3.4
+    """How far to keep from other views' text (Perp-Neg, arXiv:2304.04968); above 0 adds a third evaluation a step."""
+    rescale: Fraction = 0.0
+    """How far guided predictions go back to the text's own standard deviation (Lin et al., arXiv:2305.08891, section 3.4)."""
     weighting: Literal["one_minus_alpha_bar", "sqrt_one_minus_alpha_bar", "uniform"] = "uniform"
-    t_max: tuple[Fraction, Fraction] = (0.98, 0.7)  # first and last step's value
+    """w(t) of sds, csd and vsd: the variance of the noise, as in DreamFusion (arXiv:2209.14988); its root, a pull towards the clean image
+    that stays bounded at all times; or 1."""
+    t_schedule: Literal["auto", "fixed", "linear", "sqrt", "dreamtime", "deterministic"] = "auto"
+    """How t_min and t_max go over the steps. fixed: their first values (DreamFusion, arXiv:2209.14988); linear: each from its first to its
+    last (ProlificDreamer, arXiv:2305.16213, lowers t_max). One time for all views of a step, t_max from its first to its last value:
+    deterministic: linearly (CFD, arXiv:2501.05445; SDI, arXiv:2405.15891); sqrt: by the square root of the progress (HiFA,
+    arXiv:2305.18766); dreamtime: longest from 0.8 to 0.5 (DreamTime, arXiv:2306.12422). auto: deterministic for cfd and sdi, linear for
+    the others."""
+    t_max: tuple[Fraction, Fraction] = (0.98, 0.7)
+    """The highest time, as a share of all, at the first and at the last step."""
     t_min: tuple[Fraction, Fraction] = (0.02, 0.02)
+    """The lowest time, likewise."""
     textureless_words: Words = "a grey clay {subject}"
+    """The prompt of grey clay views; {subject} is the prompt without its colours, {prompt} the whole."""
+    prompt_style: Literal["none", "stylised", "realistic", "voxel", "hand-painted"] = "none"
+    """Words that are put around the prompt and after the negative prompt, from configs/styles/. A model that does not know all of a style's
+    words is given none of them, with a warning: the embedded one, whose words name things, colours and finishes, knows no style."""
     negative_prompt: Words = ""
-    view_words: bool = True  # name the view in the words, DreamFusion, section 3.2
-    front_degrees: Annotated[float, Field(ge=0, le=90)] = 45.0  # half-width of "front view", and of "back view"; 90 leaves no side view
-    overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0  # "overhead view" above this elevation; 90 leaves none
-    half_precision: bool = True  # on CUDA, inside the model alone
-    multiview: bool = False  # predict a step's four views together, given their cameras; needs a multi-view model, such as the embedded one
+    """What guidance goes away from, in the place of no words."""
+    view_words: bool = True
+    """Name the view in the words (DreamFusion, arXiv:2209.14988, section 3.2)."""
+    blend_view_words: bool = False
+    """Blend the texts of front, side and back linearly by azimuth, each alone in its middle; perp_neg then keeps away from each view as
+    often as the blend has little of it, and front_degrees is not used (after Perp-Neg, arXiv:2304.04968)."""
+    front_degrees: Annotated[float, Field(ge=0, le=90)] = 45.0
+    """Half-width of "front view", and of "back view"; 90 leaves no side view."""
+    overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0
+    """Elevation above which it is "overhead view"; 90 leaves none."""
+    half_precision: bool = True
+    """Half precision on a card, inside the model alone."""
+    multiview: bool = False
+    """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
+    embedded one."""
 
     @field_validator("textureless_words")
     @classmethod
     def _placeholders(cls, words: str) -> str:
-        allowed = f"allowed are {{subject}} and {{prompt}} (given {words[:_LONGEST_SHOWN]!r})"
-        try:
-            fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(words) if name is not None]
-        except ValueError as error:
-            raise ValueError(f"{error}; {allowed}") from None
-        for name, spec, conversion in fields:
-            if name not in ("subject", "prompt") or spec or conversion:
-                raise ValueError(f"unknown placeholder {'{' + name[:_LONGEST_SHOWN] + '}'!r}; {allowed}")
+        check_placeholders(words, ("subject", "prompt"))
         return words
 
     @model_validator(mode="after")
@@ -75,9 +109,21 @@ class GuidanceSettings(Settings):
         return self
 
     @property
+    def time_schedule(self) -> Literal["fixed", "linear", "sqrt", "dreamtime", "deterministic"]:
+        """`t_schedule`, where that is auto the loss's own."""
+        if self.t_schedule != "auto":
+            return self.t_schedule
+        return "deterministic" if self.loss in ("sdi", "cfd") else "linear"
+
+    @property
+    def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:
+        """What kind of model the loss evaluates."""
+        return "CLIP" if self.loss == "clip" else "diffusion model"
+
+    @property
     def loaded_model(self) -> str:
         """The model that the loss asks for, as `model` or `clip` names it."""
-        return self.clip if self.loss == "clip" else self.model
+        return self.clip if self.loaded_kind == "CLIP" else self.model
 
     @model_validator(mode="after")
     def _similarity(self) -> GuidanceSettings:
@@ -87,7 +133,16 @@ class GuidanceSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_to_rescale(self) -> GuidanceSettings:
+        if self.loss == "csd" and self.rescale:
+            raise ValueError(f"loss csd has no guided prediction that could be rescaled: set rescale=0 (given rescale {self.rescale:g})")
+        return self
+
+    @model_validator(mode="after")
     def _views_in_words(self) -> GuidanceSettings:
         if self.perp_neg and not (self.view_words or self.multiview):
             raise ValueError(f"perp_neg keeps away from other views' words, and view_words is false (given perp_neg {self.perp_neg:g})")
+        if self.blend_view_words and (not self.view_words or self.loss == "clip"):
+            why = "loss clip has no text that could be blended" if self.view_words else "view_words is false"
+            raise ValueError(f"{why}: set blend_view_words=false (given blend_view_words true)")
         return self

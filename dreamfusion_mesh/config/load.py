@@ -21,7 +21,7 @@ _LONGEST_SHOWN = 240  # characters of a preset's path in a message
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return sorted(entry.name.removesuffix(".yaml") for entry in presets_folder().iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_config(preset: str = "default", changes: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -95,7 +95,7 @@ def dump(config: RunConfig) -> str:
     return write_yaml({KEY: SCHEMA, **config.model_dump(mode="json")})
 
 
-def _presets() -> Path:
+def presets_folder() -> Path:
     """The folder of presets: inside the package where it is installed, `configs/` beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "presets"
@@ -108,7 +108,7 @@ def _read_preset(preset: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise BadInput(f"{where}: is its own base ({' -> '.join((*seen, preset))})")
     names = preset_names()
     if preset in names:
-        text = read_text(_presets() / f"{preset}.yaml", LONGEST_TEXT)
+        text = read_text(presets_folder() / f"{preset}.yaml", LONGEST_TEXT)
     elif preset.endswith((".yaml", ".yml")):
         text = read_text(preset, LONGEST_TEXT, where)
     else:

@@ -49,7 +49,7 @@ def _problem(details: Any) -> Problem:
         return Problem(name, details["msg"].removeprefix("Value error, "))
     schema, given, last = group[path[-1]], details["input"], details["loc"][-1]
     which = f" as the {('first', 'second')[last]}" if isinstance(last, int) and details["type"] != "missing" else ""
-    return Problem(name, f"expected {_allowed(schema)} (given {shown(given)}{which}){_remedy(name, schema, given)}")
+    return Problem(name, f"expected {allowed(schema)} (given {shown(given)}{which}){_remedy(name, schema, given)}")
 
 
 def nearest(name: str, names: Sequence[str], others: str | None = None) -> str:
@@ -114,17 +114,17 @@ def _setting(loc: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
     return list(loc), group
 
 
-def _allowed(schema: Mapping[str, Any]) -> str:
+def allowed(schema: Mapping[str, Any]) -> str:
     """What a setting takes, from its JSON schema, in one phrase."""
     kind = schema.get("type")
     if "anyOf" in schema:
-        return " or ".join(_allowed(each) for each in schema["anyOf"])
+        return " or ".join(allowed(each) for each in schema["anyOf"])
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:
         return f"one of {', '.join(str(each) for each in schema['enum'])}"
     if kind == "array":
-        number = _allowed(schema["prefixItems"][0]).removeprefix("a number ")
+        number = allowed(schema["prefixItems"][0]).removeprefix("a number ")
         return f"two numbers {number}, such as [{', '.join(_number(each) for each in schema['default'])}]"
     if kind in ("integer", "number"):
         words = "a whole number" if kind == "integer" else "a number"

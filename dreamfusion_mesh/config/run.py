@@ -22,10 +22,15 @@ class RunConfig(Settings):
     """Every setting of one run; the prompt too, so that one file says how to make the asset again."""
 
     prompt: Words = ""
+    """What to make; the prompt too is a setting, so that one file says how to make the asset again."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Seed of every random draw."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    commercial: bool = False  # refuse parts whose licence bars commercial use
-    licence_checked: bool = False  # the user states that the model's licence allows commercial use, whatever its cards say
+    """auto: a card where torch finds one, else the CPU."""
+    commercial: bool = False
+    """Refuse parts whose licence bars commercial use."""
+    licence_checked: bool = False
+    """The user states that the model's licence allows commercial use, whatever its cards say."""
     guidance: GuidanceSettings = GuidanceSettings()
     views: ViewSettings = ViewSettings()
     coarse: CoarseSettings = CoarseSettings()

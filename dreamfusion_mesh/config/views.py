@@ -20,19 +20,33 @@ class ViewSettings(Settings):
     """Where cameras and lights are drawn. A narrow model must see what it was trained on."""
 
     distance: tuple[Distance, Distance] = (2.5, 2.7)
+    """Scene units from the middle to the camera, the least and the largest."""
     fov_y_degrees: tuple[FieldOfView, FieldOfView] = (39.0, 41.0)
+    """Vertical field of view, the least and the largest."""
     elevation_degrees: tuple[Angle, Angle] = (-10.0, 50.0)
-    overhead: Fraction = 0.1  # share of views drawn from `overhead_elevation_degrees` instead
+    """Elevation of the camera, the least and the largest."""
+    overhead: Fraction = 0.1
+    """Share of views drawn from `overhead_elevation_degrees` instead."""
     overhead_elevation_degrees: tuple[Angle, Angle] = (50.0, 85.0)
-    position_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # scene units along each axis, to either side
-    target_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # standard deviation along each axis, scene units
+    """Elevation of those views, the least and the largest."""
+    position_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Scene units along each axis, to either side, by which cameras are moved (DreamFusion, arXiv:2209.14988, section 3.2)."""
+    target_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation along each axis of where cameras look, scene units (DreamFusion, arXiv:2209.14988, section 3.2)."""
     ambient: Fraction = 0.35
+    """Ambient light (DreamFusion, arXiv:2209.14988, section 3.1)."""
     diffuse: Fraction = 0.7
-    light_spread: Annotated[float, Field(ge=0, le=100)] = 0.5  # how far the light strays from above the camera
-    lambertian: Fraction = 0.5  # share of lit views once `albedo_steps` are over
-    textureless: Fraction = 0.1  # share of grey clay views, likewise
+    """Diffuse light (DreamFusion, arXiv:2209.14988, section 3.1)."""
+    light_spread: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """How far the light strays from above the camera."""
+    lambertian: Fraction = 0.5
+    """Share of lit views once `albedo_steps` are over (DreamFusion, arXiv:2209.14988, section 3.2)."""
+    textureless: Fraction = 0.1
+    """Share of grey clay views, likewise."""
     albedo_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
-    grey_backgrounds: Fraction = 0.5  # the others have any colour
+    """Steps at the beginning in which colour alone is seen, without light."""
+    grey_backgrounds: Fraction = 0.5
+    """Share of views before a grey background; the others have any colour."""
 
     @model_validator(mode="after")
     def _spans(self) -> ViewSettings:

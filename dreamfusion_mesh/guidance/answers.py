@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, Schedule
 
 
@@ -25,6 +26,15 @@ def guided_noise(answers: Answers, noisy: Tensor, schedule: Schedule, t: Tensor,
         raise ValueError(f"answers: no others, expected some with guidance.perp_neg {settings.perp_neg:g}")
     guided = guide(answers.uncond, answers.text, settings.scale, answers.others, settings.perp_neg)
     return convert(rescale(guided, answers.text, settings.rescale), noisy, schedule, t, answers.prediction, "epsilon")
+
+
+def guided_by_words(answers: Answers, loss: str) -> Answers:
+    """The same answers. Raises BadInput where they are the text's alone, which `loss` cannot use."""
+    if answers.uncond is None:
+        raise BadInput(
+            f"guidance.loss {loss}: compares the words with none, and this model answers with words alone; use guidance.loss=sds"
+        )
+    return answers
 
 
 def guide(uncond: Tensor, text: Tensor, scale: float, others: Sequence[Tensor] = (), perp_neg: float = 0.0) -> Tensor:

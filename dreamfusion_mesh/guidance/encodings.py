@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.config.styles import read_style
 from dreamfusion_mesh.errors import reason
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_prompt
 from dreamfusion_mesh.records.diffusion import PromptEncoding
@@ -23,12 +24,18 @@ _TENSORS = {"texts", "warnings", "states"}
 def prompt_texts(prompt: str, settings: GuidanceSettings) -> tuple[str, ...]:
     """What a model is given to read: the prompt for each of VIEW_SUFFIXES, the textureless prompt likewise, the negative prompt.
 
-    Without `settings.view_words` the prompts of all views are the same. Raises BadInput where the prompt cannot be used.
+    All are in the words of `settings.prompt_style`. After these comes no words at all, where the loss is csd and there are negative ones,
+    for it takes both off. Without `settings.view_words` the prompts of all views are the same. Raises BadInput where the prompt cannot be
+    used.
     """
     clean = check_prompt(prompt)
     textureless = textureless_prompt(settings.textureless_words, clean)
     suffixes = VIEW_SUFFIXES if settings.view_words else ("",) * len(VIEW_SUFFIXES)
-    return (*(words + suffix for words in (clean, textureless) for suffix in suffixes), settings.negative_prompt)
+    style = read_style(settings.prompt_style)
+    styled = style.words.format(prompt=clean), style.textureless.format(prompt=textureless)
+    negative = ", ".join(filter(None, (settings.negative_prompt, style.negative)))
+    wordless = ("",) if settings.loss == "csd" and negative else ()
+    return (*(words + suffix for words in styled for suffix in suffixes), negative, *wordless)
 
 
 def encoding_key(reader: str, texts: tuple[str, ...]) -> str:

@@ -57,6 +57,22 @@ def view_words(azimuth: Tensor, elevation: Tensor, front_degrees: float, overhea
     return torch.where(torch.rad2deg(elevation.double()) > overhead_degrees, _OVERHEAD, rows)
 
 
+def view_weights(azimuth: Tensor, elevation: Tensor, overhead_degrees: float) -> Tensor:
+    """Shares [B, 4] of VIEW_SUFFIXES for azimuth and elevation [B] in radians, which add up to 1; any number of turns.
+
+    Overhead alone above overhead_degrees of elevation; else linear between front at azimuth 0, side at 90 degrees and back at 180.
+    Source: Perp-Neg, Armandpour et al., arXiv:2304.04968, its interpolated view prompts.
+    """
+    import torch  # as in view_words
+
+    turned = torch.remainder(azimuth.double() + math.pi, 2 * math.pi) - math.pi
+    quarters = turned.abs() / (math.pi / 2)
+    front, back = (1 - quarters).clamp_min(0), (quarters - 1).clamp_min(0)
+    around = torch.stack([front, 1 - front - back, back, torch.zeros_like(front)], dim=1)
+    above = torch.eye(len(VIEW_SUFFIXES), dtype=around.dtype, device=around.device)[_OVERHEAD]
+    return torch.where((torch.rad2deg(elevation.double()) > overhead_degrees)[:, None], above, around).to(azimuth.dtype)
+
+
 def textureless_rows(views: Views) -> Tensor:
     """[B] int64: what to add to rows of VIEW_SUFFIXES, since a prompt's textureless texts follow the coloured ones."""
     from dreamfusion_mesh.records import Shading

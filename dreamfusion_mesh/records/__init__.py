@@ -15,7 +15,7 @@ from dreamfusion_mesh.records.asset import Asset, Lod
 from dreamfusion_mesh.records.color import linear_to_srgb, srgb_to_linear, srgb_to_oklab
 from dreamfusion_mesh.records.material import ColorSpace, Material, TextureMap
 from dreamfusion_mesh.records.mesh import Fragments, Mesh, TetGrid
-from dreamfusion_mesh.records.views import Cameras, FieldSample, Lights, Render, Shading, Views
+from dreamfusion_mesh.records.views import Cameras, FieldSample, Lights, Render, Shading, SurfacePoints, Views
 
 __all__ = [
     "Asset",
@@ -29,6 +29,7 @@ __all__ = [
     "Mesh",
     "Render",
     "Shading",
+    "SurfacePoints",
     "TetGrid",
     "TextureMap",
     "Views",

@@ -66,9 +66,11 @@ class Answers:
     text        [B, ...] with the prompt
     uncond      [B, ...] with the negative prompt, or without words; None where the text's prediction is to be taken as it is
     others      each [B, ...] with what another view would be asked, for Perp-Neg; empty without it
+    negative    [B, ...] with the negative prompt, where `uncond` is to be without words beside it; None otherwise
     """
 
     prediction: Prediction
     text: Tensor
     uncond: Tensor | None = None
     others: tuple[Tensor, ...] = ()
+    negative: Tensor | None = None

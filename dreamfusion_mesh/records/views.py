@@ -129,6 +129,21 @@ class FieldSample:
 
 
 @dataclass(frozen=True, eq=False)
+class SurfacePoints:
+    """Where rays over the pictures meet the surface.
+
+    points  [B, S, S, 3]       world space
+    hit     [B, S, S]    bool  whether the ray meets it; where not, its point means nothing
+    """
+
+    points: Tensor
+    hit: Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor("SurfacePoints.points", self.points, (*self.hit.shape, 3))
+
+
+@dataclass(frozen=True, eq=False)
 class Render:
     """What a renderer gives back, the same from rays and from triangles.
 

@@ -78,7 +78,11 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
 def _evaluations(config: RunConfig) -> int:
     """How often a step evaluates the model for a view."""
     guidance = config.guidance
-    return guidance.clip_loss.crops if guidance.loss == "clip" else 2 + (guidance.perp_neg > 0)
+    if guidance.loaded_kind == "CLIP":
+        return guidance.clip_loss.crops
+    negative = guidance.loss == "csd" and (guidance.negative_prompt != "" or guidance.prompt_style != "none")
+    learning = 3 if guidance.loss == "vsd" else 0  # the LoRA answers, and learns with what its gradient needs kept
+    return 2 + (guidance.perp_neg > 0) + negative + learning
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
@@ -112,7 +116,7 @@ def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> 
 
 def advice(stage: str, config: RunConfig) -> str:
     """Which settings lower the memory of a stage, with their present values, and where they may change."""
-    names = STAGES[stage] if stage != "model" or config.guidance.loss == "sds" else ("guidance.clip",)
+    names = STAGES[stage] if stage != "model" or config.guidance.loaded_kind == "diffusion model" else ("guidance.clip",)
     if stage == "model" and config.guidance.loaded_model == "embedded":  # there is no smaller one
         return "free memory or raise its limit (ulimit -v), and go on with this run"
     values = [f"{name} ({_value(config, name)})" for name in names]

@@ -8,7 +8,7 @@ import torch
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import PromptedModel
-from dreamfusion_mesh.guidance.losses.distill import distill
+from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
@@ -16,8 +16,9 @@ from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
+from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import coarse_loss
-from dreamfusion_mesh.stages.restore import OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
+from dreamfusion_mesh.stages.restore import LOSS, OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +44,15 @@ def fit_field(
     """
     hooks = hooks or Hooks()
     coarse = new_coarse(settings, draws, device)
-    modules = {"field": coarse.field, "occupancy": coarse.occupancy}
-    fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device)
+    distillation = make_loss(model, guidance, settings.size, draws)
+    modules = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
+    fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device, distillation.optimizers())
 
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
         with watch.lap("render_ms"):
             render, seen = _render(coarse, settings, views, draws, step)
         with watch.lap("guidance_ms"):
-            distilled = distill(model, render, seen, guidance, guidance.t_min, guidance.t_max, progress, draws)
+            distilled = guide(distillation, render, seen, progress, guidance.t_min, guidance.t_max, draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)
@@ -72,7 +74,7 @@ def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, 
     """
     coarse = new_coarse(settings, torch.Generator(), device)
     modules = {"field": coarse.field, "occupancy": coarse.occupancy}
-    used = {key: value for key, value in state.items() if not key.startswith("optimizer.")}
+    used = {key: value for key, value in state.items() if not key.startswith(("optimizer.", f"module.{LOSS}."))}
     check_tensors(used, {**OF_FIT, **layout_of_modules(modules)})
     done, _ = step_counts(state)
     if done != settings.steps:

@@ -13,7 +13,8 @@ from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSetting
 from dreamfusion_mesh.contracts import PromptedModel, Rasterizer
 from dreamfusion_mesh.errors import PoorOutcome
 from dreamfusion_mesh.geometry.normals import vertex_normals
-from dreamfusion_mesh.guidance.losses.distill import distill
+from dreamfusion_mesh.guidance.losses.loss import Loss
+from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.records import Mesh, Render, Views
 from dreamfusion_mesh.render.raster.render import render_mesh
 from dreamfusion_mesh.render.shading.lambert import shader
@@ -23,8 +24,9 @@ from dreamfusion_mesh.shape.subdivide import loop_subdivide
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, snapshot
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
+from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import fine_loss
-from dreamfusion_mesh.stages.restore import REACH, check_tensors, layout_of_modules, load_mesh, load_modules
+from dreamfusion_mesh.stages.restore import LOSS, REACH, check_tensors, layout_of_modules, load_mesh, load_modules
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
 
 
@@ -53,9 +55,9 @@ def fit_surface(
     Raises BadInput where the checkpoint does not fit, PoorOutcome where the surface vanishes or where guidance stays NaN.
     """
     hooks = hooks or Hooks()
-    device = start.sdf.device
-    surface = resumed_surface(hooks, device) or start
-    fit = Fit("fine", settings, {"surface": surface, "field": field}, _optimizers(surface, field, settings), draws, device)
+    surface = resumed_surface(hooks, start.sdf.device) or start
+    distillation = make_loss(model, guidance, settings.size, draws)
+    fit = _new_fit(surface, field, distillation, settings, draws)
     halvings = halving_steps(settings)
 
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
@@ -68,7 +70,7 @@ def fit_surface(
             shown = loop_subdivide(mesh, settings.surface_subdivisions)
             render, seen = _render(shown, field, rasterizer, settings, views, draws, step)
         with watch.lap("guidance_ms"):
-            distilled = distill(model, render, seen, guidance, settings.t_min, settings.t_max, progress, draws)
+            distilled = guide(distillation, render, seen, progress, settings.t_min, settings.t_max, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
         figures = {"residual": distilled.residual, "faces": float(len(shown.faces)), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)
@@ -76,6 +78,12 @@ def fit_surface(
     fit.run(loss, hooks)
     fitted = _finished(surface, field, settings)
     return fitted, surface_state(fitted)
+
+
+def _new_fit(surface: TetSurface, field: HashField, distillation: Loss, settings: FineSettings, draws: torch.Generator) -> Fit:
+    modules = {"surface": surface, "field": field, LOSS: distillation}
+    optimizers = _optimizers(surface, field, settings)
+    return Fit("fine", settings, modules, optimizers, draws, surface.sdf.device, distillation.optimizers())
 
 
 @torch.no_grad()

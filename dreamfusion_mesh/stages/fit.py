@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -110,12 +110,25 @@ def rate_share(schedule: Literal["linear", "cosine"], final: float, progress: fl
     return 1 + (final - 1) * fall
 
 
+def clip_gradients(parameters: Sequence[torch.nn.Parameter], settings: FitSettings) -> bool:
+    """Clip the gradients of all `parameters`, together by their norm or each value by itself; whether their norm was finite.
+
+    Source: Pascanu et al., arXiv:1211.5063, section 3.2, for the norm.
+    """
+    by_norm = settings.gradient_clip_by == "norm"
+    norm = torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip if by_norm else math.inf)
+    if not by_norm:
+        torch.nn.utils.clip_grad_value_(parameters, settings.gradient_clip)
+    return bool(torch.isfinite(norm))
+
+
 @dataclass
 class Fit:
     """What one stage optimises, and everything its checkpoint has to hold.
 
     modules     what is saved, by name
     optimizers  by name; their learning rates are those of the first step, and their gradients are clipped together
+    companions  by names of their own: of what the loss trains for itself, at rates that stay, without clipping
     """
 
     stage: str
@@ -124,6 +137,7 @@ class Fit:
     optimizers: Mapping[str, torch.optim.Optimizer]
     draws: torch.Generator
     device: torch.device
+    companions: Mapping[str, torch.optim.Optimizer] = field(default_factory=dict)
     done: int = 0
     skipped: int = 0
     first_rates: dict[str, list[float]] = field(init=False)
@@ -191,18 +205,18 @@ class Fit:
         """Whether loss and gradient were finite; where one was not, nothing has changed."""
         if not (result.finite and math.isfinite(float(result.loss.detach()))):
             return False
-        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        for optimizer in self.optimizers.values():
+        for optimizer in self._all_optimizers().values():
             optimizer.zero_grad(set_to_none=True)
         if result.loss.requires_grad:  # where no camera sees anything there is no gradient, and nothing is changed
             result.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.gradient_clip)
-        if not torch.isfinite(norm):
+        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        good = clip_gradients([p for group in groups for p in group["params"]], self.settings)
+        if not (good and all(_finite_gradients(each) for each in self.companions.values())):
             return False
         share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
         for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):
             group["lr"] = rate * share
-        for optimizer in self.optimizers.values():
+        for optimizer in self._all_optimizers().values():
             optimizer.step()
         return True
 
@@ -210,14 +224,14 @@ class Fit:
         """Everything needed to go on, as tensors of its own on the CPU."""
         state = {COUNTS: torch.tensor([self.done, self.skipped], dtype=torch.int64), DRAWS: self.draws.get_state()}
         state |= {key: snapshot(value) for key, value in tensors_of_modules(self.modules).items()}
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in self._all_optimizers().items():
             for index, slots in optimizer.state_dict()["state"].items():
                 state |= {f"optimizer.{name}.{index}.{key}": snapshot(torch.as_tensor(value)) for key, value in slots.items()}
         return state
 
     def load(self, state: State) -> None:
         """Go on from `state`. Raises ValueError, with nothing changed but the draws, where it does not fit this stage."""
-        moments = {name: _moments(optimizer, f"optimizer.{name}", state) for name, optimizer in self.optimizers.items()}
+        moments = {name: _moments(optimizer, f"optimizer.{name}", state) for name, optimizer in self._all_optimizers().items()}
         slots = {key: like for each in moments.values() for key, like in each.items()}
         check_tensors(state, {**OF_FIT, **layout_of_modules(self.modules), **slots})
         done, skipped = step_counts(state)
@@ -225,9 +239,16 @@ class Fit:
             raise ValueError(f"{done} steps are done, of {self.settings.steps}")
         load_draws(self.draws, state)
         load_modules(self.modules, state)
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in self._all_optimizers().items():
             optimizer.load_state_dict({**optimizer.state_dict(), "state": _by_parameter(f"optimizer.{name}", moments[name], state)})
         self.done, self.skipped = done, skipped
+
+    def _all_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {**self.optimizers, **self.companions}
+
+
+def _finite_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return all(bool(p.grad.isfinite().all()) for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
 
 
 def _moments(optimizer: torch.optim.Optimizer, prefix: str, state: State) -> dict[str, Layout]:

@@ -49,12 +49,14 @@ def coarse_loss(render: Render, distilled: Distilled, settings: CoarseSettings, 
     alpha = render.alpha.clamp(1e-4, 1 - 1e-4)
     values = {
         SDS: distilled.loss,
+        **distilled.training,
         "opacity": (render.alpha.square() + _OPACITY_FLOOR).sqrt().mean(),
         "orientation": render.orientation.mean(),
         "entropy": -(alpha * alpha.log() + (1 - alpha) * (1 - alpha).log()).mean(),
     }
     weights = {
         SDS: 1.0,
+        **dict.fromkeys(distilled.training, 1.0),
         "opacity": settings.opacity,
         "orientation": settings.orientation,
         "entropy": settings.entropy * progress,
@@ -72,12 +74,14 @@ def fine_loss(surface: TetSurface, mesh: Mesh, distilled: Distilled, settings: F
     start, end = settings.sdf_sign
     values = {
         SDS: distilled.loss,
+        **distilled.training,
         "sdf_sign": surface.sign_loss(),
         "normal_consistency": normal_consistency_loss(mesh.vertices, mesh.faces),
         "laplacian": laplacian_loss(mesh.vertices, mesh.faces),
     }
     weights = {
         SDS: 1.0,
+        **dict.fromkeys(distilled.training, 1.0),
         "sdf_sign": start + (end - start) * progress,
         "normal_consistency": settings.normal_consistency,
         "laplacian": settings.laplacian,

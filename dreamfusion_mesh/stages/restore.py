@@ -26,6 +26,7 @@ class Layout(NamedTuple):
     least: float | None = None
 
 
+LOSS = "loss"  # the module that guides, in every stage
 COUNTS = "fit.counts"  # steps done and skipped
 DRAWS = "fit.draws"
 OF_FIT = {COUNTS: Layout((2,), torch.int64, 0), DRAWS: Layout((None,), torch.uint8)}  # what every state of a fit holds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ from dreamfusion_mesh.geometry.soundness import soundness
 from dreamfusion_mesh.geometry.topology import weld
 from dreamfusion_mesh.guidance.answers import guide, rescale
 from dreamfusion_mesh.guidance.prompts import view_words
-from dreamfusion_mesh.guidance.schedule import timestep_range
+from dreamfusion_mesh.guidance.schedule import TimeSchedule, timestep_range
 from dreamfusion_mesh.records import Asset, Mesh
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
@@ -132,8 +132,9 @@ def test_times_and_angles_hold_at_both_ends() -> None:
     for low, high in ((0, 1), (0, 1e-9), (1 - 1e-9, 1)):
         settings = GuidanceSettings(t_min=(low, low), t_max=(high, high))
         for progress in (0, 0.5, 1):
-            first, last = timestep_range(progress, settings.t_min, settings.t_max, 1000)
-            assert 0 <= first <= last <= 999
+            for kind in get_args(TimeSchedule):
+                first, last = timestep_range(kind, progress, settings.t_min, settings.t_max, 1000)
+                assert 0 <= first <= last <= 999
     angles = torch.tensor([0.0, 0.1, math.pi / 2, 3.0])
     rows = {(front, over): view_words(angles, 0 * angles + 0.01, front, over).tolist() for front in (0, 90) for over in (0, 90)}
     assert rows == {(0, 0): [3] * 4, (90, 0): [3] * 4, (0, 90): [0, 1, 1, 1], (90, 90): [0, 0, 2, 2]}

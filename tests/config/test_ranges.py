@@ -142,6 +142,13 @@ TOGETHER = {
         "texture.padding=9",
     ): "texture: padding is at most an eighth of size, or a cube's six charts do not fit (given 9 and 64)",
     ("guidance.multiview=true",): "set both to 4",
+    ("guidance.loss=clip", "guidance.perp_neg=0", "guidance.blend_view_words=true"): "loss clip has no text that could be blended",
+    (
+        "guidance.perp_neg=0",
+        "guidance.view_words=false",
+        "guidance.blend_view_words=true",
+    ): "view_words is false: set blend_view_words=false",
+    ("guidance.loss=csd", "guidance.rescale=0.5"): "guidance: loss csd has no guided prediction that could be rescaled: set rescale=0",
     (
         "guidance.view_words=false",
         "guidance.perp_neg=1",

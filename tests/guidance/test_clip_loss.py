@@ -14,7 +14,8 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import encoding_bytes, read_encoding
 from dreamfusion_mesh.guidance.losses import backgrounds
 from dreamfusion_mesh.guidance.losses.clip import augmented, random_cuts, similarity, target_transmittance, transmittance_loss
-from dreamfusion_mesh.guidance.losses.distill import distill
+from dreamfusion_mesh.guidance.losses.make import make_loss
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.records import Render, Shading
 
@@ -56,6 +57,10 @@ def _render(views, side=16, seed=5):
     return Render(alpha * rgb + behind, alpha, alpha * rgb, nothing, nothing[..., :1], nothing[..., :1])
 
 
+def _step(render, views, progress=0.0, draws=None):
+    return Step(render, views, progress, (0.1, 0.1), (0.9, 0.9), draws or _draws())
+
+
 def test_the_gradient_in_the_render_is_that_of_finite_differences(folder):
     model, views = _bound(folder), views_around(3)
     settings = ClipLossSettings(crops=2, transmittance=0.5, target_transmittance=(0.9, 0.9))
@@ -64,7 +69,7 @@ def test_the_gradient_in_the_render_is_that_of_finite_differences(folder):
 
     def loss(values):
         seen = dataclasses.replace(render, rgb=values[..., :3], alpha=values[..., 3:])
-        return similarity(model, seen, views, settings, 0.3, _draws()).loss
+        return similarity(model, _step(seen, views, 0.3), settings).loss
 
     (gradient,) = torch.autograd.grad(loss(given), given)
     assert (gradient[..., :3].abs().sum() > 0) & (gradient[..., 3:].abs().sum() > 0)
@@ -78,7 +83,7 @@ def test_the_loss_is_one_minus_the_cosine_of_each_views_own_words(folder):
     model, views = _bound(folder), views_around(4)
     views.shading[1] = Shading.TEXTURELESS
     render = _render(views)
-    step = similarity(model, render, views, PLAIN, 0.0, _draws())
+    step = similarity(model, _step(render, views), PLAIN)
     words = [f"{PROMPT}, front view", "a grey clay mug, side view", f"{PROMPT}, back view", f"{PROMPT}, side view"]
     vectors = model.clip.texts(words)
     torch.testing.assert_close(model.texts(views), vectors, rtol=1e-5, atol=1e-6)
@@ -181,24 +186,23 @@ def test_the_same_seed_gives_the_same_step_and_leaves_the_same_draws(folder):
     for seed in (3, 3, 4):
         draws = _draws(seed)
         settings = _settings(folder)
-        step = distill(model, render, views, settings, settings.t_min, settings.t_max, 0.5, draws)
+        step = make_loss(model, settings, 16, draws)(_step(render, views, 0.5, draws))
         steps.append((float(step.loss), draws.get_state()))
     assert steps[0][0] == steps[1][0] != steps[2][0]
     assert torch.equal(steps[0][1], steps[1][1])
 
 
-@pytest.mark.parametrize("loss", ["sds", "clip"])
-def test_one_image_a_view(loss):
-    render, settings = _render(views_around(3)), GuidanceSettings(loss=loss)
+def test_one_image_a_view():
+    render = _render(views_around(3))
     with pytest.raises(ValueError, match="render: 3 images, expected one for each of 2 views"):
-        distill(None, render, views_around(2), settings, settings.t_min, settings.t_max, 0.5, _draws())
+        _step(render, views_around(2))
 
 
 def test_what_is_not_finite_has_no_gradient_and_is_told(folder):
     model, views = _bound(folder), views_around(2)
     render = _render(views)
     render.rgb[0, 0, 0] = torch.nan
-    step = similarity(model, render, views, PLAIN, 0.0, _draws())
+    step = similarity(model, _step(render, views), PLAIN)
     assert not step.finite
     assert float(step.loss) == 0
 
@@ -230,7 +234,7 @@ def test_words_that_it_does_not_know_are_told_as_of_any_model(folder):
 
 
 def test_a_diffusion_model_is_not_taken_for_a_clip(embedded):
-    with pytest.raises(BadInput, match=r"^guidance.loss clip: the model that was loaded is for sds"):
+    with pytest.raises(BadInput, match=r"^guidance.loss clip: the model that was loaded is a diffusion model"):
         embedded.for_prompt(PROMPT, GuidanceSettings(loss="clip"))
 
 

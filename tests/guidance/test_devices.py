@@ -3,6 +3,7 @@
 import pytest
 import torch
 from guided import bind, views_around
+from loss_steps import step_of
 from one_device import PRETENDED, OneDevice, assert_on
 from stub_score import StubScore
 
@@ -29,7 +30,7 @@ def _images(device):
 def _distilled(model: PromptedUNet, device):
     images = _images(device).requires_grad_()
     draws = torch.Generator().manual_seed(5)
-    step = distill(model, images, views_around(4, device=device), model.settings, (0.02, 0.02), (0.9, 0.9), 0.5, draws)
+    step = distill(model, step_of(images, views_around(4, device=device), (0.02, 0.02), (0.9, 0.9), 0.5, draws), model.settings)
     step.loss.backward()
     return step, images.grad
 

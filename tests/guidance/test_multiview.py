@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from guided import PROMPT, bind, load, normal, score, views_around
+from loss_steps import step_of
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
@@ -86,11 +87,16 @@ def test_camera_conditions_differ_up_to_the_poles_and_not_by_whole_turns():
 def test_views_seen_together_share_their_times_and_come_in_fours(folders):
     model, settings = bind(folders["multiview"], multiview=True), GuidanceSettings()
     draws = torch.Generator().manual_seed(5)
-    step = distill(model, torch.full((8, 16, 16, 3), 0.5), views_around(8), settings, (0.02, 0.02), (0.98, 0.98), 0.5, draws)
+
+    def distilled(count):
+        images = torch.full((count, 16, 16, 3), 0.5)
+        return distill(model, step_of(images, views_around(count), (0.02, 0.02), (0.98, 0.98), 0.5, draws), settings)
+
+    step = distilled(8)
     assert step.t.reshape(2, 4).unique(dim=1).shape == (2, 1)
     assert step.t[0] != step.t[4]
     with pytest.raises(ValueError, match="multiple of the 4"):
-        distill(model, torch.full((2, 16, 16, 3), 0.5), views_around(2), settings, (0.02, 0.02), (0.98, 0.98), 0.5, draws)
+        distilled(2)
 
 
 def test_multiview_is_refused_for_a_model_that_is_not_made_for_it(folders):

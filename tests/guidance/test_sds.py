@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loss_steps import step_of
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.answers import convert
@@ -107,7 +108,8 @@ class _Score:
 def _distill(model, images, seed=0, progress=0.25):
     views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
     draws = torch.Generator().manual_seed(seed)
-    return distill(model, images, views, GuidanceSettings(weighting="uniform"), (0.1, 0.1), (0.9, 0.5), progress, draws), views
+    step = step_of(images, views, (0.1, 0.1), (0.9, 0.5), progress, draws)
+    return distill(model, step, GuidanceSettings(weighting="uniform")), views
 
 
 def test_distilling_is_the_loss_at_the_drawn_times_and_noise():
@@ -155,7 +157,8 @@ def test_guidance_and_weight_of_the_settings_are_applied():
     images, model = _normal(2, 4, 4, 3).requires_grad_(), Guided()
     settings = GuidanceSettings(scale=7.0, perp_neg=0.5, weighting="sqrt_one_minus_alpha_bar")
     views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
-    distill(model, images, views, settings, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0)).loss.backward()
+    seen = step_of(images, views, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0))
+    distill(model, seen, settings).loss.backward()
     noisy, t, _ = model.seen[0]
     a, s = _column(ALPHA_BAR[t].sqrt()), _column((1 - ALPHA_BAR[t]).sqrt())
     noise = (noisy - a * images.detach().permute(0, 3, 1, 2)) / s
@@ -195,7 +198,8 @@ def test_the_ratio_of_sds_to_a_regulariser_does_not_depend_on_the_family(family)
     images = _normal(2, 64, 64, 3) * 0.1 + brightness
     views = plain_views(turntable(2, 0.2, 2.6, 0.7, 4, 4, "cpu"), Shading.ALBEDO, (1, 1, 1), 0.35, 0.7)
     settings = GuidanceSettings(weighting="sqrt_one_minus_alpha_bar")
-    step = distill(_Family(*FAMILIES[family]), images, views, settings, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0))
+    seen = step_of(images, views, (0.1, 0.1), (0.9, 0.5), 0.25, torch.Generator().manual_seed(0))
+    step = distill(_Family(*FAMILIES[family]), seen, settings)
     sds, regulariser = (torch.autograd.grad(loss, brightness, retain_graph=True)[0] for loss in (step.loss, images.mean()))
     # With this weight SDS pulls by signal (x - x0_hat), and x0_hat is delta below x everywhere.
     torch.testing.assert_close(sds / regulariser, 0.25 * SCHEDULE.signal[step.t].mean(), rtol=1e-9, atol=0)

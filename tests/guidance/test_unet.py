@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from guided import bind, load, normal, score, views_around
+from loss_steps import step_of
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.answers import guide
@@ -93,7 +94,8 @@ def test_distilling_twice_from_one_seed_gives_the_same_bits(folders, kind):
     gradients = []
     for _ in range(2):
         images = torch.full((2, 16, 16, 3), 0.5, requires_grad=True)
-        step = distill(model, images, views_around(2), settings, (0.02, 0.02), (0.98, 0.5), 0.5, torch.Generator().manual_seed(5))
+        draws = torch.Generator().manual_seed(5)
+        step = distill(model, step_of(images, views_around(2), (0.02, 0.02), (0.98, 0.5), 0.5, draws), settings)
         step.loss.backward()
         assert step.finite
         gradients.append(images.grad)

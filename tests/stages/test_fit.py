@@ -207,6 +207,32 @@ def test_gradients_of_all_optimisers_are_clipped_together(clip: float) -> None:
     assert moved == pytest.approx({"a": 0.6 * clip, "b": 0.8 * clip}, rel=1e-5)
 
 
+@pytest.mark.parametrize(("clip", "moved"), [(35.0, (30, -35)), (4.0, (4, -4))])
+def test_each_value_of_the_gradients_is_clipped_by_itself(clip: float, moved: tuple[float, float]) -> None:
+    modules = {name: torch.nn.Linear(1, 1, bias=False) for name in ("a", "b")}
+    optimizers = {name: torch.optim.SGD(module.parameters(), lr=1.0) for name, module in modules.items()}
+    settings = FitSettings(steps=1, gradient_clip=clip, gradient_clip_by="value")
+    fit = Fit("coarse", settings, modules, optimizers, torch.Generator(), CPU)
+    before = [float(module.weight.detach()) for module in modules.values()]
+    fit.run(lambda *_: StepLoss(30 * modules["a"].weight.sum() - 40 * modules["b"].weight.sum(), True, {}), Hooks())
+    after = [float(module.weight.detach()) for module in modules.values()]
+    assert [first - last for first, last in zip(before, after, strict=True)] == pytest.approx(moved, rel=1e-5)
+
+
+@pytest.mark.parametrize("spoiled", [math.nan, math.inf])
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_a_gradient_that_is_not_finite_is_skipped_however_gradients_are_clipped(by: str, spoiled: float) -> None:
+    """Clipped to a value, infinity would be a step like any other."""
+    line = torch.nn.Linear(1, 1, bias=False)
+    optimizers = {"line": torch.optim.SGD(line.parameters(), lr=1.0)}
+    fit = Fit("coarse", FitSettings(steps=1, gradient_clip_by=by), {"line": line}, optimizers, torch.Generator(), CPU)
+    line.weight.register_hook(lambda gradient: gradient * spoiled)
+    before = line.weight.detach().clone()
+    fit.run(lambda *_: StepLoss(line.weight.sum(), True, {}), Hooks())
+    assert fit.skipped == 1
+    assert torch.equal(line.weight, before)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("final", [0.1, 0.0, 1.0])
 def test_the_learning_rates_go_from_their_first_values_to_the_final_share(schedule: str, final: float) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from lattices import cube_lattice, every
+from loss_steps import step_of
 from stub_score import StubScore
 from torch import Tensor
 
@@ -129,7 +130,7 @@ def test_distillation_is_a_mean_over_what_the_model_sees(size: int) -> None:
     images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     views = plain_views(turntable(2, 0.3, 2.6, 0.7, 16, 16, CPU), Shading.ALBEDO, (1.0, 1.0, 1.0), 0.3, 0.7)
     draws = torch.Generator().manual_seed(1)
-    found = distill(StubScore(size, residual=3.0), images, views, GUIDANCE, (0.1, 0.1), (0.9, 0.9), 0.0, draws)
+    found = distill(StubScore(size, residual=3.0), step_of(images, views, (0.1, 0.1), (0.9, 0.9), 0.0, draws), GUIDANCE)
     found.loss.backward()
     assert found.residual == pytest.approx(3.0, rel=1e-5)
     assert float(images.grad.sum()) == pytest.approx(6.0, rel=1e-5)

@@ -13,7 +13,7 @@ class StubScore:
     """eps_hat - eps is `residual` everywhere: without signal a noisy latent is the noise alone. Remembers the times it was evaluated at."""
 
     def __init__(self, size: int = 16, residual: float = 0.0, device: torch.device | str = "cpu") -> None:
-        self.size, self.residual, self.together, self.warnings = size, residual, 1, ()
+        self.size, self.residual, self.together, self.patch, self.warnings = size, residual, 1, 1, ()
         self.schedule = Schedule(torch.zeros(1000, device=device), torch.ones(1000, device=device))
         self.times: list[int] = []
 
@@ -23,3 +23,6 @@ class StubScore:
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         self.times += t.tolist()
         return Answers("epsilon", noisy + self.residual)
+
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        return self.answer(noisy, t, views)

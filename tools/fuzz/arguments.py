@@ -82,7 +82,20 @@ def delivery_changes(rng: Random) -> list[str]:
 def any_arguments(rng: Random) -> list[str]:
     """A command, or none, with up to six words of any kind after it."""
     verb, *words = rng.choice(
-        ("generate", "generate x", "export", "audit", "doctor", "audit x.stl", "export .", "generate --out", "gener", "--version", "--")
+        (
+            "generate",
+            "generate x",
+            "export",
+            "audit",
+            "doctor",
+            "audit x.stl",
+            "export .",
+            "generate --out",
+            "gener",
+            "settings",
+            "--version",
+            "--",
+        )
     ).split()
     for _ in range(rng.randrange(7)):
         kind = rng.random()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.records import Shading, Views
 from dreamfusion_mesh.records.diffusion import Answers
@@ -83,7 +84,7 @@ class OracleScore:
     """
 
     def __init__(self, shape: Shape, size: int = 64, spread: float = 0.05) -> None:
-        self.shape, self.size, self.spread, self.together, self.warnings = shape, size, spread, 1, ()
+        self.shape, self.size, self.spread, self.together, self.patch, self.warnings = shape, size, spread, 1, 1, ()
         ramp = torch.linspace(0, 1, 1001)[1:]
         self.schedule = variance_preserving(torch.cos(ramp * 0.998 * torch.pi / 2) ** 2)
 
@@ -96,3 +97,7 @@ class OracleScore:
         mean = self.encode(draw(self.shape, views, supersample=2 * self.size // views.cameras.height or 1)[0])
         signal, sigma = self.schedule.at(t, noisy)
         return Answers("epsilon", sigma * (noisy - signal * mean) / (signal**2 * self.spread**2 + sigma**2))
+
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """It has none: see `answer`."""
+        raise BadInput("guidance.loss: an exact score has no answer without words; use guidance.loss=sds or sdi")

@@ -16,22 +16,19 @@ from dreamfusion_mesh.config.guidance import ClipLossSettings
 from dreamfusion_mesh.contracts import SimilarityModel
 from dreamfusion_mesh.guidance.losses.backgrounds import random_backgrounds
 from dreamfusion_mesh.guidance.losses.distilled import Distilled
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.records import Render, Views
 
 
-def similarity(
-    model: SimilarityModel, render: Render, views: Views, settings: ClipLossSettings, progress: float, draws: torch.Generator
-) -> Distilled:
-    """Mean of 1 - cosine between the views' words and cuts of `render` [B, H, H] before random backgrounds, and the transmittance loss.
+def similarity(model: SimilarityModel, step: Step, settings: ClipLossSettings) -> Distilled:
+    """Mean of 1 - cosine between the views' words and cuts of the step's images before random backgrounds, and the transmittance loss.
 
-    progress  in [0, 1], of the steps
-    draws     on the CPU: where the cuts lie, then the backgrounds
-    Raises ValueError where the images are not square.
+    The step's draws give where the cuts lie, then the backgrounds. Raises ValueError where the images are not square.
     """
-    pictures = augmented(render, views, model.size, settings, draws)
-    cosines = (model.images(pictures) * model.texts(views).repeat(settings.crops, 1)).sum(dim=1)
-    target = target_transmittance(progress, settings.target_transmittance, settings.anneal)
-    loss = 1 - cosines.mean() + settings.transmittance * transmittance_loss(render.alpha, target)
+    pictures = augmented(step.render, step.views, model.size, settings, step.draws)
+    cosines = (model.images(pictures) * model.texts(step.views).repeat(settings.crops, 1)).sum(dim=1)
+    target = target_transmittance(step.progress, settings.target_transmittance, settings.anneal)
+    loss = 1 - cosines.mean() + settings.transmittance * transmittance_loss(step.render.alpha, target)
     finite = math.isfinite(float(loss.detach()))
     none_drawn = torch.empty(0, dtype=torch.int64)
     return Distilled(loss if finite else torch.zeros_like(loss), none_drawn, finite, 1 - float(cosines.detach().mean()))

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.config import GuidanceSettings, Span
+from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_noise
 from dreamfusion_mesh.guidance.losses.distilled import Distilled
+from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.guidance.schedule import Weighting, add_noise, draw_noise, draw_timesteps, timestep_range, weight
-from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Schedule
 
 
@@ -35,31 +35,26 @@ def sds_loss(latents: Tensor, residual: Tensor, schedule: Schedule, t: Tensor, w
     return ((weights * residual).detach() * latents).sum() / len(latents)
 
 
-def distill(
-    model: ScoreModel,
-    images: Tensor,
-    views: Views,
-    settings: GuidanceSettings,
-    t_min: Span,
-    t_max: Span,
-    progress: float,
-    draws: torch.Generator,
-) -> Distilled:
-    """Evaluate `model` once on images [B, H, W, 3] in [0, 1], one from each of `views`, at a random time and noise each.
+def draw_times(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Tensor:
+    """Times [B] int64 for the step's images on the model's device, by the settings' schedule over the step's spans."""
+    low, high = timestep_range(settings.time_schedule, step.progress, step.t_min, step.t_max, len(model.schedule))
+    return draw_timesteps(low, high, len(step.views), step.draws, model.together).to(model.schedule.signal.device)
 
-    settings        scale, perp_neg, rescale and weighting; the model is bound to the same
-    t_min, t_max    spans over the run as shares of all times; progress is in [0, 1]
-    draws           on the CPU; gives the times, then the noise
+
+def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distilled:
+    """Evaluate `model` once on the step's images [B, H, H, 3] in [0, 1], at a random time and noise each.
+
+    settings  scale, perp_neg, rescale and weighting; the model is bound to the same
+    The step's draws give the times, then the noise.
     The loss's gradient in the model's latents [B, N values] is w(t) (eps_hat - eps) / (B N): a mean over values, so that its ratio to a
     regulariser does not depend on how many values a family of models sees.
     """
-    latents, schedule = model.encode(images), model.schedule
-    low, high = timestep_range(progress, t_min, t_max, len(schedule))
-    t = draw_timesteps(low, high, len(latents), draws, model.together).to(latents.device)
-    noise = draw_noise(latents.shape, draws).to(latents)
+    latents, schedule = model.encode(step.render.rgb), model.schedule
+    t = draw_times(model, step, settings)
+    noise = draw_noise(latents.shape, step.draws).to(latents)
 
     def predict(noisy: Tensor, times: Tensor) -> Tensor:
-        return guided_noise(model.answer(noisy, times, views), noisy, schedule, times, settings)
+        return guided_noise(model.answer(noisy, times, step.views), noisy, schedule, times, settings)
 
     residual = noise_residual(latents, predict, schedule, t, noise)
     size = float(residual.square().mean().sqrt())

@@ -11,8 +11,8 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import prompt_texts
 from dreamfusion_mesh.guidance.models.clip import Clip
-from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
-from dreamfusion_mesh.guidance.prompts import check_prompt, textureless_rows, view_words
+from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_words
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import PromptEncoding
 from dreamfusion_mesh.terminal import cut
@@ -31,10 +31,11 @@ class ClipGuidance:
         """
         self._check_settings(settings)
         found = self.encode_prompt(prompt, settings) if encoding is None else encoding
-        if found.texts != prompt_texts(prompt, settings) or found.states.shape[1:] != (1, self.clip.width):
+        wanted_texts = prompt_texts(prompt, known_style(self.clip.files.source, self.clip.tokenizer, settings)[0])
+        if found.texts != wanted_texts or found.states.shape[1:] != (1, self.clip.width):
             shape = [len(found.texts), 1, self.clip.width]
             raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {shape} of this prompt")
-        return PromptedClip(self.clip, settings, found.states[:-1, 0].to(self.clip.device), found.warnings)
+        return PromptedClip(self.clip, settings, found.states[: 2 * len(VIEW_SUFFIXES), 0].to(self.clip.device), found.warnings)
 
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         """The vectors of `prompt` for all views, coloured and textureless, with the warnings about its words.
@@ -43,8 +44,9 @@ class ClipGuidance:
         no word that it knows.
         """
         self._check_settings(settings)
-        texts = prompt_texts(prompt, settings)
-        warnings = unknown_words(self.clip.files.source, self.clip.tokenizer, check_prompt(prompt))
+        known, warnings = known_style(self.clip.files.source, self.clip.tokenizer, settings)
+        warnings += unknown_words(self.clip.files.source, self.clip.tokenizer, check_prompt(prompt))
+        texts = prompt_texts(prompt, known)
         return PromptEncoding(texts, self.clip.texts(texts)[:, None], tuple(warnings))
 
     def text_fingerprint(self) -> str:
@@ -56,7 +58,7 @@ class ClipGuidance:
         return {**self.clip.provenance(), "loss": "clip"}
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if settings.loss != "clip":
+        if settings.loaded_kind != "CLIP":
             raise BadInput(f"guidance.loss {settings.loss}: the model that was loaded is a CLIP; load the one that the loss asks for")
         if not self.clip.files.source.same(settings.clip):
             named = self.clip.files.source.name

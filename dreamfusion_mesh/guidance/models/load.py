@@ -14,33 +14,35 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
+from dreamfusion_mesh.guidance.models.low_rank import check_room
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_sizes, is_multiview, load_networks, load_schedule
-from dreamfusion_mesh.guidance.weights.folder import Source, open_folder, weight_files
+from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_answers, check_sizes, is_multiview, load_networks, load_schedule
+from dreamfusion_mesh.guidance.weights.folder import Source, open_folder, read_json, weight_files
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
 def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel | ClipGuidance:
     """The model that `settings.loss` takes, frozen, on `device`: `load_diffusion`'s or `load_clip`'s, and raises as they do."""
-    match settings.loss:
-        case "sds":
-            return load_diffusion(settings, device)
-        case "clip":
-            return ClipGuidance(load_clip(clip_source(settings.clip), device))
+    if settings.loaded_kind == "CLIP":
+        return ClipGuidance(load_clip(clip_source(settings.clip), device))
+    return load_diffusion(settings, device)
 
 
 def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
-    Of the settings only `model` and `half_precision` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
+    Of the settings `model`, `half_precision` and `loss` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
     from the folder is run. Raises BadInput in one line where anything is missing, broken, of the wrong size or kind, or leads out of the
     folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
     folder = open_folder(source, LAYOUT)
+    config = read_json(source, folder, "unet/config.json")
+    check_answers(source, config, settings.loss)
+    check_room(source, config, settings.loss)
     schedule, prediction = load_schedule(source, folder)
     tokenizer = load_tokenizer(source, folder, "tokenizer")
     half = settings.half_precision and device.type == "cuda"
@@ -78,7 +80,7 @@ def clip_source(clip: str) -> Source:
 
 def model_files(settings: GuidanceSettings) -> ModelFiles:
     """The files of the model that guides, which is not loaded. Raises BadInput where its folder is missing, or is none of such a model."""
-    return clip_files(clip_source(settings.clip)) if settings.loss == "clip" else diffusion_files(diffusion_source(settings.model))
+    return clip_files(clip_source(settings.clip)) if settings.loaded_kind == "CLIP" else diffusion_files(diffusion_source(settings.model))
 
 
 def diffusion_files(source: Source) -> ModelFiles:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 CAMERA_NUMBERS = 5
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def camera_numbers(azimuth: Tensor, elevation: Tensor) -> Tensor:
@@ -27,6 +28,17 @@ def contrast_view(views: Tensor, t: Tensor, count: int) -> Tensor:
     It is chosen by the time t [B] int64, so that uniformly drawn times give every other view equally often.
     """
     return (views + 1 + t % (count - 1)) % count
+
+
+def contrast_view_of_blend(shares: Tensor, t: Tensor) -> Tensor:
+    """For each blend of views with these shares [B, V], which add up to 1, a view [B] int64 to keep away from.
+
+    It is chosen by the time t [B] int64, so that over all times each view comes as often as 1 minus its share says: a view that is alone
+    is never kept away from, and every other one then equally often.
+    """
+    place = torch.remainder(t.double() * _GOLDEN, 1.0)  # evenly spread over any run of times
+    ends = ((1 - shares.double()) / (shares.shape[1] - 1)).cumsum(1)
+    return (place[:, None] >= ends).sum(1).clamp_max(shares.shape[1] - 1)
 
 
 def contrast_view_in_group(t: Tensor, views: int) -> Tensor:

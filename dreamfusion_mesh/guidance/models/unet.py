@@ -7,22 +7,25 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import prompt_texts
+from dreamfusion_mesh.guidance.models.low_rank import LowRank, check_room
 from dreamfusion_mesh.guidance.models.multiview import (
     CAMERA_NUMBERS,
     camera_numbers,
     contrast_view,
     contrast_view_in_group,
+    contrast_view_of_blend,
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
-from dreamfusion_mesh.guidance.models.vocabulary import unknown_words
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_words
+from dreamfusion_mesh.guidance.models.unet_folder import check_answers
+from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
+from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_weights, view_words
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
@@ -68,10 +71,12 @@ class UNetModel:
         self._check_settings(settings)
         found = self.encode_prompt(prompt, settings) if encoding is None else encoding
         wanted = (len(found.texts), self.limit, self.text_encoder.config.hidden_size)
-        if found.texts != prompt_texts(prompt, settings) or found.states.shape != wanted:
+        wanted_texts = prompt_texts(prompt, known_style(self.files.source, self.tokenizer, settings)[0])
+        if found.texts != wanted_texts or found.states.shape != wanted:
             raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
         states = found.states.to(self.schedule.signal.device)
-        return PromptedUNet(self, settings, states[:-1], states[-1:], [*found.warnings])
+        views = 2 * len(VIEW_SUFFIXES)
+        return PromptedUNet(self, settings, states[:views], states[views : views + 1], states[views + 1 :], [*found.warnings])
 
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
@@ -80,7 +85,9 @@ class UNetModel:
         no word that it knows.
         """
         self._check_settings(settings)
-        texts, warnings = prompt_texts(prompt, settings), unknown_words(self.files.source, self.tokenizer, check_prompt(prompt))
+        known, warnings = known_style(self.files.source, self.tokenizer, settings)
+        warnings += unknown_words(self.files.source, self.tokenizer, check_prompt(prompt))
+        texts = prompt_texts(prompt, known)
         return PromptEncoding(texts, self.encode_text([*texts]), tuple(warnings))
 
     def text_fingerprint(self) -> str:
@@ -110,13 +117,18 @@ class UNetModel:
 
         cameras [B, 5] and views, for multi-view models, are as in `predict_views`; without them each image is seen alone.
         """
+        given = self.inputs(noisy, t, text, cameras)
+        call = partial(predict_views, self.unet, views=views)
+        predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
+        return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
+
+    def inputs(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None) -> list[Tensor]:
+        """What `predict_views` takes, in the U-Net's precision."""
         kind = next(self.unet.parameters()).dtype
         given = [noisy.to(kind), t, text.to(kind)]
         if self.takes_cameras:
             given.append((noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras).to(kind))
-        call = partial(predict_views, self.unet, views=views)
-        predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
-        return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
+        return given
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -134,8 +146,10 @@ class UNetModel:
         return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
-        if settings.loss != "sds":
-            raise BadInput(f"guidance.loss {settings.loss}: the model that was loaded is for sds; load the one that the loss asks for")
+        if settings.loaded_kind != "diffusion model":
+            raise BadInput(
+                f"guidance.loss {settings.loss}: the model that was loaded is a diffusion model; load the one that the loss asks for"
+            )
         if not self.files.source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
         if settings.half_precision != self.half_precision:
@@ -145,6 +159,8 @@ class UNetModel:
             )
         if settings.multiview and not self.takes_cameras:
             raise BadInput(f"{self.files.source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+        check_answers(self.files.source, self.unet.config, settings.loss)
+        check_room(self.files.source, self.unet.config, settings.loss)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +169,7 @@ class PromptedUNet:
 
     text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
     negative   [1, L, D]   the negative prompt, or no words
+    wordless   [1, L, D]   no words, where the loss takes these beside the negative prompt; otherwise [0, L, D]
     warnings               lines for the user: words that the model does not know
     """
 
@@ -160,6 +177,7 @@ class PromptedUNet:
     settings: GuidanceSettings
     text: Tensor
     negative: Tensor
+    wordless: Tensor
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -172,6 +190,11 @@ class PromptedUNet:
         """Views of one object that are seen together."""
         return MULTIVIEW if self.settings.multiview else 1
 
+    @property
+    def patch(self) -> int:
+        """Pixels a side that are folded into channels, 1 of a latent model."""
+        return max(1, self.model.patch)
+
     def encode(self, images: Tensor) -> Tensor:
         """See UNetModel.encode."""
         return self.model.encode(images)
@@ -181,32 +204,66 @@ class PromptedUNet:
         """Raw predictions shaped like `noisy` [B, C, h, h] at t [B] int64, with each view's text; one call of the U-Net for all.
 
         B is a multiple of `together`. `perp_neg` adds a third U-Net evaluation, with another view: its text alone, or the text and camera
-        of another of those that are seen together.
+        of another of those that are seen together. csd with a negative prompt adds one, without words beside it.
         """
-        settings, cameras = self.settings, views.cameras
-        rows = view_words(cameras.azimuth, cameras.elevation, settings.front_degrees, settings.overhead_degrees)
-        textureless = textureless_rows(views)
-        text, camera = self.text[rows + textureless], camera_numbers(cameras.azimuth, cameras.elevation)
-        text_conditions, camera_conditions = [self.negative.expand_as(text), text], [camera, camera]
-        if settings.perp_neg:
-            rows, camera = _contrast_conditions(rows, camera, t, self.together)
-            text_conditions.append(self.text[rows + textureless])
-            camera_conditions.append(camera)
-        branches = len(text_conditions)
-        given_cameras = torch.cat(camera_conditions) if self.together > 1 else None
-        predicted = self.model.predict(
-            noisy.repeat(branches, 1, 1, 1), t.repeat(branches), torch.cat(text_conditions), given_cameras, self.together
-        )
-        uncond, with_text, *others = predicted.chunk(branches)
-        return Answers(self.model.prediction, with_text, uncond, tuple(others))
+        texts, shares = self._texts(views)
+        text = _blended(texts, shares)
+        camera = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+        asked = {"uncond": (self.negative, camera), "text": (text, camera)}
+        if len(self.wordless):
+            asked |= {"uncond": (self.wordless, camera), "negative": (self.negative, camera)}
+        if self.settings.perp_neg:
+            asked["other"] = self._contrast(texts, shares, camera, t)
+        found = dict(zip(asked, self._predict(noisy, t, [*asked.values()]), strict=True))
+        others = (found.pop("other"),) if self.settings.perp_neg else ()
+        return Answers(self.model.prediction, others=others, **found)
+
+    @torch.no_grad()
+    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        """What `answer` gives as `uncond`, alone and as the text's."""
+        camera = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+        (found,) = self._predict(noisy, t, [(self.wordless if len(self.wordless) else self.negative, camera)])
+        return Answers(self.model.prediction, found)
+
+    def adapter(self, rank: int, draws: torch.Generator) -> LowRank:
+        """A LoRA on the U-Net's attention, given the words for each view and, where views are seen together, their cameras."""
+        return LowRank(self.model.unet, rank, draws, self._answer_of)
+
+    def _answer_of(self, unet: nn.Module, noisy: Tensor, t: Tensor, views: Views) -> Answers:
+        cameras = camera_numbers(views.cameras.azimuth, views.cameras.elevation) if self.together > 1 else None
+        given = self.model.inputs(noisy, t, _blended(*self._texts(views)), cameras)
+        predicted = partial(predict_views, unet, views=self.together)(*given)
+        return Answers(self.model.prediction, predicted[:, : noisy.shape[1]].to(noisy.dtype))
+
+    def _texts(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Each view's texts [B, 4, L, D], a row for each of VIEW_SUFFIXES, and how much of each it is given, [B, 4]."""
+        settings, azimuth, elevation = self.settings, views.cameras.azimuth, views.cameras.elevation
+        texts = self.text[textureless_rows(views)[:, None] + torch.arange(len(VIEW_SUFFIXES), device=self.text.device)]
+        if settings.blend_view_words:
+            return texts, view_weights(azimuth, elevation, settings.overhead_degrees).to(texts)
+        rows = view_words(azimuth, elevation, settings.front_degrees, settings.overhead_degrees)
+        return texts, functional.one_hot(rows, len(VIEW_SUFFIXES)).to(texts)
+
+    def _contrast(self, texts: Tensor, shares: Tensor, camera: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Text and camera of a contrast view: another one of the group that is seen together, or else another one in the text alone."""
+        if self.together > 1:
+            order = contrast_view_in_group(t, self.together)
+            return _blended(texts, shares[order]), camera[order]
+        blend = self.settings.blend_view_words
+        rows = contrast_view_of_blend(shares, t) if blend else contrast_view(shares.argmax(1), t, len(VIEW_SUFFIXES))
+        return texts[torch.arange(len(t), device=texts.device), rows], camera
+
+    def _predict(self, noisy: Tensor, t: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+        """The U-Net's predictions at `noisy` [B, C, h, h], t [B], each with a text [1 or B, L, D] and cameras [B, 5], by one call of it."""
+        branches = len(conditions)
+        texts = torch.cat([text.expand(len(noisy), -1, -1) for text, _ in conditions])
+        cameras = torch.cat([camera for _, camera in conditions]) if self.together > 1 else None
+        return self.model.predict(noisy.repeat(branches, 1, 1, 1), t.repeat(branches), texts, cameras, self.together).chunk(branches)
 
 
-def _contrast_conditions(rows: Tensor, camera: Tensor, t: Tensor, together: int) -> tuple[Tensor, Tensor]:
-    """Rows of VIEW_SUFFIXES [B] and camera conditions [B, 5] of a contrast view: in the group seen together, or else in the text alone."""
-    if together == 1:
-        return contrast_view(rows, t, len(VIEW_SUFFIXES)), camera
-    order = contrast_view_in_group(t, together)
-    return rows[order], camera[order]
+def _blended(texts: Tensor, shares: Tensor) -> Tensor:
+    """[B, L, D] of texts [B, V, L, D] with shares [B, V]."""
+    return (shares[..., None, None] * texts).sum(1)
 
 
 def _resize(pixels: Tensor, size: int) -> Tensor:

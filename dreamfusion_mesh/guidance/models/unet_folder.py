@@ -115,6 +115,15 @@ def is_multiview(source: Source, folder: Path, unet: Any) -> bool:
     return True
 
 
+def check_answers(source: Source, unet: Any, loss: str) -> None:
+    """Raises BadInput where the loss compares the words with none, and the model's guidance is part of it. `unet` is the U-Net's config."""
+    if loss in ("csd", "ism") and unet.get("time_cond_proj_dim") is not None:
+        raise BadInput(
+            f"guidance.loss {loss}: compares the words with none, and {source} is distilled from guidance (unet/config.json has "
+            "time_cond_proj_dim), so it has no answer without words; use guidance.loss=sds, or another model"
+        )
+
+
 def _check_kinds(source: Source, configs: dict[str, dict[str, Any]]) -> None:
     for part, wanted in _KINDS.items():
         found = configs[part].get("_class_name") if part in configs else wanted
