@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dreamfusion_mesh.config import RunConfig, dump, preset_names
-from dreamfusion_mesh.config.load import _presets
+from dreamfusion_mesh.config.load import presets_folder
 from dreamfusion_mesh.config.schema import KEY, SCHEMA
 from dreamfusion_mesh.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, read_yaml, write_yaml
 from dreamfusion_mesh.errors import BadInput
@@ -120,7 +120,7 @@ def _mutated(draws: random.Random, texts: list[str]) -> str:
 
 def test_any_text_is_read_or_refused_in_one_line() -> None:
     draws = random.Random(15)
-    presets = [(_presets() / f"{name}.yaml").read_text(encoding="utf-8") for name in preset_names()]
+    presets = [(presets_folder() / f"{name}.yaml").read_text(encoding="utf-8") for name in preset_names()]
     texts = [dump(RunConfig(prompt="a mug: 'red', \u5927"))[:600], *presets, *SCALARS, *(text[:200] for text, _ in REFUSED.values())]
     outcomes = [_outcome(_mutated(draws, texts)) for _ in range(3000)]
     assert all(outcome.isprintable() for outcome in outcomes if outcome is not None)
