@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -11,7 +12,7 @@ from dreamfusion_mesh.guidance.losses.distilled import Distilled
 from dreamfusion_mesh.guidance.losses.step import Step
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """One stage's loss. Its buffers and parameters belong to the stage's checkpoint, as the moments of its optimisers do.
 
     points_side  a side of the grid of surface points that each step has to bring, 0 where the loss asks for none
@@ -23,9 +24,9 @@ class Loss(nn.Module):
         """What trains the loss' own parameters, by name; stepped with the stage's, where the step is good, at rates that stay."""
         return {}
 
+    @abstractmethod
     def forward(self, step: Step) -> Distilled:
         """Evaluate the model on what the step shows. Raises ValueError where the step does not fit the loss."""
-        raise NotImplementedError
 
 
 class Stateless(Loss):
