@@ -22,6 +22,6 @@ def advice(how: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def same_command() -> str:
-    """The command that this process was given, as a shell takes it."""
-    return shlex.join([NAME, *sys.argv[1:]])
+def same_command(program: str = NAME) -> str:
+    """The command that this process was given, as a shell takes it; `program` is how it is called."""
+    return f"{program} {shlex.join(sys.argv[1:])}".rstrip()

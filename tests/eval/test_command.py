@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from evaluated_runs import PROMPTS, ColourJudge, done, make_batch
 
+from dreamfusion_mesh import process
 from dreamfusion_mesh.batch.names import made_name
 from tools.eval import __main__ as command
 
@@ -80,3 +82,17 @@ def test_rows_of_other_calls_are_not_evaluated(monkeypatch: pytest.MonkeyPatch, 
     assert call(monkeypatch, "--settings", "plain", "--seeds", "0,1") == 0
     found = json.loads((here / "out" / "evaluation.json").read_text())
     assert sorted((run["prompt"], run["seed"]) for run in found["runs"]) == [(GREEN, 0), (GREEN, 1), (RED, 0), (RED, 1)]
+
+
+def test_an_interrupt_tells_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stop = process.Stopped(signal.SIGINT)
+
+    def stopped(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(command, "run_settings", stopped)
+    monkeypatch.setattr(process, "received", lambda: stop)
+    monkeypatch.setattr("dreamfusion_mesh.evaluate.judges.load_judge", lambda *_: ColourJudge())
+    assert call(monkeypatch, "--settings", "plain") == 130
+    words = "--prompts prompts.txt --out out --preset smoke --settings plain"
+    assert capsys.readouterr().err == f"error: interrupted; go on with: python -m tools.eval {words}\n"

@@ -15,8 +15,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dreamfusion_mesh import process
 from dreamfusion_mesh.batch.cells import read_number
 from dreamfusion_mesh.batch.records import LARGEST_SEED, Options
+from dreamfusion_mesh.cli.advice import advice, same_command
 from dreamfusion_mesh.cli.batch import MOST_WORKERS
 from dreamfusion_mesh.config import RunConfig
 from dreamfusion_mesh.contracts import ImageTextModel
@@ -24,27 +26,30 @@ from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.evaluate.prompts import MOST_PROMPTS, read_prompts
 from dreamfusion_mesh.evaluate.records import Prompt
 from dreamfusion_mesh.files import check_target, write_file
-from dreamfusion_mesh.process import Stopped, stop_line
 from dreamfusion_mesh.terminal import logged_warnings
 from tools.eval.markdown import groups_table, runs_table
 from tools.eval.runs import jobs, run_settings, spread
 from tools.eval.settings import OUTPUTS, known_lists, list_file, read_list
 
+_PROGRAM = "python -m tools.eval"
+
 
 def main() -> None:
     with logged_warnings():
         try:
-            _run(_arguments())
+            arguments = _arguments()
+            with advice(lambda: f"go on with: {same_command(_PROGRAM)}"):
+                _run(arguments)
         except BadInput as error:
             _fail(error.lines, 2)
         except RunFailed as error:
             _fail([str(error)], 1)
-        except Stopped as stop:
-            _fail([stop_line(stop)], stop.exit_code)
+        except process.Stopped as stop:
+            _fail([process.stop_line(stop)], stop.exit_code)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="as of `dreamfusion-mesh evaluate`")
     parser.add_argument("--settings", required=True, metavar="LIST", help=f"a .yaml file, or one of {', '.join(known_lists())}")
     parser.add_argument("--seeds", default="0", metavar="SEED,...")
@@ -135,4 +140,4 @@ def _fail(lines: Sequence[str], code: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)
