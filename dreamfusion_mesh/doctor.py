@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 
+_OPTIONAL_PARTS = (  # package, how Python imports it, extra, what for
+    (meshlab.PACKAGE, meshlab.PACKAGE, "meshlab", f"for mesh.repair and mesh.remesh; {meshlab.TERMS}"),
+    ("peft", "peft", "vsd", "for guidance.loss=vsd"),
+    ("usd-core", "pxr", "usd", "for asset.usdz"),
+    ("DracoPy", "DracoPy", "draco", "for the audit of meshes that Draco compressed"),
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One part that a run may use. The default path needs those that are `needed`; the others are optional."""
@@ -60,9 +68,13 @@ def _parts() -> list[Finding]:
         else Finding("part", part, False, True, f"not installed; pip install {part}")
         for part, module in PACKAGES.items()
     ]
-    found = find_spec(meshlab.PACKAGE) is not None
-    detail = f"{version_of(meshlab.PACKAGE)}; {meshlab.TERMS}" if found else f"not installed; {meshlab.REMEDY}"
-    return [*needed, Finding("part", meshlab.PACKAGE, found, False, detail)]
+    return [*needed, *(_optional_part(*part) for part in _OPTIONAL_PARTS)]
+
+
+def _optional_part(part: str, module: str, extra: str, use: str) -> Finding:
+    found = find_spec(module) is not None
+    detail = version_of(part) if found else f'not installed; pip install "dreamfusion-mesh[{extra}]"'
+    return Finding("part", part, found, False, f"{detail}; {use}")
 
 
 def _back_ends() -> list[Finding]:

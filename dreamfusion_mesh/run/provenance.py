@@ -50,11 +50,15 @@ def provenance(config: RunConfig, rasterizer: Rasterizer, device: torch.device) 
         "seed": config.seed,
         "settings": config.model_dump(mode="json"),
         "generator": f"dreamfusion_mesh {__version__}",
-        "versions": {"python": platform.python_version(), **{part: version_of(part) for part in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{part: version_of(part) for part in _parts_of(config)}},
         "device": str(device),
         "rasterizer": {"name": rasterizer.name, "licence": rasterizer.licence, "terms": rasterizer.terms},
         **({"meshlab": meshlab} if meshlab else {}),
     }
+
+
+def _parts_of(config: RunConfig) -> list[str]:
+    return [*PACKAGES, "peft"] if config.guidance.loss == "vsd" else [*PACKAGES]
 
 
 def fit_notes(run: RunFolder, config: RunConfig) -> dict[str, Any]:
