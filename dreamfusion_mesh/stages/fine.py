@@ -5,9 +5,11 @@ Source: Magic3D (arXiv:2211.10440), DMTet (arXiv:2111.04276).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dreamfusion_mesh.config import FieldSettings, FineSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import PromptedModel, Rasterizer
@@ -28,6 +30,9 @@ from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import fine_loss
 from dreamfusion_mesh.stages.restore import LOSS, REACH, check_tensors, layout_of_modules, load_mesh, load_modules
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
+from dreamfusion_mesh.stages.uniform_adam import UniformAdam
+
+_BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +62,12 @@ def fit_surface(
     hooks = hooks or Hooks()
     surface = resumed_surface(hooks, start.sdf.device) or start
     distillation = make_loss(model, guidance, settings.size, draws)
-    fit = _new_fit(surface, field, distillation, settings, draws)
     halvings = halving_steps(settings)
+
+    def smooth(gradient: Tensor) -> Tensor:
+        return surface.spread(gradient, settings.smoothing)
+
+    fit = _new_fit(surface, field, distillation, settings, smooth, draws)
 
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
         nonlocal surface
@@ -80,9 +89,20 @@ def fit_surface(
     return fitted, surface_state(fitted)
 
 
-def _new_fit(surface: TetSurface, field: HashField, distillation: Loss, settings: FineSettings, draws: torch.Generator) -> Fit:
+def _new_fit(
+    surface: TetSurface,
+    field: HashField,
+    distillation: Loss,
+    settings: FineSettings,
+    smooth: Callable[[Tensor], Tensor],
+    draws: torch.Generator,
+) -> Fit:
     modules = {"surface": surface, "field": field, LOSS: distillation}
-    optimizers = _optimizers(surface, field, settings)
+    optimizers = {
+        "distance": UniformAdam(surface.sdf, settings.sdf_learning_rate, smooth, _BETAS),
+        "deform": torch.optim.Adam([surface.deform], settings.deform_learning_rate, _BETAS, eps=1e-15),
+        "color": torch.optim.Adam(field.parameters(), settings.color_learning_rate, _BETAS, eps=1e-15),
+    }
     return Fit("fine", settings, modules, optimizers, draws, surface.sdf.device, distillation.optimizers())
 
 
@@ -106,15 +126,6 @@ def load_surface(state: State, settings: FieldSettings, device: torch.device) ->
     check_tensors(coloured, layout_of_modules({"field": field}))
     load_modules({"field": field}, state)
     return Surface(mesh.to(device), field)
-
-
-def _optimizers(surface: TetSurface, field: HashField, settings: FineSettings) -> dict[str, torch.optim.Optimizer]:
-    shape = [
-        {"params": [surface.sdf], "lr": settings.sdf_learning_rate},
-        {"params": [surface.deform], "lr": settings.deform_learning_rate},
-    ]
-    color = [{"params": list(field.parameters()), "lr": settings.color_learning_rate}]
-    return {name: torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15) for name, groups in (("shape", shape), ("color", color))}
 
 
 def _render(

@@ -17,6 +17,7 @@ from dreamfusion_mesh.records import Mesh, TetGrid
 from dreamfusion_mesh.shape.checks import check_values
 from dreamfusion_mesh.shape.tets.grid import Lattice
 from dreamfusion_mesh.shape.tets.marching import marching_tets, sdf_sign_loss
+from dreamfusion_mesh.shape.tets.smoothing import Smoother
 
 REACH = 0.24  # of the cell, along each axis: up to 1/4 no tetrahedron of this grid can turn over, so the surface cannot cross itself
 BAND = 0.5  # of the cell: how far the signed distance may drift before the narrow band is looked up again
@@ -63,6 +64,7 @@ class TetSurface(nn.Module):
         self.register_buffer("counts", torch.tensor(lattice.counts, device=lattice.device))
         self.register_buffer("lookup_sdf", sdf.detach().clone())
         self._band: _NarrowBand | None = None
+        self._smoother: tuple[float, Smoother] | None = None  # of that band, and its length
         self.register_load_state_dict_post_hook(_rebuild)
 
     @classmethod
@@ -83,6 +85,14 @@ class TetSurface(nn.Module):
         """`sdf_sign_loss` of the whole lattice, the distance counted in cells; reads the narrow band alone."""
         band = self._lookup()
         return sdf_sign_loss(self._clamped_sdf(band) / self.lattice.cell, band.grid.edges)
+
+    @torch.no_grad()
+    def spread(self, values: Tensor, length: float) -> Tensor:
+        """[N] values at the lattice's vertices -> [N] spread over `length` scene units among the narrow band's; zero outside it."""
+        band = self._lookup()
+        if self._smoother is None or self._smoother[0] != length:
+            self._smoother = (length, Smoother(band.grid, length))
+        return torch.zeros_like(values).index_copy_(0, band.rows, self._smoother[1](values.index_select(0, band.rows)))
 
     @torch.no_grad()
     def refined(self) -> TetSurface:
@@ -141,7 +151,7 @@ class TetSurface(nn.Module):
             self.lookup_sdf.copy_(self.sdf)
             self._band = None
         if self._band is None:
-            self._band = self._find(limit)
+            self._band, self._smoother = self._find(limit), None
         return self._band
 
     def _find(self, limit: float) -> _NarrowBand:
