@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 REACH = 0.95  # scene units
+_CHECK, _OFFSET = 0.25, 0.13  # scene units: eight pixels of the model, and no side lies where its colours meet
 RED, BLUE, GREEN, YELLOW, WHITE = (
     torch.tensor(c) for c in ((0.85, 0.12, 0.1), (0.12, 0.3, 0.85), (0.15, 0.65, 0.2), (0.95, 0.82, 0.15), (0.9, 0.9, 0.88))
 )
@@ -74,7 +75,8 @@ def _table(p: Tensor) -> Tensor:
 
 
 def _cup(p: Tensor) -> Tensor:
-    body = without(cylinder(p, (0, 0, 0), 0.45, 0.5), cylinder(p, (0, 0.2, 0), 0.33, 0.55))
+    """Views from 50 degrees above see its floor."""
+    body = without(cylinder(p, (0, 0, 0), 0.45, 0.5), cylinder(p, (0, 0.5, 0), 0.33, 0.45))
     handle = torch.maximum(torus(p, (0.45, 0, 0), 0.27, 0.07), 0.39 - p[..., 0])
     return union(body, handle)
 
@@ -118,6 +120,16 @@ def _where(first: Callable[[Tensor], Tensor], color: Tensor, other: Tensor) -> C
     return lambda p: torch.where(first(p)[:, None], color.to(p), other.to(p))
 
 
+def _checks(color: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
+    """Cubes of two colours. One colour tells nothing of where a flat side lies, or whether a cavity is hollow or a painted lid."""
+
+    def color_of(p: Tensor) -> Tensor:
+        even = ((p + _OFFSET) / _CHECK).floor().sum(1).remainder(2) == 0
+        return torch.where(even[:, None], color.to(p), other.to(p))
+
+    return color_of
+
+
 def _upper_ball(p: Tensor) -> Tensor:
     lower, upper = _pair_parts(p)
     return upper < lower
@@ -128,14 +140,14 @@ SHAPES: Sequence[Shape] = (
     Shape("pair", lambda p: union(*_pair_parts(p)), _where(_upper_ball, BLUE, YELLOW)),
     Shape("pebble", lambda p: blended(ball(p, (-0.25, 0, 0), 0.42), ball(p, (0.35, 0.1, 0.05), 0.3), 0.4), _plain(WHITE)),
     Shape("ring", lambda p: torus(p, (0, 0, 0), 0.48, 0.2), _plain(GREEN)),
-    Shape("table", _table, _plain(RED)),
-    Shape("stool", _stool, _where(lambda p: p[:, 1] > 0.33, BLUE, YELLOW)),
-    Shape("cup", _cup, _plain(WHITE)),
-    Shape("bowl", _bowl, _where(lambda p: p[:, 1] < -0.39, RED, GREEN)),
-    Shape("box", _turned_box, _where(lambda p: p[:, 1] > 0.1, RED, BLUE)),
-    Shape("cone", _cone, _where(lambda p: p[:, 1] > -0.4, GREEN, RED)),
-    Shape("shelf", _shelf, _plain(YELLOW)),
-    Shape("sheet", lambda p: box(p, (0, 0, 0), (0.6, 0.45, 0.035)), _where(lambda p: p[:, 0] > 0, RED, WHITE)),
+    Shape("table", _table, _checks(RED, WHITE)),
+    Shape("stool", _stool, _checks(BLUE, YELLOW)),
+    Shape("cup", _cup, _checks(WHITE, BLUE)),
+    Shape("bowl", _bowl, _checks(RED, GREEN)),
+    Shape("box", _turned_box, _checks(RED, BLUE)),
+    Shape("cone", _cone, _checks(GREEN, RED)),
+    Shape("shelf", _shelf, _checks(YELLOW, BLUE)),
+    Shape("sheet", lambda p: box(p, (0, 0, 0), (0.6, 0.45, 0.035)), _checks(RED, WHITE)),
 )
 
 BY_NAME = {shape.name: shape for shape in SHAPES}
