@@ -36,6 +36,9 @@ def write_pipeline(family: str, folder: Path, **saved: Any) -> Any:
     for name in pipeline.components:
         if isinstance(part := getattr(pipeline, name), torch.nn.Module):
             part.eval().requires_grad_(False)
+            for weight in part.parameters():
+                if not weight.any():  # a gate that begins closed would hide what is behind it
+                    weight.normal_(std=0.2)
     pipeline.save_pretrained(folder, **saved)
     return pipeline
 
@@ -228,7 +231,8 @@ def _t5(width: int = WIDTH) -> Any:
 def _ddim(prediction: str = "epsilon") -> Any:
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, prediction_type=prediction)
+    more = {"clip_sample": False, "steps_offset": 1, "set_alpha_to_one": False}  # as Stable Diffusion's folder has them
+    return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction, **more)
 
 
 def _flow(**own: Any) -> Any:
