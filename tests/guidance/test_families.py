@@ -17,12 +17,15 @@ from tiny_pipelines import FAMILIES, write_pipeline
 from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.guidance.encodings import prompt_texts
 from dreamfusion_mesh.guidance.losses import sds
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.guidance.models.denoiser import Question
+from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
 from dreamfusion_mesh.records import SurfacePoints
+from dreamfusion_mesh.records.diffusion import PromptEncoding
 
 PROMPT = "a red mug"
 FLOW_TIMES = {"sd3": 1000, "prx": 1, "flux2": 1}  # what its network is told at time 1
@@ -30,6 +33,7 @@ SIZES = {"deepfloyd": 8}  # pixels a side; 16 for all others
 LOSSES = ("sds", "csd", "cfd", "sdi", "ism", "vsd")
 
 Made = Callable[[str], tuple[Path, Any]]
+Bound = Callable[..., PromptedDiffusion]
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +50,34 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return get
 
 
-def bound(folder: Path, family: str, **settings: Any) -> PromptedDiffusion:
-    model = load(folder)
-    own = GuidanceSettings(model=str(folder), image_size=SIZES.get(family, 16), **settings)
-    return model.for_prompt(PROMPT, own)
+@pytest.fixture(scope="module")
+def bound(made: Made) -> Bound:
+    """A family's model, loaded once, bound to the prompt; texts are encoded once, since FLUX.2's take a second."""
+    models: dict[str, DiffusionModel] = {}
+    encodings: dict[tuple[str, tuple[str, ...]], PromptEncoding] = {}
+
+    def bind(family: str, **settings: Any) -> PromptedDiffusion:
+        folder = made(family)[0]
+        model = models.get(family) or models.setdefault(family, load(folder))
+        own = GuidanceSettings(model=str(folder), image_size=SIZES.get(family, 16), **settings)
+        key = family, prompt_texts(PROMPT, own)
+        if key not in encodings:
+            encodings[key] = model.encode_prompt(PROMPT, own)
+        return model.for_prompt(PROMPT, own, encodings[key])
+
+    return bind
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_pipelines_own_steps_are_predicted_alike(family: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipelines_own_steps_are_predicted_alike(
+    family: str, made: Made, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from diffusers.pipelines.prx import pipeline_prx
 
     monkeypatch.setattr(pipeline_prx, "ftfy", types.SimpleNamespace(fix_text=lambda text: text), raising=False)  # not installed
-    folder, pipeline = made(family)
+    _, pipeline = made(family)
     size = SIZES.get(family, 16)
-    model = bound(folder, family, view_words=False)
+    model = bound(family, view_words=False)
     texts = {"text": model.text[:1], "uncond": model.negative}
     steps = asked_by(pipeline, PROMPT, size)
     assert len(steps) >= 2
@@ -104,8 +122,8 @@ def images_of(count: int = 2, side: int = 16) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_distilling_images_is_distilling_the_latents_that_they_are_encoded_to(family: str, made: Made) -> None:
-    model = bound(made(family)[0], family)
+def test_distilling_images_is_distilling_the_latents_that_they_are_encoded_to(family: str, bound: Bound) -> None:
+    model = bound(family)
     images = images_of()
     latents = model.encode(images).detach().requires_grad_()
     on_latents = OnLatents(model, latents)
@@ -136,9 +154,9 @@ class OnLatents:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_loss_runs_with_every_family(family: str, loss: str, made: Made) -> None:
+def test_every_loss_runs_with_every_family(family: str, loss: str, bound: Bound) -> None:
     more = {"csd": {"negative_prompt": "a blue table"}, "sdi": {"sdi": {"inversions": 2}}, "vsd": {"vsd": {"rank": 2}}}.get(loss, {})
-    model = bound(made(family)[0], family, loss=loss, perp_neg=0.5, **more)
+    model = bound(family, loss=loss, perp_neg=0.5, **more)
     draws = torch.Generator().manual_seed(2)
     run = make_loss(model, model.settings, 16, draws)
     images, kept = images_of(), {name: value.clone() for name, value in model.model.denoiser.network.state_dict().items()}
