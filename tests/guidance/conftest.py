@@ -1,8 +1,11 @@
 """What tests of guidance share."""
 
+import shutil
+
 import pytest
 import torch
 from tiny_folders import write_folder
+from tiny_pipelines import write_pipeline
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.models.load import load_guidance
@@ -35,3 +38,23 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def embedded():
     return load_guidance(GuidanceSettings(), "cpu")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The folder of a family, written once; not to be changed."""
+    parent, found = tmp_path_factory.mktemp("saved"), {}
+
+    def get(family):
+        if family not in found:
+            found[family] = parent / family
+            write_pipeline(family, found[family])
+        return found[family]
+
+    return get
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """A copy to change."""
+    return lambda family: shutil.copytree(saved(family), tmp_path / family)
