@@ -8,14 +8,15 @@ from typing import cast
 
 import torch
 
-from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import PromptedModel, ScoreModel
+from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
 from dreamfusion_mesh.guidance.models.low_rank import check_room
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
+from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream, mvdream_layout
 from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
@@ -39,6 +40,8 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UN
     folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
+    if (layout := mvdream_layout(source)) is not None:
+        return load_mvdream(source, layout, settings, device)
     folder = open_folder(source, LAYOUT)
     config = read_json(source, folder, "unet/config.json")
     check_answers(source, config, settings.loss)
@@ -85,7 +88,8 @@ def model_files(settings: GuidanceSettings) -> ModelFiles:
 
 def diffusion_files(source: Source) -> ModelFiles:
     """The files of a diffusion model. Raises as `model_files` does."""
-    return ModelFiles(source, open_folder(source, LAYOUT), LAYOUT)
+    layout = mvdream_layout(source) or LAYOUT
+    return ModelFiles(source, open_folder(source, layout), layout)
 
 
 def clip_files(source: Source) -> ModelFiles:
@@ -100,6 +104,12 @@ def model_bytes(settings: GuidanceSettings) -> int:
         return sum(file.stat().st_size for file in weight_files(files.source, files.folder, files.layout))
     except (BadInput, OSError):
         return 0
+
+
+def check_views(model: GuidanceModel, views: ViewSettings) -> None:
+    """Raises BadInput where the model was made for other views than a run draws."""
+    if isinstance(model, MVDreamModel):
+        model.check_views(views)
 
 
 def check_device(model: PromptedModel, device: torch.device) -> None:

@@ -27,7 +27,7 @@ from dreamfusion_mesh.guidance.models.unet_folder import check_answers
 from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_weights, view_words
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
-from dreamfusion_mesh.records import Views
+from dreamfusion_mesh.records import Cameras, Views
 from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
 from dreamfusion_mesh.terminal import cut
 
@@ -122,6 +122,10 @@ class UNetModel:
         predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
 
+    def camera_conditions(self, cameras: Cameras) -> Tensor:
+        """What a multi-view model is told of cameras, [B, C]; see multiview.py."""
+        return camera_numbers(cameras.azimuth, cameras.elevation)
+
     def inputs(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None) -> list[Tensor]:
         """What `predict_views` takes, in the U-Net's precision."""
         kind = next(self.unet.parameters()).dtype
@@ -208,7 +212,7 @@ class PromptedUNet:
         """
         texts, shares = self._texts(views)
         text = _blended(texts, shares)
-        camera = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+        camera = self.model.camera_conditions(views.cameras)
         asked = {"uncond": (self.negative, camera), "text": (text, camera)}
         if len(self.wordless):
             asked |= {"uncond": (self.wordless, camera), "negative": (self.negative, camera)}
@@ -221,7 +225,7 @@ class PromptedUNet:
     @torch.no_grad()
     def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         """What `answer` gives as `uncond`, alone and as the text's."""
-        camera = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
+        camera = self.model.camera_conditions(views.cameras)
         (found,) = self._predict(noisy, t, [(self.wordless if len(self.wordless) else self.negative, camera)])
         return Answers(self.model.prediction, found)
 
@@ -230,7 +234,7 @@ class PromptedUNet:
         return LowRank(self.model.unet, rank, draws, self._answer_of)
 
     def _answer_of(self, unet: nn.Module, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        cameras = camera_numbers(views.cameras.azimuth, views.cameras.elevation) if self.together > 1 else None
+        cameras = self.model.camera_conditions(views.cameras) if self.together > 1 else None
         given = self.model.inputs(noisy, t, _blended(*self._texts(views)), cameras)
         predicted = partial(predict_views, unet, views=self.together)(*given)
         return Answers(self.model.prediction, predicted[:, : noisy.shape[1]].to(noisy.dtype))

@@ -1,0 +1,220 @@
+"""The two layouts in which MVDream is published, and the networks built from either. Every failure is BadInput in one line.
+
+One is the original checkpoint, a single file that holds U-Net, autoencoder and text encoder; it comes without a tokenizer, which lies
+beside it in tokenizer/. The other is its port to diffusers' folders, whose unet/ keeps the original names. That port runs code from its
+folder; here no code of a folder is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from dreamfusion_mesh.config.yaml_text import read_yaml
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import read_text
+from dreamfusion_mesh.guidance.models import mvdream_keys as keys
+from dreamfusion_mesh.guidance.models.pretrained import load_error, load_network, no_library_output
+from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
+
+CAMERA_DIM = 16  # a 4 x 4 matrix
+_HEAD = 64  # the width of a head of OpenCLIP's text encoders
+_PICKLES = (".pt", ".ckpt", ".pth")
+_LONGEST_YAML = 1 << 20  # bytes
+_MOST = {"num_res_blocks": 8, "transformer_depth": 16}  # of what makes modules; all else is bounded by the tensors that are there
+_LARGEST = 1 << 14
+_ONE_FILE = "that holds MVDream's checkpoint as one .safetensors file, and in tokenizer/ the tokenizer of Stable Diffusion 2.1"
+PORT = Layout(
+    name="with MVDream in the diffusers layout, which has unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
+    required=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
+    optional=(),
+    weights={"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"},
+)
+# What mvdream/configs/sd-v2-base.yaml of github.com/bytedance/MVDream says; a copy of that file beside the checkpoint is read in its place.
+PUBLISHED: dict[str, Any] = {
+    "timesteps": 1000,
+    "linear_start": 0.00085,
+    "linear_end": 0.0120,
+    "scale_factor": 0.18215,
+    "unet": {
+        "image_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "model_channels": 320,
+        "attention_resolutions": [4, 2, 1],
+        "num_res_blocks": 2,
+        "channel_mult": [1, 2, 4, 4],
+        "num_head_channels": 64,
+        "transformer_depth": 1,
+        "context_dim": 1024,
+        "camera_dim": CAMERA_DIM,
+    },
+    "vae": {"ch": 128, "ch_mult": [1, 2, 4, 4], "z_channels": 4, "num_res_blocks": 2},
+}
+
+
+def mvdream_layout(source: Source) -> Layout | None:
+    """Which layout of MVDream the folder of `source` has; None where it holds another model, or nothing.
+
+    Raises BadInput where it is MVDream's checkpoint as a pickle, with how to convert it.
+    """
+    folder = source.folder
+    if not folder.is_dir():
+        return None
+    if (folder / "unet").is_dir():
+        named = (folder / "unet" / "config.json").is_file() and "camera_dim" in read_json(source, folder, "unet/config.json")
+        return PORT if named else None
+    if (folder / "text_encoder").exists():
+        return None
+    files = sorted(file for file in folder.iterdir() if file.suffix == ".safetensors")
+    for file in files:
+        if _has_cameras(file):
+            return Layout(_ONE_FILE, ("", "tokenizer"), (), {"": file.stem})
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    if pickles and not files:
+        raise BadInput(
+            f"{source}: {pickles[0]} is a pickle, which can run code when it is opened; only safetensors are read: if it is MVDream's "
+            f"checkpoint, convert it once: {_conversion(pickles[0])}"
+        )
+    return None
+
+
+def load_parts(source: Source, folder: Path, layout: Layout, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """U-Net, text encoder and VAE, frozen, on the CPU, the U-Net in `dtype`; and the settings of the noise as PUBLISHED has them."""
+    with no_library_output():
+        return _load_port(source, folder, dtype) if layout is PORT else _load_file(source, folder, layout, dtype)
+
+
+def _load_port(source: Source, folder: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel
+
+    where = "unet/config.json"
+    params = _checked(source, where, {**PUBLISHED["unet"], **read_json(source, folder, where)})
+    files = weight_files(source, folder, Layout("", ("unet",), (), {"unet": PORT.weights["unet"]}))
+    unet = _unet(source, "unet/", _tensors(files), params)
+    text = load_network(source, folder, "text_encoder", CLIPTextModel, torch.float32)
+    vae = load_network(source, folder, "vae", AutoencoderKL, torch.float32, low_cpu_mem_usage=False)
+    return _frozen(unet, dtype), text, vae, {}
+
+
+def _load_file(source: Source, folder: Path, layout: Layout, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
+    from diffusers import AutoencoderKL
+
+    where, settings = _settings(source, folder)
+    (file,) = weight_files(source, folder, layout)
+    params = _checked(source, where, settings["unet"])
+    unet = _unet(source, file.name, _tensors([file], keys.UNET), params)
+    config = keys.vae_config(_checked(source, where, settings["vae"]), settings["scale_factor"])
+    found = _tensors([file], keys.VAE, keep=True)
+    vae = _built(source, file.name, lambda: AutoencoderKL(**config), lambda: keys.vae_tensors(found, len(config["block_out_channels"])))
+    text = _text_encoder(source, file.name, _tensors([file], keys.TEXT))
+    return _frozen(unet, dtype), _frozen(text, torch.float32), _frozen(vae, torch.float32), settings
+
+
+def _unet(source: Source, where: str, found: dict[str, Tensor], params: Mapping[str, Any]) -> nn.Module:
+    from diffusers import UNet2DConditionModel
+
+    config = keys.unet_config(params)
+    return _built(source, where, lambda: UNet2DConditionModel(**config), lambda: keys.unet_tensors(found, params["num_res_blocks"]), "meta")
+
+
+def _text_encoder(source: Source, where: str, found: dict[str, Tensor]) -> nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    if not {"token_embedding.weight", "positional_embedding"} <= found.keys():
+        raise BadInput(f"{source}: {where} has no {keys.TEXT}token_embedding.weight; MVDream on Stable Diffusion 2.1 is read alone")
+    (words, width), places = found["token_embedding.weight"].shape, len(found["positional_embedding"])
+    config = CLIPTextConfig(
+        vocab_size=words,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=keys.text_layers(found),
+        num_attention_heads=max(width // _HEAD, 1),
+        max_position_embeddings=places,
+        hidden_act="gelu",
+        bos_token_id=0,
+        eos_token_id=words - 1,
+    )
+    return _built(source, where, lambda: CLIPTextModel(config), lambda: keys.text_tensors(found))
+
+
+def _built(source: Source, where: str, make: Callable[[], Any], convert: Callable[[], dict[str, Tensor]], device: str = "cpu") -> nn.Module:
+    """The network with these tensors, all of which it has to take, and no others. On "meta" it is built without memory of its own."""
+    try:
+        with torch.device(device):
+            network: nn.Module = make()
+        network.load_state_dict({name: value.contiguous() for name, value in convert().items()}, strict=True, assign=True)
+    except Exception as error:
+        raise load_error(source, where, error) from error
+    return network
+
+
+def _frozen(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    return network.to(dtype).eval().requires_grad_(False)
+
+
+def _tensors(files: list[Path], prefix: str = "", keep: bool = False) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, which is left out unless `keep`."""
+    found = {}
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118  no mapping
+                if name.startswith(prefix):
+                    found[name if keep else name.removeprefix(prefix)] = opened.get_tensor(name)
+    return found
+
+
+def _settings(source: Source, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Where the checkpoint's settings are from, and what they are: those of the .yaml file beside it, or the published ones."""
+    files = sorted(file for file in folder.iterdir() if file.suffix == ".yaml")
+    if not files:
+        return "the published configuration", PUBLISHED
+    where = f"{source}: {files[0].name}"
+    values = read_yaml(read_text(files[0], _LONGEST_YAML, where), where)
+    try:
+        params = values["model"]["params"]
+        found = {key: params[key] for key in ("timesteps", "linear_start", "linear_end", "scale_factor")}
+        unet, vae = params["unet_config"]["params"], params["first_stage_config"]["params"]["ddconfig"]
+        return files[0].name, {**found, "unet": {**unet}, "vae": {**vae}}
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"{where} has no {error}; take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away") from None
+
+
+def _checked(source: Source, where: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same parameters. Raises BadInput where one is missing, or no number that a network could be built of."""
+    wanted = PUBLISHED["vae"] if "ch_mult" in params else PUBLISHED["unet"]
+    for key, example in wanted.items():
+        value = params.get(key)
+        numbers = value if isinstance(value, list) else [value]
+        sound = all(isinstance(number, int) and 0 < number <= _MOST.get(key, _LARGEST) for number in numbers)
+        if not sound or isinstance(value, list) != isinstance(example, list) or not 0 < len(numbers) <= _MOST["num_res_blocks"]:
+            raise BadInput(f"{source}: {where} has {key} {value!r:.60}; expected such as {example}, as MVDream is published")
+    if params.get("camera_dim", CAMERA_DIM) != CAMERA_DIM:
+        raise BadInput(f"{source}: {where} has camera_dim {params['camera_dim']}; only {CAMERA_DIM}, a camera's matrix, is read")
+    if params.get("ip_dim"):
+        raise BadInput(f"{source}: {where} has ip_dim {params['ip_dim']!r:.60}: it needs a picture (ImageDream); not supported")
+    return params
+
+
+def _has_cameras(file: Path) -> bool:
+    """Whether a checkpoint is MVDream's; False for one that cannot be read."""
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            return keys.CAMERA in opened.keys()  # noqa: SIM118  no mapping
+    except Exception:  # whatever is wrong with it, `open_folder` says
+        return False
+
+
+def _conversion(name: str) -> str:
+    """The command that makes safetensors of a checkpoint of plain tensors, without running what a pickle may hold."""
+    code = (
+        f"import torch; from safetensors.torch import save_file; found = torch.load('{name}', weights_only=True, map_location='cpu'); "
+        f"save_file({{key: value.clone().contiguous() for key, value in found.items()}}, '{Path(name).stem}.safetensors')"
+    )
+    return f'python -c "{code}"'
