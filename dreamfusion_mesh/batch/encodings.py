@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,16 @@ class Encodings:
             self._held.move_to_end(key)
             return self._held[key]
         found = self._read(key) or self._model.encode_prompt(prompt, settings)
-        found = replace(found, states=found.states.cpu())  # a card has better uses for its memory
+        found = found.to("cpu")  # a card has better uses for its memory
         self._held[key] = found
-        self._bytes += found.states.nbytes
+        self._bytes += found.nbytes
         while len(self._held) > WINDOW or (self._bytes > self._memory and len(self._held) > 1):
             self._drop_oldest()
         return found
 
     def _drop_oldest(self) -> None:
         key, encoding = self._held.popitem(last=False)
-        self._bytes -= encoding.states.nbytes
+        self._bytes -= encoding.nbytes
         file = self._folder / f"{key}{_SUFFIX}"
         if file.exists():
             return

@@ -92,7 +92,9 @@ class GuidanceSettings(Settings):
     overhead_degrees: Annotated[float, Field(ge=0, le=90)] = 50.0
     """Elevation above which it is "overhead view"; 90 leaves none."""
     half_precision: bool = True
-    """Half precision on a card, inside the model alone."""
+    """Half precision on a card, inside the model alone: bfloat16 where the card has it, else float16; the embedded model's is float16."""
+    image_size: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Pixels a side of the images that the model is shown; 0: of those that it was made for, which for FLUX.2 are 1024."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""

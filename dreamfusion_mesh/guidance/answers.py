@@ -1,6 +1,6 @@
 """From a model's raw predictions to one guided eps_hat: classifier-free guidance, Perp-Neg, rescaling, conversion between predictions.
 
-At a given x_t the kinds of prediction (eps, the clean image x_0, v) are affine maps of one another.
+At a given x_t the kinds of prediction (eps, the clean image x_0, v, a flow's velocity) are affine maps of one another.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ def convert(value: Tensor, noisy: Tensor, schedule: Schedule, t: Tensor, source:
     """A prediction [B, ...] of kind `source` at x_t = `noisy` [B, ...], t [B] int64, as the kind `target`.
 
     Where there is no signal, eps determines neither the clean image nor v; where there is no noise, the clean image does not determine eps:
-    the result there is inf or NaN. v is defined for schedules that preserve variance.
-    Source: Salimans and Ho, arXiv:2202.00512, appendix D.
+    the result there is inf or NaN. v is defined for schedules that preserve variance, the velocity eps - x_0 ("flow") for those whose
+    signal and noise add up to 1: between these two there is no conversion. Raises ValueError for it.
+    Sources: Salimans and Ho, arXiv:2202.00512, appendix D; Liu et al., arXiv:2209.03003, eq. 1.
     """
     if source == target:
         return value
@@ -87,7 +88,15 @@ def convert(value: Tensor, noisy: Tensor, schedule: Schedule, t: Tensor, source:
             return a * value + s * noisy
         case "v_prediction", "sample":
             return a * noisy - s * value
-    raise ValueError(f"source {source!r}, target {target!r}: expected epsilon, v_prediction or sample")
+        case "epsilon", "flow":
+            return (value - noisy) / a
+        case "sample", "flow":
+            return (noisy - value) / s
+        case "flow", "epsilon":
+            return noisy + a * value
+        case "flow", "sample":
+            return noisy - s * value
+    raise ValueError(f"source {source!r}, target {target!r}: expected epsilon, sample, and v_prediction or flow, not both of these")
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textu
 from dreamfusion_mesh.records.diffusion import PromptEncoding
 
 _TENSORS = {"texts", "warnings", "states"}
+_OPTIONAL = {"pooled", "mask"}
 
 
 def prompt_texts(prompt: str, settings: GuidanceSettings) -> tuple[str, ...]:
@@ -48,7 +49,8 @@ def encoding_bytes(encoding: PromptEncoding) -> bytes:
     from safetensors.numpy import save
 
     words = {name: _as_bytes(texts) for name, texts in (("texts", encoding.texts), ("warnings", encoding.warnings))}
-    return save({**words, "states": encoding.states.cpu().contiguous().numpy()})
+    values = {"states": encoding.states, "pooled": encoding.pooled, "mask": encoding.mask}
+    return save({**words, **{name: value.cpu().contiguous().numpy() for name, value in values.items() if value is not None}})
 
 
 def read_encoding(content: bytes) -> PromptEncoding:
@@ -60,12 +62,13 @@ def read_encoding(content: bytes) -> PromptEncoding:
         found = load(content)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"encoding: is not a safetensors file ({reason(error)})") from None
-    if found.keys() != _TENSORS:
-        raise ValueError(f"encoding: holds {sorted(found)}, expected {sorted(_TENSORS)}")
-    states = found["states"]
-    if states.dtype != torch.float32 or not bool(states.isfinite().all()):
-        raise ValueError(f"encoding: states: {states.dtype}, expected torch.float32, all finite")
-    return PromptEncoding(_as_texts("texts", found["texts"]), states, _as_texts("warnings", found["warnings"]))
+    if not _TENSORS <= found.keys() <= _TENSORS | _OPTIONAL:
+        raise ValueError(f"encoding: holds {sorted(found)}, expected {sorted(_TENSORS)} and perhaps {sorted(_OPTIONAL)}")
+    for name in ("states", *_OPTIONAL & found.keys()):
+        if found[name].dtype != torch.float32 or not bool(found[name].isfinite().all()):
+            raise ValueError(f"encoding: {name}: {found[name].dtype}, expected torch.float32, all finite")
+    texts, warnings = (_as_texts(name, found[name]) for name in ("texts", "warnings"))
+    return PromptEncoding(texts, found["states"], warnings, found.get("pooled"), found.get("mask"))
 
 
 def _as_bytes(texts: tuple[str, ...]) -> np.ndarray:

@@ -21,6 +21,11 @@ def variance_preserving(alpha_bar: Tensor) -> Schedule:
     return Schedule(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
 
+def flow_matching(noise: Tensor) -> Schedule:
+    """The schedule of a flow from images to noise whose own time is `noise` [T] in (0, 1]: signal + noise = 1."""
+    return Schedule(1 - noise, noise)
+
+
 def add_noise(latents: Tensor, noise: Tensor, schedule: Schedule, t: Tensor) -> Tensor:
     """x_t = signal x + noise eps of latents [B, ...] and noise [B, ...] at t [B] int64."""
     signal, sigma = schedule.at(t, latents)
@@ -28,7 +33,7 @@ def add_noise(latents: Tensor, noise: Tensor, schedule: Schedule, t: Tensor) -> 
 
 
 def weight(schedule: Schedule, t: Tensor, kind: Weighting) -> Tensor:
-    """w(t) [B] at t [B] int64.
+    """w(t) [B] at t [B] int64. Of a flow the noise is its own time s, and eps_hat - eps is (1 - s) (v_hat - v).
 
     one_minus_alpha_bar: the variance of the noise, DreamFusion's choice. sqrt_one_minus_alpha_bar: the gradient becomes
     signal (x - x0_hat), a pull towards the clean image that stays bounded at all times. uniform: 1.

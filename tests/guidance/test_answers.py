@@ -7,7 +7,7 @@ from guided import normal as normal_of
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.answers import convert, guide, guided_noise, rescale
-from dreamfusion_mesh.guidance.schedule import variance_preserving
+from dreamfusion_mesh.guidance.schedule import add_noise, flow_matching, variance_preserving
 from dreamfusion_mesh.records.diffusion import Answers
 
 SCHEDULE = variance_preserving(torch.cos(torch.linspace(0.02, 1.55, 50, dtype=torch.float64)).square())
@@ -30,9 +30,36 @@ def test_predictions_convert_as_their_definitions_say_and_back(source, target):
     torch.testing.assert_close(convert(made, noisy, SCHEDULE, t, target, source), kinds[source], rtol=1e-9, atol=1e-10)
 
 
-def test_an_unknown_prediction_is_refused():
-    with pytest.raises(ValueError, match="flow"):
-        convert(torch.zeros(1, 1), torch.zeros(1, 1), SCHEDULE, torch.tensor([5]), "flow", "epsilon")
+@pytest.mark.parametrize(("source", "target"), [("score", "epsilon"), ("flow", "v_prediction"), ("v_prediction", "flow")])
+def test_predictions_that_are_unknown_or_of_two_schedules_are_refused(source, target):
+    with pytest.raises(ValueError, match=f"source '{source}', target '{target}'"):
+        convert(torch.zeros(1, 1), torch.zeros(1, 1), SCHEDULE, torch.tensor([5]), source, target)
+
+
+FLOW = flow_matching(torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64))
+HAND_WORKED = {  # of x_0 = 2 and eps = -1, so that v = eps - x_0 = -3, at the times 1/4 and 1/2
+    "noisy": [0.75 * 2 - 0.25, 0.5 * 2 - 0.5],
+    "epsilon": [-1.0, -1.0],
+    "sample": [2.0, 2.0],
+    "flow": [-3.0, -3.0],
+}
+
+
+@pytest.mark.parametrize("source", ["epsilon", "sample", "flow"])
+@pytest.mark.parametrize("target", ["epsilon", "sample", "flow"])
+def test_a_flows_predictions_convert_as_worked_by_hand(source, target):
+    values = {name: torch.tensor(numbers, dtype=torch.float64)[:, None] for name, numbers in HAND_WORKED.items()}
+    t = torch.tensor([0, 1])
+    torch.testing.assert_close(add_noise(values["sample"], values["epsilon"], FLOW, t), values["noisy"])
+    torch.testing.assert_close(convert(values[source], values["noisy"], FLOW, t, source, target), values[target])
+
+
+def test_a_flows_guided_noise_is_worked_by_hand():
+    """At time 1/4, x = 1: v of -2 without words and -1 with them, scale 3, is v = 1; eps = x + 3/4 v = 1.75."""
+    one, t = torch.ones(1, 1, dtype=torch.float64), torch.tensor([0])
+    answers = Answers("flow", -one, -2 * one)
+    found = guided_noise(answers, one, FLOW, t, GuidanceSettings(scale=3.0))
+    torch.testing.assert_close(found, 1.75 * one)
 
 
 def test_guidance_scale_zero_is_unconditional_and_one_is_the_text():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from guided import bind, normal, score, views_around
+from guided import asked, bind, normal, score, views_around
 
 from dreamfusion_mesh.guidance.answers import guide
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers, contrast_view_of_blend
@@ -62,11 +62,11 @@ def test_the_model_gets_the_mixed_text_and_keeps_away_from_one_view(folders: dic
     noisy, t = normal(4, 3, 8, 8), torch.full((4,), 500)
     model = bind(folders["epsilon"], scale=4.0, perp_neg=0.5, blend_view_words=True)
     words = ("front", "side", "back", "overhead")
-    mug, clay = (model.model.encode_text([f"{what}, {word} view" for word in words]) for what in ("a red mug", "a grey clay mug"))
+    mug, clay = (model.model.text.encode([f"{what}, {word} view" for word in words]).states for what in ("a red mug", "a grey clay mug"))
     text = torch.stack([mug[0], 0.6 * mug[0] + 0.4 * mug[1], 0.1 * mug[1] + 0.9 * mug[2], 0.6 * clay[0] + 0.4 * clay[1]])
     shares = torch.tensor([[1.0, 0, 0, 0], [0.6, 0.4, 0, 0], [0, 0.1, 0.9, 0], [0.6, 0.4, 0, 0]])
     other = torch.stack([(clay if i == 3 else mug)[row] for i, row in enumerate(contrast_view_of_blend(shares, t).tolist())])
-    uncond, given, away = (model.model.predict(noisy, t, each) for each in (model.negative.expand(4, -1, -1), text, other))
+    uncond, given, away = (asked(model, noisy, t, each) for each in (model.negative.states.expand(4, -1, -1), text, other))
     torch.testing.assert_close(score(model, noisy, t, views), guide(uncond, given, 4.0, [away], 0.5), rtol=1e-3, atol=1e-4)
 
 
@@ -75,8 +75,8 @@ def test_views_seen_together_keep_away_from_one_another_with_their_mixed_texts(f
     model = bind(folders["multiview"], scale=4.0, perp_neg=0.5, blend_view_words=True, multiview=True)
     cameras = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
     shares = view_weights(views.cameras.azimuth, views.cameras.elevation, 50.0)
-    text, order = torch.einsum("bv,vld->bld", shares, model.text[:4]), [1, 2, 3, 0]
-    uncond = model.model.predict(noisy, t, model.negative.expand(4, -1, -1), cameras, 4)
-    given = model.model.predict(noisy, t, text, cameras, 4)
-    away = model.model.predict(noisy, t, text[order], cameras[order], 4)
+    text, order = torch.einsum("bv,vld->bld", shares, model.text.states[:4]), [1, 2, 3, 0]
+    uncond = asked(model, noisy, t, model.negative.states.expand(4, -1, -1), cameras, 4)
+    given = asked(model, noisy, t, text, cameras, 4)
+    away = asked(model, noisy, t, text[order], cameras[order], 4)
     torch.testing.assert_close(score(model, noisy, t, views), guide(uncond, given, 4.0, [away], 0.5), rtol=1e-3, atol=1e-4)

@@ -10,8 +10,9 @@ from stub_score import StubScore
 from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses.sds import distill
-from dreamfusion_mesh.guidance.models.unet import PromptedUNet
-from dreamfusion_mesh.guidance.models.unet_folder import load_networks, load_schedule
+from dreamfusion_mesh.guidance.models.pretrained import load_network
+from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
+from dreamfusion_mesh.guidance.models.schedules import load_schedule
 from dreamfusion_mesh.guidance.schedule import draw_noise, draw_timesteps
 from dreamfusion_mesh.pipeline import generate
 from dreamfusion_mesh.render.cameras import turntable
@@ -27,7 +28,7 @@ def _images(device):
     return torch.rand(4, 16, 16, 3, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def _distilled(model: PromptedUNet, device):
+def _distilled(model: PromptedDiffusion, device):
     images = _images(device).requires_grad_()
     draws = torch.Generator().manual_seed(5)
     step = distill(model, step_of(images, views_around(4, device=device), (0.02, 0.02), (0.9, 0.9), 0.5, draws), model.settings)
@@ -40,7 +41,7 @@ def test_each_device_distils_to_what_the_cpu_does(folders, kind, device):
     model = bind(folders[kind], device=device, half_precision=False, **KINDS[kind])
     step, gradient = _distilled(model, device)
     assert step.finite
-    assert {value.device.type for value in (step.loss, step.t, gradient, model.text, model.schedule.signal)} == {device.type}
+    assert {value.device.type for value in (step.loss, step.t, gradient, model.text.states, model.schedule.signal)} == {device.type}
     expected, on_cpu = _distilled(bind(folders[kind], half_precision=False, **KINDS[kind]), torch.device("cpu"))
     assert torch.equal(step.t.cpu(), expected.t), "times and noise are drawn on the CPU whatever the device"
     assert gradient.abs().max() > 0
@@ -51,8 +52,8 @@ def test_each_device_distils_to_what_the_cpu_does(folders, kind, device):
 def test_half_precision_stays_inside_the_u_net_and_off_the_cpu(folders, kind, device):
     model = bind(folders[kind], device=device, **KINDS[kind])
     half = device.type == "cuda"
-    assert model.model.unet.dtype == (torch.float16 if half else torch.float32)
-    assert model.text.dtype == model.negative.dtype == torch.float32
+    assert model.model.denoiser.network.dtype == (torch.float16 if half else torch.float32)
+    assert model.text.states.dtype == model.negative.states.dtype == torch.float32
     latents = model.encode(_images(device))
     answers = model.answer(latents, torch.full((4,), 500, device=device), views_around(4, device=device))
     assert {value.dtype for value in (latents, answers.text, answers.uncond, *answers.others)} == {torch.float32}
@@ -64,10 +65,10 @@ def test_half_precision_stays_inside_the_u_net_and_off_the_cpu(folders, kind, de
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_tensor_strays_from_the_models_device(folders, kind):
     """Loading reads files on the CPU, and times and noise are drawn there; all else stays on the device."""
-    with OneDevice(edges=[load_networks, load_schedule, turntable, _images, draw_timesteps, draw_noise]) as one:
+    with OneDevice(edges=[load_network, load_schedule, turntable, _images, draw_timesteps, draw_noise]) as one:
         model = bind(folders[kind], device=one.device, half_precision=False, **KINDS[kind])
         step, gradient = _distilled(model, one.device)
-    assert_on(PRETENDED, step.loss, step.t, gradient, model.text, model.negative, model.schedule.signal)
+    assert_on(PRETENDED, step.loss, step.t, gradient, model.text.states, model.negative.states, model.schedule.signal)
     expected, on_cpu = _distilled(bind(folders[kind], half_precision=False, **KINDS[kind]), torch.device("cpu"))
     assert torch.equal(step.t.cpu(), expected.t)
     torch.testing.assert_close(gradient.cpu(), on_cpu)

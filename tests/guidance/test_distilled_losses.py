@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from analytic_scores import SCHEDULE, Gaussian, Mixture
-from guided import bind, column, views_around
+from guided import asked, bind, column, views_around
 from guided import normal as normal_of
 from loss_steps import step_of
 from setting_ranges import all_numbers
@@ -21,7 +21,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses import csd, ism, sdi, sds
 from dreamfusion_mesh.guidance.losses.make import make_loss
-from dreamfusion_mesh.guidance.models import load as models
+from dreamfusion_mesh.guidance.models import text_families
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.records.diffusion import Answers
 
@@ -210,9 +210,9 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_a_unet_answers_with_negative_words_and_without_any(folders: dict[str, Path]) -> None:
     noisy, t, views = normal_of(2, 3, 8, 8), torch.tensor([100, 700]), views_around(2)
     model = bind(folders["epsilon"], loss="csd", negative_prompt="a blue table")
-    found, words = model.answer(noisy, t, views), model.model.encode_text(["", "a blue table"])
+    found, words = model.answer(noisy, t, views), model.model.text.encode(["", "a blue table"]).states
     for predicted, text in ((found.uncond, words[:1]), (found.negative, words[1:])):
-        torch.testing.assert_close(predicted, model.model.predict(noisy, t, text.expand(2, -1, -1)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(predicted, asked(model, noisy, t, text.expand(2, -1, -1)), rtol=1e-5, atol=1e-6)
     assert bind(folders["epsilon"], loss="csd").answer(noisy, t, views).negative is None
     assert bind(folders["epsilon"], negative_prompt="a blue table").answer(noisy, t, views).negative is None
 
@@ -232,7 +232,7 @@ def test_a_unets_answer_without_words_is_the_one_beside_the_texts(folders: dict[
 def test_a_model_distilled_from_guidance_is_refused_before_it_is_loaded(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "distilled")
     edit_json(folder / "unet" / "config.json", time_cond_proj_dim=256)
-    monkeypatch.setattr(models, "load_networks", lambda *arguments: pytest.fail("it is loaded"))
+    monkeypatch.setattr(text_families, "load_network", lambda *arguments: pytest.fail("it is loaded"))
     with pytest.raises(
         BadInput, match=rf"^guidance.loss {loss}: compares the words with none, and .* is distilled from guidance"
     ) as caught:
@@ -242,7 +242,7 @@ def test_a_model_distilled_from_guidance_is_refused_before_it_is_loaded(loss: st
 
 def test_a_model_that_was_loaded_for_another_loss_is_asked_again(tmp_path: Path) -> None:
     model = load_guidance(GuidanceSettings(model=str(write_folder(tmp_path / "plain"))), "cpu")
-    model.unet.register_to_config(time_cond_proj_dim=256)
+    model.denoiser.network.register_to_config(time_cond_proj_dim=256)
     settings = GuidanceSettings(model=model.model, loss="csd")
     with pytest.raises(BadInput, match="is distilled from guidance"):
         model.for_prompt("a red mug", settings)

@@ -50,11 +50,11 @@ def test_a_latent_model_gets_the_vaes_scaled_mean_and_passes_gradients(folders):
     latent = model.model
     images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     latents = latent.encode(images)
-    mean = latent.vae.encode(images.detach().permute(0, 3, 1, 2) * 2 - 1).latent_dist.mean
+    mean = latent.latents.vae.encode(images.detach().permute(0, 3, 1, 2) * 2 - 1).latent_dist.mean
     torch.testing.assert_close(latents.detach(), 0.5 * mean)
     latents.square().sum().backward()
     assert images.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in latent.vae.parameters())
+    assert all(parameter.grad is None for parameter in latent.latents.vae.parameters())
     assert score(model, latents.detach(), torch.tensor([100, 700]), views_around(2)).shape == (2, 4, 8, 8)
     assert sorted(latent.provenance()["files"]) == [
         "text_encoder/model.safetensors",

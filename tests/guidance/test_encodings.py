@@ -16,7 +16,7 @@ from tiny_folders import edit_json, write_folder
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import encoding_bytes, encoding_key, prompt_texts, read_encoding
-from dreamfusion_mesh.guidance.models.unet import UNetModel
+from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES
 from dreamfusion_mesh.records.diffusion import PromptEncoding
 
@@ -27,7 +27,7 @@ ROWS = [
 ]
 
 
-def settings_of(model: UNetModel, **changed: Any) -> GuidanceSettings:
+def settings_of(model: DiffusionModel, **changed: Any) -> GuidanceSettings:
     return GuidanceSettings(model=model.model, **changed)
 
 

@@ -98,7 +98,7 @@ def _forget_padding(folder):
 
 
 CASES = {
-    "no unet": (_drop_folder("unet"), r"has no unet/; name a folder in the diffusers layout, which has unet/, .* and scheduler/$"),
+    "no unet": (_drop_folder("unet"), r"has no unet/; name a folder in the diffusers layout, which has unet/ or .* and scheduler/$"),
     "no text encoder": (_drop_folder("text_encoder"), "has no text_encoder/"),
     "no tokenizer": (_drop_folder("tokenizer"), "has no tokenizer/"),
     "no scheduler": (_drop_folder("scheduler"), "has no scheduler/"),
@@ -118,11 +118,12 @@ CASES = {
     "corrupt text config": (_write("text_encoder/config.json", b"nope"), r"text_encoder/config\.json is not readable JSON"),
     "corrupt schedule": (_write(SCHEDULER, b""), r"scheduler_config\.json is not readable JSON"),
     "other unet": (_edit("unet/config.json", _class_name="UNet2DModel"), "unet/ is a UNet2DModel; only UNet2DConditionModel"),
-    "other text encoder": (_edit("text_encoder/config.json", model_type="t5"), "text_encoder/ is a t5; only CLIP"),
+    "other text encoder": (_edit("text_encoder/config.json", model_type="bert"), "text_encoder/ is a bert; only CLIP"),
     "nonsense in unet config": (_edit("unet/config.json", block_out_channels="many"), "unet/ cannot be loaded"),
     "nonsense in text config": (_edit("text_encoder/config.json", hidden_size="wide"), "text_encoder/ cannot be loaded"),
     "channels of another size": (_edit("unet/config.json", in_channels=12, out_channels=12), "unet/ cannot be loaded"),
-    "extra conditions": (_edit("unet/config.json", addition_embed_type="text_time"), "addition_embed_type 'text_time'"),
+    "extra conditions": (_edit("unet/config.json", addition_embed_type="image"), "addition_embed_type 'image'"),
+    "one text encoder of two": (_edit("unet/config.json", addition_embed_type="text_time"), "has no text_encoder_2/"),
     "classes": (_edit("unet/config.json", num_class_embeds=10), "num_class_embeds 10"),
     "pictures beside words": (
         _edit("unet/config.json", class_embed_type="projection", projection_class_embeddings_input_dim=16),
@@ -216,7 +217,7 @@ def test_a_u_net_that_takes_more_than_words_has_to_be_a_multi_view_model(tmp_pat
 
 
 def test_no_folder_and_a_file_are_named_as_what_they_are(tmp_path):
-    layout = "name a folder in the diffusers layout, which has unet/, text_encoder/, tokenizer/ and scheduler/"
+    layout = "name a folder in the diffusers layout, which has unet/ or transformer/, text_encoder/, tokenizer/ and scheduler/"
     layout += ", or use guidance.model=embedded"
     assert _refusal(tmp_path / "nowhere").endswith(f"does not exist; {layout}")
     (tmp_path / "file").write_text("")
@@ -245,8 +246,8 @@ def test_shards_load_as_the_single_file_does(sound, folder):
     (folder / f"{UNET}.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
     (folder / UNET).unlink()
     whole, cut = (load_guidance(GuidanceSettings(model=str(each)), "cpu") for each in (sound, folder))
-    for name, value in whole.unet.state_dict().items():
-        assert torch.equal(value, cut.unet.state_dict()[name]), name
+    for name, value in whole.denoiser.network.state_dict().items():
+        assert torch.equal(value, cut.denoiser.network.state_dict()[name]), name
     assert sorted(cut.provenance()["files"]) == [TEXT, "unet/a.safetensors", "unet/b.safetensors"]
 
 

@@ -11,7 +11,7 @@ from tiny_folders import write_folder
 from dreamfusion_mesh.config import GuidanceSettings, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import diffusion_source, load_guidance
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT
+from dreamfusion_mesh.guidance.models.unet import LAYOUT
 from dreamfusion_mesh.guidance.weights.folder import open_folder
 
 

@@ -77,10 +77,10 @@ def test_the_vocabulary_and_merges_of_the_first_models_are_read(tmp_path):
     edit_json(tokenizer / "tokenizer_config.json", tokenizer_class="CLIPTokenizer", backend=None, **marks)
     settings = GuidanceSettings(model=str(folder), textureless_words="{subject}")
     model = load(folder)
-    assert model.tokenizer("a mug").input_ids == [0, 28, 14, 22, 34, 1], "start, a</w>, m, u, g</w>, end"
+    assert model.text.tokenizer("a mug").input_ids == [0, 28, 14, 22, 34, 1], "start, a</w>, m, u, g</w>, end"
     assert model.for_prompt("a mug", settings).warnings == []
-    with pytest.raises(BadInput, match="reads at most 24"):
-        model.for_prompt("a long prompt in letters", settings)
+    (line,) = model.for_prompt("a long prompt in letters", settings).warnings
+    assert line.endswith("reads at most 24 tokens, the view's words among them; cut were: prompt in letters"), line
 
 
 def test_words_unknown_to_the_model_are_named(embedded):
@@ -112,7 +112,7 @@ def test_long_prompts_are_named_in_short(embedded):
 
 def test_a_prompt_of_too_many_tokens_is_refused_never_cut(embedded):
     fits, settings = "a large striped red mushroom with a white stem on a spotted blue table with green legs and parts", GuidanceSettings()
-    assert embedded.for_prompt(fits, settings).text.shape == (8, 24, 128)
+    assert embedded.for_prompt(fits, settings).text.states.shape == (8, 24, 128)
     with pytest.raises(BadInput, match=r"has 25 tokens .*at most 24; shorten it by 1"):
         embedded.for_prompt(f"{fits} on", settings)
     with pytest.raises(BadInput, match=r"grey.*at most 24"):

@@ -11,7 +11,7 @@ from guided import normal as normal_of
 from dreamfusion_mesh.guidance.losses.inversion import LEAST_NOISE, ddim_deviation, ddim_step, first_time
 from dreamfusion_mesh.guidance.losses.ism import interval_score, interval_weight
 from dreamfusion_mesh.guidance.losses.sdi import draw_ends, inverted_noise
-from dreamfusion_mesh.guidance.schedule import add_noise
+from dreamfusion_mesh.guidance.schedule import add_noise, flow_matching
 from dreamfusion_mesh.records.diffusion import Schedule
 
 DATA = Gaussian(0.3, 0.4)
@@ -49,6 +49,15 @@ def test_the_deviation_is_what_keeps_the_variance_of_a_noisier_step():
     found = ddim_deviation(torch.zeros(3, 1, 1, 1, dtype=torch.float64), SCHEDULE, now, then)
     torch.testing.assert_close(found, expected)
     assert found[1] == 0
+
+
+def test_the_deviation_of_a_flow_is_that_of_its_step_back():
+    """x_now given x_then and x_0 has the variance v w / (v + w), of its own noise v and what a step adds, w, seen from x_now."""
+    flow = flow_matching(torch.tensor([0.2, 0.6], dtype=torch.float64))
+    like, now, then = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0]), torch.tensor([1])
+    own, added = 0.2**2, (0.6**2 - (0.4 / 0.8) ** 2 * 0.2**2) / (0.4 / 0.8) ** 2
+    found = ddim_deviation(like, flow, now, then)
+    assert float(found) == pytest.approx((own * added / (own + added)) ** 0.5, rel=1e-12)
 
 
 def test_many_inversions_follow_the_probability_flow_of_gaussian_data():

@@ -1,10 +1,11 @@
 """Views seen together: what they share, what tells them apart, and that groups do not mix."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from guided import PROMPT, bind, load, normal, score, views_around
+from guided import PROMPT, asked, bind, load, normal, score, views_around
 from loss_steps import step_of
 
 from dreamfusion_mesh.config import GuidanceSettings
@@ -27,9 +28,9 @@ def test_perp_neg_keeps_views_seen_together_away_from_one_another(folders):
     rows = view_words(views.cameras.azimuth, views.cameras.elevation, 45.0, 50.0)
     clay = torch.tensor([0, 0, 0, 0, 0, 4, 0, 0])
     cameras = camera_numbers(views.cameras.azimuth, views.cameras.elevation)
-    uncond = plain.model.predict(noisy, t, plain.negative.expand(8, -1, -1), cameras, 4)
-    text = plain.model.predict(noisy, t, plain.text[rows + clay], cameras, 4)
-    other = plain.model.predict(noisy, t, plain.text[rows[order] + clay], cameras[order], 4)
+    uncond = asked(plain, noisy, t, plain.negative.states.expand(8, -1, -1), cameras, 4)
+    text = asked(plain, noisy, t, plain.text.states[rows + clay], cameras, 4)
+    other = asked(plain, noisy, t, plain.text.states[rows[order] + clay], cameras[order], 4)
     torch.testing.assert_close(score(away, noisy, t, views), guide(uncond, text, 4.0, [other], 0.5), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(score(plain, noisy, t, views), guide(uncond, text, 4.0), rtol=1e-4, atol=1e-5)
 
@@ -50,7 +51,7 @@ def test_a_view_affects_the_others_of_its_group_and_no_others(folders):
 def test_four_equal_views_are_seen_together_as_each_is_alone(folders):
     """Attention over four copies of a sequence weighs each position by a quarter four times."""
     model = bind(folders["multiview"])
-    predict, text = model.model.predict, model.text[:1].expand(4, -1, -1)
+    predict, text = partial(asked, model), model.text.states[:1].expand(4, -1, -1)
     noisy, t = normal(1, 3, 8, 8).expand(4, -1, -1, -1), torch.full((4,), 300)
     cameras = camera_numbers(torch.tensor([0.7]), torch.tensor([0.2])).expand(4, -1)
     alone, together = (predict(noisy, t, text, cameras, views) for views in (1, 4))

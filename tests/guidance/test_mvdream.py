@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from guided import PROMPT, bind, load, normal
+from guided import PROMPT, asked, bind, load, normal
 from mvdream_twin import Twin
 from safetensors.torch import load_file
 from tiny_mvdream import TINY, write_checkpoint, write_port
@@ -54,8 +54,8 @@ def around(count: int = 4, elevation: float = 0.3) -> Cameras:
 def test_it_predicts_what_the_description_says_of_the_published_tensors(mvdream: dict[str, Path], layout: str) -> None:
     model = bind(mvdream[layout], multiview=True)
     noisy, t, cameras = normal(8, 4, 4, 4), torch.tensor([300] * 4 + [801] * 4), camera_matrices(around(8))
-    text = model.text[:8]
-    found = model.model.predict(noisy, t, text, cameras, 4)
+    text = model.text.states[:8]
+    found = asked(model, noisy, t, text, cameras, 4)
     wanted = Twin(*published(mvdream[layout]), views=4)(noisy, t, text, cameras)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     blind = Twin(*published(mvdream[layout]), views=4)(noisy, t, text, None)
@@ -66,10 +66,10 @@ def test_the_original_checkpoint_has_the_published_noise_autoencoder_and_words(m
     one = load(mvdream["checkpoint"], multiview=True)
     port = load(mvdream["port"], multiview=True)
     torch.testing.assert_close(one.schedule.signal, port.schedule.signal, rtol=1e-5, atol=1e-6)  # diffusers' scaled_linear
-    assert (one.prediction, one.size, one.limit) == ("epsilon", 8, 24)
-    assert one.vae.config.scaling_factor == 0.18215
-    assert one.text_encoder.config.num_hidden_layers == 1
-    states = one.encode_text([PROMPT, "a blue chair"])
+    assert (one.prediction, one.size, one.text.limit) == ("epsilon", 8, 24)
+    assert one.latents.vae.config.scaling_factor == 0.18215
+    assert one.text.readers[0].encoder.config.num_hidden_layers == 1
+    states = one.text.encode([PROMPT, "a blue chair"]).states
     assert states.shape == (2, 24, 64)
     assert (states[0] - states[1]).abs().max() > 1e-2
     assert one.encode(torch.rand(2, 32, 32, 3)).shape == (2, 4, 4, 4)
@@ -77,12 +77,12 @@ def test_the_original_checkpoint_has_the_published_noise_autoencoder_and_words(m
 
 def test_equal_views_are_seen_together_as_each_is_alone_and_others_are_not(mvdream: dict[str, Path]) -> None:
     model = bind(mvdream["port"], multiview=True)
-    predict, text, t = model.model.predict, model.text[:1].expand(4, -1, -1), torch.full((4,), 300)
+    text, t = model.text.states[:1].expand(4, -1, -1), torch.full((4,), 300)
     noisy, cameras = normal(1, 4, 4, 4).expand(4, -1, -1, -1), camera_matrices(around(1)).expand(4, -1)
-    alone, together = (predict(noisy, t, text, cameras, views) for views in (1, 4))
+    alone, together = (asked(model, noisy, t, text, cameras, views) for views in (1, 4))
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     noisy = normal(4, 4, 4, 4)
-    alone, together = (predict(noisy, t, text, cameras, views) for views in (1, 4))
+    alone, together = (asked(model, noisy, t, text, cameras, views) for views in (1, 4))
     assert (together - alone).flatten(1).abs().amax(1).min() > 1e-3
 
 

@@ -69,7 +69,7 @@ def test_the_autoencoder_takes_every_published_tensor_and_no_other() -> None:
     from diffusers import AutoencoderKL
 
     with torch.device("meta"):
-        network = AutoencoderKL(**keys.vae_config(FULL_VAE, 0.18215))
+        network = AutoencoderKL.from_config(keys.vae_config(FULL_VAE, 0.18215))
     made = keys.vae_tensors(meta(vae_shapes(FULL_VAE), keys.VAE), 4)
     assert shapes_of(made) == shapes_of(network.state_dict())
     assert len(made) == len(vae_shapes(FULL_VAE))

@@ -15,7 +15,7 @@ from dreamfusion_mesh.config.load import presets_folder
 from dreamfusion_mesh.config.styles import read_style
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import prompt_texts
-from dreamfusion_mesh.guidance.models.unet import UNetModel
+from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 
 NAMES = [name for name in get_args(GuidanceSettings.model_fields["prompt_style"].annotation) if name != "none"]
 KNOWN = 'words: "a big {prompt}"\ntextureless: "{prompt}, big"\nnegative: "small"\n'  # in words of the embedded model
@@ -82,10 +82,10 @@ def test_a_file_that_is_no_style_is_refused_in_one_line(folder: Path, text: str 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_embedded_model_knows_no_style_and_says_so(embedded: UNetModel, name: str) -> None:
+def test_the_embedded_model_knows_no_style_and_says_so(embedded: DiffusionModel, name: str) -> None:
     plain, styled = (embedded.for_prompt(PROMPT, GuidanceSettings(prompt_style=style)) for style in ("none", name))
-    assert torch.equal(plain.text, styled.text)
-    assert torch.equal(plain.negative, styled.negative)
+    assert torch.equal(plain.text.states, styled.text.states)
+    assert torch.equal(plain.negative.states, styled.negative.states)
     (line,) = styled.warnings
     assert line.startswith(f"guidance.prompt_style {name}: guidance 'embedded' does not know: ")
     assert line.endswith("; the style is left out")
@@ -94,11 +94,11 @@ def test_the_embedded_model_knows_no_style_and_says_so(embedded: UNetModel, name
 def test_a_model_that_knows_the_words_is_given_them(folder: Path, folders: dict[str, Path]) -> None:
     (folder / "voxel.yaml").write_text(KNOWN)
     model = bind(folders["epsilon"], prompt_style="voxel")
-    words = model.model.encode_text(["a big a red mug, side view", "a grey clay mug, big, back view", "small"])
-    assert torch.equal(torch.stack([model.text[1], model.text[6], model.negative[0]]), words)
+    words = model.model.text.encode(["a big a red mug, side view", "a grey clay mug, big, back view", "small"]).states
+    assert torch.equal(torch.stack([model.text.states[1], model.text.states[6], model.negative.states[0]]), words)
     assert model.warnings == []
     encoding = load(folders["epsilon"]).encode_prompt(PROMPT, model.settings)
-    assert torch.equal(load(folders["epsilon"]).for_prompt(PROMPT, model.settings, encoding).text, model.text)
+    assert torch.equal(load(folders["epsilon"]).for_prompt(PROMPT, model.settings, encoding).text.states, model.text.states)
 
 
 def test_a_styles_negative_words_are_those_of_csd(folder: Path, folders: dict[str, Path]) -> None:

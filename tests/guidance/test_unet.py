@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from guided import bind, load, normal, score, views_around
+from guided import asked, bind, load, normal, score, views_around
 from loss_steps import step_of
 
 from dreamfusion_mesh.config import GuidanceSettings
@@ -28,8 +28,8 @@ def test_answers_are_the_raw_predictions_with_and_without_text(folders):
     model, noisy, t = bind(folders["v_prediction"]), normal(2, 3, 8, 8), torch.tensor([100, 700])
     answers = model.answer(noisy, t, views_around(2))
     assert (answers.prediction, answers.others) == ("v_prediction", ())
-    for given, predicted in ((model.text[[0, 2]], answers.text), (model.negative.expand(2, -1, -1), answers.uncond)):
-        torch.testing.assert_close(predicted, model.model.predict(noisy, t, given), rtol=1e-5, atol=1e-6)
+    for given, predicted in ((model.text.states[[0, 2]], answers.text), (model.negative.states.expand(2, -1, -1), answers.uncond)):
+        torch.testing.assert_close(predicted, asked(model, noisy, t, given), rtol=1e-5, atol=1e-6)
 
 
 def test_guidance_mixes_the_predictions_with_and_without_text(folders):
@@ -54,9 +54,9 @@ def test_perp_neg_keeps_away_from_the_text_of_each_other_view_in_turn(folders):
     for time in (500, 501, 502):
         other = [(row + 1 + time % 3) % 4 for row in own]
         met.append(other)
-        t, words = torch.full((4,), time), model.model.encode_text(texts)
+        t, words = torch.full((4,), time), model.model.text.encode(texts).states
         uncond, text, away = (
-            model.model.predict(noisy, t, given) for given in (model.negative.expand(4, -1, -1), words[own], words[other])
+            asked(model, noisy, t, given) for given in (model.negative.states.expand(4, -1, -1), words[own], words[other])
         )
         torch.testing.assert_close(score(model, noisy, t, views), guide(uncond, text, 4.0, [away], 0.5), rtol=1e-4, atol=1e-5)
         assert not torch.allclose(text, away, atol=1e-3)
@@ -73,8 +73,8 @@ def test_each_view_gets_its_own_text_whatever_the_batch(folders):
     noisy, t = normal(1, 3, 8, 8).expand(5, 3, 8, 8), torch.full((5,), 500)
     got = score(model, noisy, t, views)
     texts = [f"a red mug, {words} view" for words in ("front", "side", "back", "overhead")] + ["a grey clay mug, front view"]
-    words, none = model.model.encode_text(texts), model.model.encode_text([""])
-    uncond, text = model.model.predict(noisy, t, none.expand_as(words)), model.model.predict(noisy, t, words)
+    words, none = model.model.text.encode(texts).states, model.model.text.encode([""]).states
+    uncond, text = asked(model, noisy, t, none.expand_as(words)), asked(model, noisy, t, words)
     torch.testing.assert_close(got, uncond + model.settings.scale * (text - uncond), rtol=1e-4, atol=1e-5)
     assert len({tuple(row.flatten().tolist()) for row in got}) == 5
 
@@ -83,8 +83,8 @@ def test_a_learned_variance_is_left_aside(folders):
     model = bind(folders["variance"])
     noisy, t = normal(2, 3, 8, 8), torch.tensor([100, 700])
     assert score(model, noisy, t, views_around(2)).shape == noisy.shape
-    whole = model.model.unet(noisy, t, encoder_hidden_states=model.text[:2]).sample
-    assert torch.equal(model.model.predict(noisy, t, model.text[:2]), whole[:, :3])
+    whole = model.model.denoiser.network(noisy, t, encoder_hidden_states=model.text.states[:2]).sample
+    assert torch.equal(asked(model, noisy, t, model.text.states[:2]), whole[:, :3])
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "latent"])
@@ -114,7 +114,7 @@ def test_the_schedule_is_the_folders_betas(folders):
 
 def test_nothing_of_a_loaded_model_learns(folders):
     latent = load(folders["latent"])
-    for network in (latent.unet, latent.text_encoder, latent.vae):
+    for network in (latent.denoiser.network, latent.text.readers[0].encoder._network, latent.latents.vae):
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
 

@@ -21,8 +21,7 @@ from dreamfusion_mesh.config.distillation import VsdSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.guidance.losses.vsd import VariationalScore, denoising_target
-from dreamfusion_mesh.guidance.models import load as loading
-from dreamfusion_mesh.guidance.models import low_rank
+from dreamfusion_mesh.guidance.models import low_rank, text_families
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.records.diffusion import Answers
 
@@ -140,7 +139,7 @@ def test_the_target_is_what_the_model_predicts(kind: Any) -> None:
 @pytest.mark.parametrize(("folder", "settings"), [("epsilon", {}), ("latent", {}), ("multiview", {"multiview": True})])
 def test_a_lora_is_at_first_the_model_and_leaves_it_alone(folders: dict[str, Path], folder: str, settings: dict[str, Any]) -> None:
     model = bind(folders[folder], loss="vsd", **settings)
-    kept = {name: value.clone() for name, value in model.model.unet.state_dict().items()}
+    kept = {name: value.clone() for name, value in model.model.denoiser.network.state_dict().items()}
     adapter = model.adapter(2, draws())
     images = torch.rand(4, 16, 16, 3, generator=draws(1))
     noisy, t, views = model.encode(images), torch.full((4,), 300), views_around(4)
@@ -155,7 +154,8 @@ def test_a_lora_is_at_first_the_model_and_leaves_it_alone(folders: dict[str, Pat
     assert all(parameter.grad is not None for parameter in adapter.parameters())
     assert not torch.allclose(adapter(noisy, t, views).text, text, atol=1e-3)
     assert torch.equal(model.answer(noisy, t, views).text, text)
-    assert {name: torch.equal(value, kept[name]) for name, value in model.model.unet.state_dict().items()} == dict.fromkeys(kept, True)
+    still = model.model.denoiser.network.state_dict()
+    assert {name: torch.equal(value, kept[name]) for name, value in still.items()} == dict.fromkeys(kept, True)
 
 
 def test_the_loras_weights_are_drawn_and_are_all_of_its_state(folders: dict[str, Path]) -> None:
@@ -177,7 +177,7 @@ def test_a_model_without_room_is_refused_before_it_is_loaded(tmp_path: Path, mon
         up_block_types=["UpBlock2D"],
         mid_block_type="UNetMidBlock2D",
     )
-    monkeypatch.setattr(loading, "load_networks", _not_to_be_called)
+    monkeypatch.setattr(text_families, "load_network", _not_to_be_called)
     with pytest.raises(
         BadInput, match=r"^guidance.loss vsd: guidance '.*' has no room for a LoRA: no block of unet/config.json has attention"
     ):
@@ -190,7 +190,7 @@ def test_without_peft_the_remedy_is_told_before_anything_is_loaded(monkeypatch: 
 
     find = importlib.util.find_spec
     monkeypatch.setattr(low_rank.importlib.util, "find_spec", lambda name: missing(find, name))
-    monkeypatch.setattr(loading, "load_networks", _not_to_be_called)
+    monkeypatch.setattr(text_families, "load_network", _not_to_be_called)
     message = r'^guidance.loss vsd: needs the package peft, .*; install it with pip install "dreamfusion-mesh\[vsd\]", or use another loss$'
     with pytest.raises(BadInput, match=message):
         load_guidance(GuidanceSettings(loss="vsd"), "cpu")

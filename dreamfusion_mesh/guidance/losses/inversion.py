@@ -28,10 +28,10 @@ def ddim_step(noisy: Tensor, eps: Tensor, schedule: Schedule, now: Tensor, then:
 def ddim_deviation(like: Tensor, schedule: Schedule, now: Tensor, then: Tensor) -> Tensor:
     """[B, 1, ...]: the standard deviation of DDIM's stochastic step between `now` and the noisier `then`, [B] int64; 0 where both agree.
 
-    Source: arXiv:2010.02502, eq. 16 with eta 1.
+    That of q(x_now | x_then, x_0), whether or not the schedule preserves variance. Source: arXiv:2010.02502, eq. 16 with eta 1.
     """
     (signal, noise), (signal_then, noise_then) = schedule.at(now, like), schedule.at(then, like)
-    return noise / noise_then * (1 - (signal_then / signal).square()).clamp_min(0).sqrt()
+    return noise / noise_then * (noise_then.square() - (signal_then / signal * noise).square()).clamp_min(0).sqrt()
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

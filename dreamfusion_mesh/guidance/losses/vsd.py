@@ -28,6 +28,8 @@ def denoising_target(kind: Prediction, latents: Tensor, noise: Tensor, schedule:
         case "v_prediction":
             signal, sigma = schedule.at(t, latents)
             return signal * noise - sigma * latents
+        case "flow":
+            return noise - latents
 
 
 class VariationalScore(Loss):

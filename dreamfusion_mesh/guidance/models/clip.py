@@ -14,7 +14,8 @@ from torch.nn import functional
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.clip_folder import Networks, load_networks, open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_pixels import Pixels, read_pixels
-from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer, word_count
+from dreamfusion_mesh.guidance.models.pretrained import word_count
+from dreamfusion_mesh.guidance.models.tokenizers import load_tokenizer
 from dreamfusion_mesh.guidance.weights.folder import Source
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.terminal import cut

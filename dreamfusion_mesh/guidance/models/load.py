@@ -4,35 +4,51 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import kind_of
+from dreamfusion_mesh.guidance.models import transformer, unet
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
-from dreamfusion_mesh.guidance.models.low_rank import check_room
-from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
-from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream, mvdream_layout
-from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
+from dreamfusion_mesh.guidance.models.denoiser import Denoiser
+from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
+from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents, pixel_space
+from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream
+from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
-from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_answers, check_sizes, is_multiview, load_networks, load_schedule
-from dreamfusion_mesh.guidance.weights.folder import Source, open_folder, read_json, weight_files
+from dreamfusion_mesh.guidance.models.schedules import load_flow, load_schedule
+from dreamfusion_mesh.guidance.models.text_encoder import TextModel
+from dreamfusion_mesh.guidance.models.text_families import TextFolder
+from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, INDEX, Layout, Source, find_folder, open_folder, read_json, weight_files
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
+from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
 
-def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> UNetModel | ClipGuidance:
+class _Parts(NamedTuple):
+    """What a family's loader makes of a folder, on the CPU but for the text encoders."""
+
+    denoiser: Denoiser
+    text: TextModel
+    latents: LatentSpace
+    schedule: Schedule
+    prediction: Prediction
+    size: int
+
+
+def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> DiffusionModel | ClipGuidance:
     """The model that `settings.loss` takes, frozen, on `device`: `load_diffusion`'s or `load_clip`'s, and raises as they do."""
     if settings.loaded_kind == "CLIP":
         return ClipGuidance(load_clip(clip_source(settings.clip), device))
     return load_diffusion(settings, device)
 
 
-def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UNetModel:
+def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> DiffusionModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
     Of the settings `model`, `half_precision` and `loss` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
@@ -40,35 +56,66 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> UN
     folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
-    if (layout := mvdream_layout(source)) is not None:
-        return load_mvdream(source, layout, settings, device)
-    folder = open_folder(source, LAYOUT)
-    config = read_json(source, folder, "unet/config.json")
-    check_answers(source, config, settings.loss)
-    check_room(source, config, settings.loss)
-    schedule, prediction = load_schedule(source, folder)
-    tokenizer = load_tokenizer(source, folder, "tokenizer")
-    half = settings.half_precision and device.type == "cuda"
-    unet, text_encoder, vae = load_networks(source, folder, torch.float16 if half else torch.float32)
-    takes_cameras = is_multiview(source, folder, unet.config)
-    if takes_cameras:
-        set_multiview_attention(unet)
-    patch, size = check_sizes(source, unet.config, text_encoder.config, tokenizer, None if vae is None else vae.config)
-    return UNetModel(
-        files=ModelFiles(source, folder, LAYOUT),
+    dtype = _precision(source, device) if settings.half_precision else torch.float32
+    if (published := mvdream_layout(source)) is not None:
+        return load_mvdream(source, published, settings, dtype, device)
+    layout = _layout(source)
+    folder = open_folder(source, layout)
+    texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, device)
+    load = _load_unet if layout is unet.LAYOUT else _load_transformer
+    parts = load(source, folder, dtype, texts, settings.loss)
+    network = parts.denoiser.network.to(device)
+    return DiffusionModel(
+        files=ModelFiles(source, folder, layout),
         half_precision=settings.half_precision,
-        unet=unet.to(device),
-        text_encoder=text_encoder.to(device),
-        tokenizer=tokenizer,
-        vae=None if vae is None else vae.to(device),
-        schedule=schedule.to(device),
-        prediction=prediction,
-        patch=patch,
-        size=size,
-        limit=int(min(text_encoder.config.max_position_embeddings, tokenizer.model_max_length)),
-        takes_cameras=takes_cameras,
-        recorded=recorded_calls(unet, device),
+        denoiser=parts.denoiser,
+        text=parts.text,
+        latents=parts.latents.to(device),
+        schedule=parts.schedule.to(device),
+        prediction=parts.prediction,
+        size=parts.size,
+        recorded=recorded_calls(network, device) if layout is unet.LAYOUT else None,
     )
+
+
+def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, loss: str) -> _Parts:
+    config = read_json(source, folder, "unet/config.json")
+    unet.check_unet_loss(source, config, loss)
+    schedule, prediction = load_schedule(source, folder)
+    text = unet.load_unet_text(config, texts)
+    denoiser = unet.load_unet(source, folder, dtype)
+    own = denoiser.network.config
+    unet.check_unet(source, own, text)
+    latent = (folder / "vae").is_dir()
+    taken = ("unet", own.in_channels)
+    latents = load_latents(source, folder, unet.LAYOUT, dtype, taken) if latent else pixel_space(source, own.in_channels)
+    return _Parts(denoiser, text, latents, schedule, prediction, unet.side(source, own) * latents.scale)
+
+
+def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, loss: str) -> _Parts:
+    config, index = read_json(source, folder, "transformer/config.json"), read_json(source, folder, INDEX)
+    family = transformer.family_of(source, config)
+    family.check_config(source, config, index, loss)
+    schedule, prediction = (load_flow if family.is_flow else load_schedule)(source, folder)
+    text = family.text(texts, config)
+    denoiser = transformer.load_transformer(source, folder, config, index, dtype)
+    latents = load_latents(source, folder, transformer.LAYOUT, dtype, ("transformer", denoiser.config.in_channels))
+    transformer.check_transformer(source, denoiser, text, latents.channels)
+    return _Parts(denoiser, text, latents, schedule, prediction, denoiser.size(source, index, latents.scale))
+
+
+def _layout(source: Source) -> Layout:
+    """Of a folder with transformer/, or of one with unet/. Raises BadInput where there is none."""
+    folder = find_folder(source, unet.LAYOUT.name)
+    return transformer.LAYOUT if kind_of(folder / "transformer", f"{source}: transformer") == "folder" else unet.LAYOUT
+
+
+def _precision(source: Source, device: torch.device) -> torch.dtype:
+    """Half precision on a card: bfloat16, which overflows nowhere, where the card has it."""
+    if device.type != "cuda":
+        return torch.float32
+    # The embedded model is measured in float16, in which it overflows nowhere either.
+    return torch.bfloat16 if source.name != EMBEDDED and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def diffusion_source(model: str) -> Source:
@@ -88,7 +135,7 @@ def model_files(settings: GuidanceSettings) -> ModelFiles:
 
 def diffusion_files(source: Source) -> ModelFiles:
     """The files of a diffusion model. Raises as `model_files` does."""
-    layout = mvdream_layout(source) or LAYOUT
+    layout = mvdream_layout(source) or _layout(source)
     return ModelFiles(source, open_folder(source, layout), layout)
 
 

@@ -1,42 +1,40 @@
-"""A LoRA on the attention of a U-Net, by peft (extra [vsd]): Hu et al., arXiv:2106.09685."""
+"""A LoRA on the attention of a network, by peft (extra [vsd]): Hu et al., arXiv:2106.09685."""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.weights.folder import Source
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Answers
 
 REMEDY = 'pip install "dreamfusion-mesh[vsd]"'
-_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")  # of each attention, as diffusers names them
-_BLOCKS = {  # of a U-Net's config, and what diffusers takes where it does not say
-    "down_block_types": ("CrossAttnDownBlock2D",),
-    "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "up_block_types": ("CrossAttnUpBlock2D",),
-}
 
 
 class LowRank(nn.Module):
     """A network with a LoRA, whose weights are the module's only state; the network's own are shared, and stay.
 
+    layers  names of the linear layers that get one
     answer  (the network with the LoRA, noisy [B, ...], t [B] int64, views) -> what it predicts
     """
 
     def __init__(
-        self, network: nn.Module, rank: int, draws: torch.Generator, answer: Callable[[nn.Module, Tensor, Tensor, Views], Answers]
+        self,
+        network: nn.Module,
+        layers: Sequence[str],
+        rank: int,
+        draws: torch.Generator,
+        answer: Callable[[nn.Module, Tensor, Tensor, Views], Answers],
     ) -> None:
         super().__init__()
         copied = shared_copy(network)
-        added = add_lora(copied, rank, draws)
+        added = add_lora(copied, layers, rank, draws)
         self.weights = nn.ParameterDict({name.replace(".", "-"): parameter for name, parameter in added.items()})
         self._answer, self._network = answer, (copied,)  # in a tuple it is no part of this module's state
 
@@ -45,20 +43,10 @@ class LowRank(nn.Module):
         return self._answer(self._network[0], noisy, t, views)
 
 
-def check_room(source: Source, unet: Mapping[str, Any], loss: str) -> None:
-    """Raises BadInput where the loss is vsd and peft is missing, or the U-Net whose config is `unet` has no attention.
-
-    Does not import peft.
-    """
-    if loss != "vsd":
-        return
+def check_peft() -> None:
+    """Raises BadInput where peft, which the loss vsd needs, is missing. Does not import it."""
     if importlib.util.find_spec("peft") is None:
         raise BadInput(f"guidance.loss vsd: needs the package peft, which is not installed; install it with {REMEDY}, or use another loss")
-    if "Attn" not in str([unet.get(key, otherwise) for key, otherwise in _BLOCKS.items()]):
-        raise BadInput(
-            f"guidance.loss vsd: {source} has no room for a LoRA: no block of unet/config.json has attention; use guidance.loss=sds, or "
-            "another model"
-        )
 
 
 def shared_copy(network: nn.Module) -> nn.Module:
@@ -66,14 +54,14 @@ def shared_copy(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 
-def add_lora(network: nn.Module, rank: int, draws: torch.Generator) -> dict[str, nn.Parameter]:
-    """Put a LoRA on each attention of `network`, in place, and give its float32 weights by name; at first it changes nothing.
+def add_lora(network: nn.Module, layers: Sequence[str], rank: int, draws: torch.Generator) -> dict[str, nn.Parameter]:
+    """Put a LoRA on the `layers` of each attention of `network`, in place, and give its float32 weights by name.
 
-    draws, on the CPU, give A, uniform as peft has it; B is zero. All else of the network is frozen.
+    At first it changes nothing. draws, on the CPU, give A, uniform as peft has it; B is zero. All else of the network is frozen.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_LAYERS)), network)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers)), network)
     added = {name: parameter for name, parameter in network.named_parameters() if ".lora_" in name}
     for name, parameter in added.items():
         parameter.data = parameter.data.float()

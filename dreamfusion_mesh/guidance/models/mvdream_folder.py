@@ -1,4 +1,4 @@
-"""The two layouts in which MVDream is published, and the networks built from either. Every failure is BadInput in one line.
+"""The two layouts in which MVDream is published, and its parameters in either. Every failure is BadInput in one line.
 
 One is the original checkpoint, a single file that holds U-Net, autoencoder and text encoder; it comes without a tokenizer, which lies
 beside it in tokenizer/. The other is its port to diffusers' folders, whose unet/ keeps the original names. That port runs code from its
@@ -7,23 +7,19 @@ folder; here no code of a folder is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
-from torch import Tensor, nn
 
 from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
 from dreamfusion_mesh.guidance.models import mvdream_keys as keys
-from dreamfusion_mesh.guidance.models.pretrained import load_error, load_network, no_library_output
-from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
+from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
 CAMERA_DIM = 16  # a 4 x 4 matrix
-_HEAD = 64  # the width of a head of OpenCLIP's text encoders
 _PICKLES = (".pt", ".ckpt", ".pth")
 _LONGEST_YAML = 1 << 20  # bytes
 _MOST = {"num_res_blocks": 8, "transformer_depth": 16}  # of what makes modules; all else is bounded by the tensors that are there
@@ -84,93 +80,7 @@ def mvdream_layout(source: Source) -> Layout | None:
     return None
 
 
-def load_parts(source: Source, folder: Path, layout: Layout, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
-    """U-Net, text encoder and VAE, frozen, on the CPU, the U-Net in `dtype`; and the settings of the noise as PUBLISHED has them."""
-    with no_library_output():
-        return _load_port(source, folder, dtype) if layout is PORT else _load_file(source, folder, layout, dtype)
-
-
-def _load_port(source: Source, folder: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
-    from diffusers import AutoencoderKL
-    from transformers import CLIPTextModel
-
-    where = "unet/config.json"
-    params = _checked(source, where, {**PUBLISHED["unet"], **read_json(source, folder, where)})
-    files = weight_files(source, folder, Layout("", ("unet",), (), {"unet": PORT.weights["unet"]}))
-    unet = _unet(source, "unet/", _tensors(files), params)
-    text = load_network(source, folder, "text_encoder", CLIPTextModel, torch.float32)
-    vae = load_network(source, folder, "vae", AutoencoderKL, torch.float32, low_cpu_mem_usage=False)
-    return _frozen(unet, dtype), text, vae, {}
-
-
-def _load_file(source: Source, folder: Path, layout: Layout, dtype: torch.dtype) -> tuple[Any, Any, Any, dict[str, Any]]:
-    from diffusers import AutoencoderKL
-
-    where, settings = _settings(source, folder)
-    (file,) = weight_files(source, folder, layout)
-    params = _checked(source, where, settings["unet"])
-    unet = _unet(source, file.name, _tensors([file], keys.UNET), params)
-    config = keys.vae_config(_checked(source, where, settings["vae"]), settings["scale_factor"])
-    found = _tensors([file], keys.VAE, keep=True)
-    vae = _built(source, file.name, lambda: AutoencoderKL(**config), lambda: keys.vae_tensors(found, len(config["block_out_channels"])))
-    text = _text_encoder(source, file.name, _tensors([file], keys.TEXT))
-    return _frozen(unet, dtype), _frozen(text, torch.float32), _frozen(vae, torch.float32), settings
-
-
-def _unet(source: Source, where: str, found: dict[str, Tensor], params: Mapping[str, Any]) -> nn.Module:
-    from diffusers import UNet2DConditionModel
-
-    config = keys.unet_config(params)
-    return _built(source, where, lambda: UNet2DConditionModel(**config), lambda: keys.unet_tensors(found, params["num_res_blocks"]), "meta")
-
-
-def _text_encoder(source: Source, where: str, found: dict[str, Tensor]) -> nn.Module:
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    if not {"token_embedding.weight", "positional_embedding"} <= found.keys():
-        raise BadInput(f"{source}: {where} has no {keys.TEXT}token_embedding.weight; MVDream on Stable Diffusion 2.1 is read alone")
-    (words, width), places = found["token_embedding.weight"].shape, len(found["positional_embedding"])
-    config = CLIPTextConfig(
-        vocab_size=words,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=keys.text_layers(found),
-        num_attention_heads=max(width // _HEAD, 1),
-        max_position_embeddings=places,
-        hidden_act="gelu",
-        bos_token_id=0,
-        eos_token_id=words - 1,
-    )
-    return _built(source, where, lambda: CLIPTextModel(config), lambda: keys.text_tensors(found))
-
-
-def _built(source: Source, where: str, make: Callable[[], Any], convert: Callable[[], dict[str, Tensor]], device: str = "cpu") -> nn.Module:
-    """The network with these tensors, all of which it has to take, and no others. On "meta" it is built without memory of its own."""
-    try:
-        with torch.device(device):
-            network: nn.Module = make()
-        network.load_state_dict({name: value.contiguous() for name, value in convert().items()}, strict=True, assign=True)
-    except Exception as error:
-        raise load_error(source, where, error) from error
-    return network
-
-
-def _frozen(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    return network.to(dtype).eval().requires_grad_(False)
-
-
-def _tensors(files: list[Path], prefix: str = "", keep: bool = False) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which is left out unless `keep`."""
-    found = {}
-    for file in files:
-        with safe_open(str(file), framework="pt") as opened:
-            for name in opened.keys():  # noqa: SIM118  no mapping
-                if name.startswith(prefix):
-                    found[name if keep else name.removeprefix(prefix)] = opened.get_tensor(name)
-    return found
-
-
-def _settings(source: Source, folder: Path) -> tuple[str, dict[str, Any]]:
+def read_settings(source: Source, folder: Path) -> tuple[str, dict[str, Any]]:
     """Where the checkpoint's settings are from, and what they are: those of the .yaml file beside it, or the published ones."""
     files = sorted(file for file in folder.iterdir() if file.suffix == ".yaml")
     if not files:
@@ -186,7 +96,7 @@ def _settings(source: Source, folder: Path) -> tuple[str, dict[str, Any]]:
         raise BadInput(f"{where} has no {error}; take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away") from None
 
 
-def _checked(source: Source, where: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_params(source: Source, where: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same parameters. Raises BadInput where one is missing, or no number that a network could be built of."""
     wanted = PUBLISHED["vae"] if "ch_mult" in params else PUBLISHED["unet"]
     for key, example in wanted.items():

@@ -106,6 +106,7 @@ def vae_config(params: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """The parameters ("ddconfig") of the autoencoder as a config of diffusers' AutoencoderKL."""
     widths = [params["ch"] * factor for factor in params["ch_mult"]]
     return {
+        "_class_name": "AutoencoderKL",
         "block_out_channels": widths,
         "down_block_types": ["DownEncoderBlock2D"] * len(widths),
         "up_block_types": ["UpDecoderBlock2D"] * len(widths),

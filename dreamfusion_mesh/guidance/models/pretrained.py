@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,44 +11,19 @@ import torch
 from safetensors import safe_open
 
 from dreamfusion_mesh.errors import BadInput, reason
-from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
+from dreamfusion_mesh.guidance.weights.folder import Layout, Source, variant, weight_files
 
 # Of config.json: how many modules are made, and how large their tensors are.
-_DEPTHS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block", "depths")
+_DEPTHS = (
+    *("layers_per_block", "num_hidden_layers", "transformer_layers_per_block", "depths"),
+    *("num_layers", "num_decoder_layers", "num_single_layers", "depth"),
+)
 _WIDTHS = (
     *("in_channels", "out_channels", "latent_channels", "block_out_channels", "cross_attention_dim", "encoder_hid_dim"),
     *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"),
     *("num_channels", "embedding_size", "hidden_sizes", "patch_size"),
+    *("d_model", "d_ff", "joint_attention_dim", "pooled_projection_dim", "caption_channels", "context_in_dim"),
 )
-
-
-def load_tokenizer(source: Source, folder: Path, part: str) -> Any:
-    """A fast tokenizer from the part's tokenizer.json, or from CLIP's vocab.json and merges.txt. Raises BadInput."""
-    from transformers import CLIPTokenizer, PreTrainedTokenizerFast
-
-    settings, shown = Path(part, "tokenizer_config.json").as_posix(), shown_part(part)
-    config = read_json(source, folder, settings)
-    whole = folder / part / "tokenizer.json"
-    if not whole.is_file() and not all((whole.parent / name).is_file() for name in ("vocab.json", "merges.txt")):
-        raise BadInput(f"{source}: {shown} has neither tokenizer.json nor vocab.json and merges.txt; download the model again")
-    try:
-        with no_library_output():
-            if whole.is_file():
-                marks = {key: config.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
-                given = {key: mark for key, mark in marks.items() if mark is not None}
-                marks = {key: mark["content"] if isinstance(mark, dict) else mark for key, mark in given.items()}
-                longest = config.get("model_max_length", math.inf)
-                tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(whole), model_max_length=longest, **marks)
-            else:
-                tokenizer = CLIPTokenizer.from_pretrained(str(whole.parent), local_files_only=True)
-    except Exception as error:
-        raise load_error(source, shown if part else "the tokenizer", error) from error
-    if tokenizer.pad_token_id is None:
-        raise BadInput(f"{source}: {settings} names no pad_token that the tokenizer has; add it")
-    longest = tokenizer.model_max_length
-    if not isinstance(longest, (int, float)) or not longest >= 1:
-        raise BadInput(f"{source}: {settings} has model_max_length {longest!r:.60}; expected a number")
-    return tokenizer
 
 
 def load_network(source: Source, folder: Path, part: str, kind: Any, dtype: torch.dtype, **more: Any) -> Any:
@@ -60,7 +34,13 @@ def load_network(source: Source, folder: Path, part: str, kind: Any, dtype: torc
     try:
         with no_library_output():
             network, report = kind.from_pretrained(
-                str(folder / part), use_safetensors=True, local_files_only=True, torch_dtype=dtype, output_loading_info=True, **more
+                str(folder / part),
+                use_safetensors=True,
+                local_files_only=True,
+                torch_dtype=dtype,
+                output_loading_info=True,
+                variant=variant(folder / part),
+                **more,
             )
     except Exception as error:
         raise load_error(source, shown_part(part), error) from error

@@ -1,282 +1,164 @@
-"""A text-to-image diffusion model with a U-Net: pixel-space or latent, predicting eps, v or the clean image."""
+"""The U-Nets of diffusers, in pixel space or on latents: Stable Diffusion, its XL form, DeepFloyd IF, and multi-view ones.
+
+Read from a folder that `folder.open_folder` has checked. Every failure is BadInput in one line.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
+from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.encodings import prompt_texts
-from dreamfusion_mesh.guidance.models.low_rank import LowRank, check_room
-from dreamfusion_mesh.guidance.models.multiview import (
-    CAMERA_NUMBERS,
-    camera_numbers,
-    contrast_view,
-    contrast_view_in_group,
-    contrast_view_of_blend,
-    predict_views,
+from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question, checked_side, refuse_without_words
+from dreamfusion_mesh.guidance.models.low_rank import check_peft
+from dreamfusion_mesh.guidance.models.multiview import CAMERA_NUMBERS, camera_numbers, predict_views, set_multiview_attention
+from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
+from dreamfusion_mesh.guidance.models.text_encoder import TextModel
+from dreamfusion_mesh.guidance.models.text_families import TextFolder
+from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, Source, read_json
+from dreamfusion_mesh.records import Cameras
+
+LAYOUT = Layout(
+    name="in the diffusers layout, which has unet/ or transformer/, text_encoder/, tokenizer/ and scheduler/",
+    required=("unet", "text_encoder", "tokenizer", "scheduler"),
+    optional=("vae", "text_encoder_2", "tokenizer_2"),  # of a model that works on latents, and of one with two text encoders
+    weights={"unet": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model", "text_encoder_2": "model"},
 )
-from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
-from dreamfusion_mesh.guidance.models.unet_folder import check_answers
-from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
-from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_weights, view_words
-from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
-from dreamfusion_mesh.records import Cameras, Views
-from dreamfusion_mesh.records.diffusion import Answers, Prediction, PromptEncoding, Schedule
-from dreamfusion_mesh.terminal import cut
+_KIND = "UNet2DConditionModel"
+_CONDITIONS = {  # inputs that a U-Net may need beside noise, time and text
+    "addition_embed_type": (None, "text", "text_time"),
+    "encoder_hid_dim_type": (None, "text_proj"),
+    "class_embed_type": (None, "projection"),  # the latter of a multi-view model's cameras, and of nothing else
+    "num_class_embeds": (None,),
+}
+_XL = "text_time"
+_XL_NUMBERS = 6  # height and width of the original, top and left of the crop, height and width that are asked for
+_BLOCKS = {  # of a U-Net's config, and what diffusers takes where it does not say
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
 
 
-@dataclass(frozen=True, eq=False)
-class UNetModel:
-    """A GuidanceModel: frozen weights, loaded once for any number of prompts and of settings; `load_guidance` makes it.
+class UNet(Denoiser):
+    """Is given the texts' states and, where it is of the XL form, a vector for each text and the sizes of the image."""
 
-    prediction        what the U-Net predicts
-    patch             pixels a side that a pixel-space model folds into its channels; 0 for a latent model
-    size              pixels a side of the images that it was made for
-    limit             tokens a prompt may have, the start and end marks included
-    takes_cameras     whether it is a multi-view model, which can be given cameras and can see four views together
-    recorded          replays the U-Net's calls on a card; None: they are called
-    """
+    def __init__(self, network: Any, takes_cameras: bool = False) -> None:
+        super().__init__(network)
+        self.takes_cameras = takes_cameras
+        self._is_xl = network.config.addition_embed_type == _XL
 
-    files: ModelFiles
-    half_precision: bool
-    unet: Any
-    text_encoder: Any
-    tokenizer: Any
-    vae: Any | None
-    schedule: Schedule
-    prediction: Prediction
-    patch: int
-    size: int
-    limit: int
-    takes_cameras: bool
-    recorded: RecordedCalls | None = None
-
-    @property
-    def model(self) -> str:
-        """The model's name, as `guidance.model` has it."""
-        return self.files.source.name
-
-    def for_prompt(self, prompt: str, settings: GuidanceSettings, encoding: PromptEncoding | None = None) -> PromptedUNet:
-        """The model bound to `prompt` and `settings`, with the texts that `encode_prompt` gives, or gave, for all views.
-
-        Raises BadInput as `encode_prompt` does, ValueError where `encoding` is of other texts or of another model.
-        """
-        self._check_settings(settings)
-        found = self.encode_prompt(prompt, settings) if encoding is None else encoding
-        wanted = (len(found.texts), self.limit, self.text_encoder.config.hidden_size)
-        wanted_texts = prompt_texts(prompt, known_style(self.files.source, self.tokenizer, settings)[0])
-        if found.texts != wanted_texts or found.states.shape != wanted:
-            raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
-        states = found.states.to(self.schedule.signal.device)
-        views = 2 * len(VIEW_SUFFIXES)
-        return PromptedUNet(self, settings, states[:views], states[views : views + 1], states[views + 1 :], [*found.warnings])
-
-    def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
-        """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
-
-        Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
-        no word that it knows.
-        """
-        self._check_settings(settings)
-        known, warnings = known_style(self.files.source, self.tokenizer, settings)
-        warnings += unknown_words(self.files.source, self.tokenizer, check_prompt(prompt))
-        texts = prompt_texts(prompt, known)
-        return PromptEncoding(texts, self.encode_text([*texts]), tuple(warnings))
-
-    def text_fingerprint(self) -> str:
-        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizer and text encoder, and the device."""
-        return self.files.text_fingerprint(("tokenizer", "text_encoder"), self.limit, self.schedule.signal.device)
-
-    def provenance(self) -> dict[str, Any]:
-        """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
-        return {**self.files.provenance(), "prediction": self.prediction}
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Images [B, H, H, 3] in [0, 1] to what the U-Net sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
-
-        Differentiable; the VAE of a latent model gives its mean. Raises ValueError where the images are not square RGB.
-        """
-        if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
-        pixels = 2 * _resize(images.permute(0, 3, 1, 2), self.size) - 1
-        if self.vae is None:
-            return functional.pixel_unshuffle(pixels, self.patch)
-        mean = self.vae.encode(pixels).latent_dist.mean
-        return (mean - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
-
-    @torch.no_grad()
-    def predict(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
-        """The U-Net's own prediction [B, C, h, h] at noisy [B, C, h, h], t [B] int64, text [B, L, D]; half precision stays in here.
-
-        cameras [B, 5] and views, for multi-view models, are as in `predict_views`; without them each image is seen alone.
-        """
-        given = self.inputs(noisy, t, text, cameras)
-        call = partial(predict_views, self.unet, views=views)
-        predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
-        return predicted[:, : noisy.shape[1]].to(noisy.dtype)  # the rest, where there is any, is a learned variance
-
-    def camera_conditions(self, cameras: Cameras) -> Tensor:
-        """What a multi-view model is told of cameras, [B, C]; see multiview.py."""
-        return camera_numbers(cameras.azimuth, cameras.elevation)
-
-    def inputs(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None) -> list[Tensor]:
-        """What `predict_views` takes, in the U-Net's precision."""
-        kind = next(self.unet.parameters()).dtype
-        given = [noisy.to(kind), t, text.to(kind)]
+    def given(self, question: Question) -> list[Tensor]:
+        """See Denoiser.given."""
+        kind, text = self.dtype, question.text
+        given = [question.noisy.to(kind), question.t, text.states.to(kind)]
         if self.takes_cameras:
-            given.append((noisy.new_zeros(len(noisy), CAMERA_NUMBERS) if cameras is None else cameras).to(kind))
+            none = question.noisy.new_zeros(len(question.noisy), CAMERA_NUMBERS)
+            given.append((none if question.cameras is None else question.cameras).to(kind))
+        if self._is_xl:
+            side = float(question.size)
+            sizes = question.level.new_tensor([side, side, 0, 0, side, side])
+            given += [text.whole.to(kind), sizes.expand(len(question.noisy), -1)]
         return given
 
-    @torch.no_grad()
-    def encode_text(self, texts: list[str]) -> Tensor:
-        """The text encoder's states [len(texts), L, D], padded to the limit. Raises BadInput where a text has too many tokens."""
-        rows = []
-        for text in texts:
-            ids = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
-            if len(ids) > self.limit:
-                raise BadInput(
-                    f"prompt: {cut(text)!r} has {len(ids)} tokens with its view's words and both marks, {self.files.source} "
-                    f"reads at most {self.limit}; shorten it by {len(ids) - self.limit}"
-                )
-            rows.append(ids + [self.tokenizer.pad_token_id] * (self.limit - len(ids)))
-        # No attention mask: these models are trained with every token attended to, padding too, and samples fade with one.
-        return self.text_encoder(torch.tensor(rows, device=self.schedule.signal.device)).last_hidden_state.float()
+    def call(self, network: nn.Module, *given: Tensor, views: int = 1) -> Tensor:
+        """See Denoiser.call."""
+        if not self._is_xl:
+            return predict_views(network, *given, views=views)
+        noisy, t, states, pooled, sizes = given
+        more = {"text_embeds": pooled, "time_ids": sizes}
+        predicted: Tensor = network(noisy, t, encoder_hidden_states=states, added_cond_kwargs=more).sample
+        return predicted
 
-    def _check_settings(self, settings: GuidanceSettings) -> None:
-        if settings.loaded_kind != "diffusion model":
+    def camera_numbers(self, cameras: Cameras) -> Tensor:
+        """See multiview.camera_numbers."""
+        return camera_numbers(cameras.azimuth, cameras.elevation)
+
+    def check_loss(self, source: Source, loss: str) -> None:
+        """See Denoiser.check_loss."""
+        check_unet_loss(source, self.network.config, loss)
+
+
+def load_unet(source: Source, folder: Path, dtype: torch.dtype) -> UNet:
+    """The U-Net in `dtype`, frozen, on the CPU. Raises BadInput."""
+    from diffusers import UNet2DConditionModel
+
+    config = read_json(source, folder, "unet/config.json")
+    _check_kind(source, config)
+    check_extent(source, folder, LAYOUT, {"unet": config})
+    network = load_network(source, folder, "unet", UNet2DConditionModel, dtype, low_cpu_mem_usage=False)
+    takes_cameras = _is_multiview(source, folder, network.config)
+    if takes_cameras:
+        set_multiview_attention(network)
+    return UNet(network, takes_cameras)
+
+
+def load_unet_text(config: Mapping[str, Any], texts: TextFolder) -> TextModel:
+    """The text encoders that a U-Net of this config reads with: CLIP, two of them, or T5, as the folder has it. Raises BadInput."""
+    if config.get("addition_embed_type") == _XL:
+        return texts.clip_pair()
+    return texts.t5() if texts.kind("text_encoder") == "t5" else texts.clip()
+
+
+def check_unet(source: Source, unet: Any, text: TextModel) -> None:
+    """Whether the text encoders make what the U-Net, whose config is `unet`, reads, and it makes what it takes. Raises BadInput."""
+    channels, made = unet.in_channels, unet.out_channels
+    if made not in (channels, 2 * channels):
+        raise BadInput(f"{source}: unet/ makes {made} channels of {channels}; expected as many, or twice with a learned variance")
+    width = unet.encoder_hid_dim or unet.cross_attention_dim
+    if width != text.width:
+        raise BadInput(f"{source}: unet/ reads words {width} wide, {text.made_by} makes {text.width}; they belong to different models")
+    if unet.addition_embed_type == _XL:
+        pooled = text.readers[-1].encoder.config.projection_dim
+        wanted = _XL_NUMBERS * unet.addition_time_embed_dim + pooled
+        if unet.projection_class_embeddings_input_dim != wanted:
+            found = f"projection_class_embeddings_input_dim {unet.projection_class_embeddings_input_dim}"
+            raise BadInput(f"{source}: unet/config.json has {found}, expected {wanted} of a base model; a refiner is not supported")
+
+
+def side(source: Source, unet: Any) -> int:
+    """The side of the square that a U-Net, whose config is `unet`, was made for. Raises BadInput where it is none, or too large."""
+    found = unet.sample_size
+    found = found[0] if isinstance(found, (list, tuple)) and len(set(found)) == 1 else found
+    return checked_side(source, "unet/config.json has sample_size", found)
+
+
+def check_unet_loss(source: Source, unet: Mapping[str, Any], loss: str) -> None:
+    """Raises BadInput where the U-Net whose config is `unet` cannot give what the loss asks for."""
+    if unet.get("time_cond_proj_dim") is not None:
+        refuse_without_words(source, loss, "unet/config.json has time_cond_proj_dim")
+    if loss == "vsd":
+        check_peft()
+        if "Attn" not in str([unet.get(key, otherwise) for key, otherwise in _BLOCKS.items()]):
             raise BadInput(
-                f"guidance.loss {settings.loss}: the model that was loaded is a diffusion model; load the one that the loss asks for"
+                f"guidance.loss vsd: {source} has no room for a LoRA: no block of unet/config.json has attention; use guidance.loss=sds, "
+                "or another model"
             )
-        if not self.files.source.same(settings.model):
-            raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
-        if settings.half_precision != self.half_precision:
-            raise BadInput(
-                f"guidance.half_precision {settings.half_precision}: {self.files.source} was loaded with {self.half_precision}; "
-                "load it again with this setting"
-            )
-        if settings.multiview and not self.takes_cameras:
-            raise BadInput(f"{self.files.source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
-        check_answers(self.files.source, self.unet.config, settings.loss)
-        check_room(self.files.source, self.unet.config, settings.loss)
 
 
-@dataclass(frozen=True, eq=False)
-class PromptedUNet:
-    """A ScoreModel: a U-Net model bound to one prompt and its settings.
-
-    text       [8, L, D]   the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
-    negative   [1, L, D]   the negative prompt, or no words
-    wordless   [1, L, D]   no words, where the loss takes these beside the negative prompt; otherwise [0, L, D]
-    warnings               lines for the user: words that the model does not know
-    """
-
-    model: UNetModel
-    settings: GuidanceSettings
-    text: Tensor
-    negative: Tensor
-    wordless: Tensor
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def schedule(self) -> Schedule:
-        """Noise by time."""
-        return self.model.schedule
-
-    @property
-    def together(self) -> int:
-        """Views of one object that are seen together."""
-        return MULTIVIEW if self.settings.multiview else 1
-
-    @property
-    def patch(self) -> int:
-        """Pixels a side that are folded into channels, 1 of a latent model."""
-        return max(1, self.model.patch)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """See UNetModel.encode."""
-        return self.model.encode(images)
-
-    @torch.no_grad()
-    def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        """Raw predictions shaped like `noisy` [B, C, h, h] at t [B] int64, with each view's text; one call of the U-Net for all.
-
-        B is a multiple of `together`. `perp_neg` adds a third U-Net evaluation, with another view: its text alone, or the text and camera
-        of another of those that are seen together. csd with a negative prompt adds one, without words beside it.
-        """
-        texts, shares = self._texts(views)
-        text = _blended(texts, shares)
-        camera = self.model.camera_conditions(views.cameras)
-        asked = {"uncond": (self.negative, camera), "text": (text, camera)}
-        if len(self.wordless):
-            asked |= {"uncond": (self.wordless, camera), "negative": (self.negative, camera)}
-        if self.settings.perp_neg:
-            asked["other"] = self._contrast(texts, shares, camera, t)
-        found = dict(zip(asked, self._predict(noisy, t, [*asked.values()]), strict=True))
-        others = (found.pop("other"),) if self.settings.perp_neg else ()
-        return Answers(self.model.prediction, others=others, **found)
-
-    @torch.no_grad()
-    def answer_without_words(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        """What `answer` gives as `uncond`, alone and as the text's."""
-        camera = self.model.camera_conditions(views.cameras)
-        (found,) = self._predict(noisy, t, [(self.wordless if len(self.wordless) else self.negative, camera)])
-        return Answers(self.model.prediction, found)
-
-    def adapter(self, rank: int, draws: torch.Generator) -> LowRank:
-        """A LoRA on the U-Net's attention, given the words for each view and, where views are seen together, their cameras."""
-        return LowRank(self.model.unet, rank, draws, self._answer_of)
-
-    def _answer_of(self, unet: nn.Module, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        cameras = self.model.camera_conditions(views.cameras) if self.together > 1 else None
-        given = self.model.inputs(noisy, t, _blended(*self._texts(views)), cameras)
-        predicted = partial(predict_views, unet, views=self.together)(*given)
-        return Answers(self.model.prediction, predicted[:, : noisy.shape[1]].to(noisy.dtype))
-
-    def _texts(self, views: Views) -> tuple[Tensor, Tensor]:
-        """Each view's texts [B, 4, L, D], a row for each of VIEW_SUFFIXES, and how much of each it is given, [B, 4]."""
-        settings, azimuth, elevation = self.settings, views.cameras.azimuth, views.cameras.elevation
-        texts = self.text[textureless_rows(views)[:, None] + torch.arange(len(VIEW_SUFFIXES), device=self.text.device)]
-        if settings.blend_view_words:
-            return texts, view_weights(azimuth, elevation, settings.overhead_degrees).to(texts)
-        rows = view_words(azimuth, elevation, settings.front_degrees, settings.overhead_degrees)
-        return texts, functional.one_hot(rows, len(VIEW_SUFFIXES)).to(texts)
-
-    def _contrast(self, texts: Tensor, shares: Tensor, camera: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Text and camera of a contrast view: another one of the group that is seen together, or else another one in the text alone."""
-        if self.together > 1:
-            order = contrast_view_in_group(t, self.together)
-            return _blended(texts, shares[order]), camera[order]
-        blend = self.settings.blend_view_words
-        rows = contrast_view_of_blend(shares, t) if blend else contrast_view(shares.argmax(1), t, len(VIEW_SUFFIXES))
-        return texts[torch.arange(len(t), device=texts.device), rows], camera
-
-    def _predict(self, noisy: Tensor, t: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
-        """The U-Net's predictions at `noisy` [B, C, h, h], t [B], each with a text [1 or B, L, D] and cameras [B, 5], by one call of it."""
-        branches = len(conditions)
-        texts = torch.cat([text.expand(len(noisy), -1, -1) for text, _ in conditions])
-        cameras = torch.cat([camera for _, camera in conditions]) if self.together > 1 else None
-        return self.model.predict(noisy.repeat(branches, 1, 1, 1), t.repeat(branches), texts, cameras, self.together).chunk(branches)
+def _is_multiview(source: Source, folder: Path, unet: Any) -> bool:
+    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras and model_index.json says so. Raises BadInput."""
+    if unet.class_embed_type is None:
+        return False
+    views = read_json(source, folder, INDEX).get("multiview")
+    numbers = unet.projection_class_embeddings_input_dim
+    if (views, numbers) != (MULTIVIEW, CAMERA_NUMBERS):
+        raise BadInput(
+            f"{source}: unet/config.json has class_embed_type 'projection' of {numbers!r} numbers and {INDEX} multiview "
+            f"{views!r}: it needs more than the prompt, and cameras only where these are {CAMERA_NUMBERS} and {MULTIVIEW}; not supported"
+        )
+    return True
 
 
-def _blended(texts: Tensor, shares: Tensor) -> Tensor:
-    """[B, L, D] of texts [B, V, L, D] with shares [B, V]."""
-    return (shares[..., None, None] * texts).sum(1)
-
-
-def _resize(pixels: Tensor, size: int) -> Tensor:
-    """[B, C, H, H] to [B, C, size, size]: means of areas when shrinking, bilinear when growing."""
-    side = pixels.shape[-1]
-    if side == size:
-        return pixels
-    if side % size == 0:
-        return functional.avg_pool2d(pixels, side // size)
-    if side > size:
-        return functional.interpolate(pixels, size=(size, size), mode="area")
-    return functional.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+def _check_kind(source: Source, config: Mapping[str, Any]) -> None:
+    if (found := config.get("_class_name")) != _KIND:
+        raise BadInput(f"{source}: unet/ is a {found}; only {_KIND} is read")
+    for key, readable in _CONDITIONS.items():
+        value = config.get(key)
+        if value not in readable:
+            raise BadInput(f"{source}: unet/config.json has {key} {value!r}: it needs more than the prompt; not supported")

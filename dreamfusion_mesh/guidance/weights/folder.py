@@ -20,6 +20,7 @@ from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file,
 from dreamfusion_mesh.guidance.weights.hub import INDEX, cached, published, repository_of
 
 EMBEDDED = "embedded"
+_VARIANT, _INDEX_END = "fp16", ".safetensors.index.json"
 _LONGEST_JSON = 64 << 20  # bytes
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
@@ -111,6 +112,14 @@ def weight_files(source: Source, folder: Path, layout: Layout) -> list[Path]:
     return [file for part in parts for file in _part_files(source, folder, part, layout.weights[part])]
 
 
+def variant(part: Path) -> str | None:
+    """Which of the published variants of its weights the part's folder has, where it has no others: "fp16"; None: the plain ones."""
+    names = {entry.name for entry in part.iterdir()} if part.is_dir() else set()
+    plain = any(name.endswith((".safetensors", _INDEX_END)) and f".{_VARIANT}" not in name for name in names)
+    marked = any(name.endswith((f".{_VARIANT}.safetensors", f".index.{_VARIANT}.json")) for name in names)
+    return _VARIANT if marked and not plain else None
+
+
 def read_json(source: Source, folder: Path, name: str) -> dict[str, Any]:
     """The object in the JSON file `name` of `folder`. Raises BadInput where it is missing or not a JSON object."""
     try:
@@ -171,12 +180,14 @@ def _check_files(source: Source, folder: Path, part: Path) -> None:
 
 
 def _part_files(source: Source, folder: Path, part: str, stem: str) -> list[Path]:
-    index = folder / part / f"{stem}.safetensors.index.json"
-    single = folder / part / f"{stem}.safetensors"
+    mark = "" if variant(folder / part) is None else f".{_VARIANT}"
+    index = folder / part / f"{stem}.safetensors.index{mark}.json"
+    single = folder / part / f"{stem}{mark}.safetensors"
     if index.is_file():
         return _shards(source, folder, index)
     if single.is_file():
         return [single]
+    single = folder / part / f"{stem}.safetensors"
     pickles = sorted(entry.name for entry in single.parent.iterdir() if entry.suffix in _PICKLES)
     shown = single.relative_to(folder).as_posix()
     if pickles:

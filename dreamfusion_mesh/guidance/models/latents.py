@@ -1,0 +1,89 @@
+"""What a network sees of an image: its pixels, or the latents of an autoencoder. Every failure to read one is BadInput in one line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
+from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
+
+_KL, _DC, _FLUX2 = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2"
+_FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """Pixels [B, 3, S, S] in [-1, 1] to what the network sees, [B, C, h, h].
+
+    vae       the autoencoder, frozen; None for pixels
+    scale     pixels a side of what the network sees as one place
+    patch     pixels a side, or the autoencoder's places, that are folded into the channels of one place
+    channels  C
+    """
+
+    vae: Any | None
+    scale: int
+    patch: int
+    channels: int
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The mean that the autoencoder gives, scaled as its config says; differentiable in `pixels` alone."""
+        if self.vae is None:
+            return functional.pixel_unshuffle(pixels, self.patch)
+        kind = next(iter(self.vae.parameters())).dtype
+        made = self.vae.encode(pixels.to(kind))
+        mean = (made.latent if hasattr(made, "latent") else made.latent_dist.mean).to(pixels.dtype)
+        config = self.vae.config
+        if config._class_name == _FLUX2:
+            return self._normalized(functional.pixel_unshuffle(mean, self.patch))
+        return (mean - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+
+    def to(self, device: torch.device) -> LatentSpace:
+        """The same on `device`."""
+        return self if self.vae is None else LatentSpace(self.vae.to(device), self.scale, self.patch, self.channels)
+
+    def _normalized(self, latents: Tensor) -> Tensor:
+        """By the mean and variance that FLUX.2's autoencoder has learnt of each channel."""
+        norm: Any = self.vae.bn  # type: ignore[union-attr]
+        mean, variance = (value.to(latents)[None, :, None, None] for value in (norm.running_mean, norm.running_var))
+        return (latents - mean) / (variance + self.vae.config.batch_norm_eps).sqrt()  # type: ignore[union-attr]
+
+
+def pixel_space(source: Source, channels: int) -> LatentSpace:
+    """Of a network that takes this many channels. Raises BadInput where these are no folded pixels."""
+    patch = math.isqrt(max(channels, 0) // 3)
+    if patch < 1 or channels != 3 * patch * patch:
+        raise BadInput(f"{source}: unet/ takes {channels} channels; without vae/ expected 3 p^2 (3, 12, 27, 48, ...); add vae/")
+    return LatentSpace(None, patch, patch, channels)
+
+
+def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int]) -> LatentSpace:
+    """The autoencoder of vae/, frozen, on the CPU; `taken` is the network's part and how many channels it takes. Raises BadInput.
+
+    In float16 it overflows where its config does not say otherwise (force_upcast, true by default), as that of Stable Diffusion XL does:
+    it is then float32.
+    """
+    import diffusers
+
+    config = read_json(source, folder, "vae/config.json")
+    found = config.get("_class_name")
+    if found not in (_KL, _DC, _FLUX2):
+        raise BadInput(f"{source}: vae/ is a {found!s:.60}; only {_KL}, {_FLUX2} and {_DC} are read")
+    check_extent(source, folder, layout, {"vae": config})
+    overflows = dtype == torch.float16 and config.get("force_upcast", True)
+    vae = load_network(source, folder, "vae", getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
+    patch = _FLUX2_PATCH if found == _FLUX2 else 1
+    scale = vae.spatial_compression_ratio if found == _DC else 2 ** (len(vae.config.block_out_channels) - 1)
+    channels = vae.config.latent_channels * patch * patch
+    part, wanted = taken
+    if channels != wanted:
+        raise BadInput(f"{source}: {part}/ takes {wanted} channels, vae/ makes {channels}; they belong to different models")
+    return LatentSpace(vae, scale * patch, patch, channels)
