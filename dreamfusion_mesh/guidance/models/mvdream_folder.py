@@ -7,6 +7,7 @@ folder; here no code of a folder is run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,18 +61,16 @@ def mvdream_layout(source: Source) -> Layout | None:
     Raises BadInput where it is MVDream's checkpoint as a pickle, with how to convert it.
     """
     folder = source.folder
-    if not folder.is_dir():
+    if os.path.isdir(folder / "unet"):
+        return PORT if _names_cameras(source, folder) else None
+    names = _entries(folder)
+    if "text_encoder" in names:
         return None
-    if (folder / "unet").is_dir():
-        named = (folder / "unet" / "config.json").is_file() and "camera_dim" in read_json(source, folder, "unet/config.json")
-        return PORT if named else None
-    if (folder / "text_encoder").exists():
-        return None
-    files = sorted(file for file in folder.iterdir() if file.suffix == ".safetensors")
-    for file in files:
-        if _has_cameras(file):
-            return Layout(_ONE_FILE, ("", "tokenizer"), (), {"": file.stem})
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    files = [name for name in names if name.endswith(".safetensors") and os.path.isfile(folder / name)]  # a pipe would have to be waited for
+    for name in files:
+        if _has_cameras(folder / name):
+            return Layout(_ONE_FILE, ("", "tokenizer"), (), {"": name.removesuffix(".safetensors")})
+    pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles and not files:
         raise BadInput(
             f"{source}: {pickles[0]} is a pickle, which can run code when it is opened; only safetensors are read: if it is MVDream's "
@@ -112,12 +111,28 @@ def checked_params(source: Source, where: str, params: Mapping[str, Any]) -> Map
     return params
 
 
+def _entries(folder: Path) -> list[str]:
+    """Names of what a folder holds; none where it is none, or cannot be listed, which `open_folder` says."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _names_cameras(source: Source, folder: Path) -> bool:
+    """Whether unet/ is the port's; False where its config cannot be read, which `open_folder` says."""
+    try:
+        return "camera_dim" in read_json(source, folder, "unet/config.json")
+    except BadInput:
+        return False
+
+
 def _has_cameras(file: Path) -> bool:
     """Whether a checkpoint is MVDream's; False for one that cannot be read."""
     try:
         with safe_open(str(file), framework="pt") as opened:
             return keys.CAMERA in opened.keys()  # noqa: SIM118  no mapping
-    except Exception:  # whatever is wrong with it, `open_folder` says
+    except Exception:  # safetensors has errors of several kinds
         return False
 
 
