@@ -66,7 +66,7 @@ def mvdream_layout(source: Source) -> Layout | None:
     names = _entries(folder)
     if "text_encoder" in names:
         return None
-    files = [name for name in names if name.endswith(".safetensors") and os.path.isfile(folder / name)]  # a pipe would have to be waited for
+    files = [name for name in names if name.endswith(".safetensors") and os.path.isfile(folder / name)]  # to open a pipe waits
     for name in files:
         if _has_cameras(folder / name):
             return Layout(_ONE_FILE, ("", "tokenizer"), (), {"": name.removesuffix(".safetensors")})
