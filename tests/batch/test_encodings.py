@@ -125,7 +125,7 @@ def test_a_model_with_encodings_binds_prompts_as_it_does_alone(guidance: Guidanc
     encodings.prepare([Words(prompt, SETTINGS) for prompt in prompts])
     for prompt in prompts:
         alone, ahead = guidance.for_prompt(prompt, SETTINGS), model.for_prompt(prompt, SETTINGS)
-        assert torch.equal(alone.text, ahead.text)
+        assert torch.equal(alone.text.states, ahead.text.states)
         assert torch.equal(alone.negative, ahead.negative)
     assert model.provenance() == guidance.provenance()
     assert torch.equal(model.encode_prompt("a red mug", SETTINGS).states, guidance.encode_prompt("a red mug", SETTINGS).states)

@@ -104,7 +104,7 @@ class TextFolder:
         part = "text_encoder"
         kind, config = self._config(part, _GEMMA)
         own = config.get("encoder") if kind == "t5gemma" else config
-        self._check_extent(part, own if isinstance(own, dict) else {})
+        self._check_extent(part, _without_places(own if isinstance(own, dict) else {}))
         # A folder of the whole model's settings names the encoder's among them.
         more = {"config": T5GemmaConfig.from_pretrained(str(self._folder / part)).encoder} if kind == "t5gemma" else {}
         reader = self._reader(part, "tokenizer", T5GemmaEncoder, _PRX_TOKENS, _last, masked=True, lower=True, **more)
@@ -115,7 +115,7 @@ class TextFolder:
         from transformers import Qwen3Model
 
         _, config = self._config("text_encoder", _QWEN)
-        self._check_extent("text_encoder", config)
+        self._check_extent("text_encoder", _without_places(config))
         if (layers := config.get("num_hidden_layers", 0)) < _FLUX2_LAYERS[-1]:
             found = f"text_encoder/config.json has num_hidden_layers {layers}"
             raise BadInput(f"{self.source}: {found}, but states of layer {_FLUX2_LAYERS[-1]} are read; download the model again")
@@ -170,6 +170,11 @@ class TextFolder:
         if first.limit != second.limit:
             found = f"{first.part}/ reads {first.limit} tokens, {second.part}/ {second.limit}"
             raise BadInput(f"{self.source}: {found}; they belong to different models")
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without the most tokens that are read, of encoders whose positions are rotations, which no weights hold."""
+    return {key: value for key, value in config.items() if key != "max_position_embeddings"}
 
 
 def _last(output: Any) -> Tensor:

@@ -7,6 +7,7 @@ allow commercial use pass; whatever else a card says, or does not say, is refuse
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -32,14 +33,21 @@ _COMMERCIAL: dict[str, str | None] = {  # identifier, and the terms that the use
     **dict.fromkeys(("cc-by", "cc-by-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0"), _ATTRIBUTION),
     **dict.fromkeys(("openrail", "openrail++", "creativeml-openrail-m", "bigscience-openrail-m", "bigcode-openrail-m"), _OPENRAIL),
 }
+_GEMMA = {"license": "gemma", "license_link": "https://ai.google.dev/gemma/terms"}
+_TERMS: dict[str, Mapping[str, Any]] = dict.fromkeys(("t5gemma", "t5_gemma_module", "gemma", "gemma2"), _GEMMA)  # by model_type
 _NON_COMMERCIAL = re.compile(r"non[-_]?commercial|[-_/]nc(?![a-z0-9])", re.IGNORECASE)  # in a link, such as .../licenses/by-nc/4.0
 _ALLOWED = "Apache-2.0, MIT, BSD, CC0, CC-BY and the OpenRAIL family"
 
 
 def read_licences(folder: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
-    """The licence of the model, then of each of `parts` that has a card of its own, as `judge_card` records them."""
-    own = [part for part in parts if os.path.lexists(folder / part / _CARD)]
-    return [judge_card(_ROOT, _metadata(folder, _CARD)), *(judge_card(part, _metadata(folder, f"{part}/{_CARD}")) for part in own)]
+    """The licence of the model, then of each of `parts` that has a card of its own, as `judge_card` records them.
+
+    A part without one whose kind of network is known to come under terms of its own has these.
+    """
+    cards = {part: _metadata(folder, f"{part}/{_CARD}") for part in parts if os.path.lexists(folder / part / _CARD)}
+    own = {part: cards.get(part) or _TERMS.get(_model_type(folder, part)) for part in parts}
+    named = [part for part in parts if own[part] or part in cards]
+    return [judge_card(_ROOT, _metadata(folder, _CARD)), *(judge_card(part, own[part] or {}) for part in named)]
 
 
 def judge_card(component: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +118,17 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     except BadInput:
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _model_type(folder: Path, part: str) -> str:
+    """What kind of network a part's config says that it is, empty where there is none that can be read, or where it points out."""
+    file = folder / part / "config.json"
+    try:
+        inside = Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+        values = json.loads(read_text(file, _LONGEST_CARD)) if inside else {}
+    except (BadInput, ValueError, RecursionError):
+        return ""
+    return str(values.get("model_type", "")) if isinstance(values, dict) else ""
 
 
 def _strings(value: Any) -> list[str]:
