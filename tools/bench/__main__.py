@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamfusion_mesh.errors import BadInput
 from tools.bench import bake, batch, guidance, imports, kernels, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
@@ -102,7 +103,10 @@ def main() -> None:
     if options.resume and _is_measured(options, options.part, machine):
         sys.stdout.write(f"{options.part}: measured already\n")
     else:
-        _measure(options, options.part, machine)
+        try:
+            _measure(options, options.part, machine)
+        except BadInput as error:
+            sys.exit(f"error: {error}")
 
 
 def _in_a_process(options: Options, name: str) -> int:
