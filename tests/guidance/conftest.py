@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_folders import write_folder
+from tiny_mvdream import write_port
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.models.load import load_guidance
@@ -29,6 +30,7 @@ def folders(tmp_path_factory):
         "variance": write_folder(parent / "variance", made=6),
         "latent": write_folder(parent / "latent", channels=4, vae=True),
         "multiview": write_folder(parent / "multiview", multiview=True),
+        "mvdream": write_port(parent / "mvdream"),
     }
 
 

@@ -17,7 +17,9 @@ from tiny_folders import write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models import transformer, unet
 from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.mvdream_folder import PORT
 from dreamfusion_mesh.guidance.weights.hub import Published, cached, published, snapshot_name, wanted_files
 
 REPOSITORY = {
@@ -31,6 +33,9 @@ REPOSITORY = {
     "unet/diffusion_pytorch_model.fp16.safetensors": 15 * 10**8,
     "unet/diffusion_pytorch_model.non_ema.safetensors": 3 * 10**9,
     "unet/mv_unet.py": 10,
+    "safety_checker/config.json": 10,
+    "safety_checker/model.safetensors": 10**9,
+    "vae_1_0/diffusion_pytorch_model.safetensors": 10**8,
     "text_encoder/config.json": 10,
     "text_encoder/model-00001-of-00002.safetensors": 10**9,
     "text_encoder/model-00002-of-00002.safetensors": 10**9,
@@ -91,16 +96,39 @@ def test_safetensors_and_descriptions_of_each_part_are_wanted_once() -> None:
     ("names", "variant", "weights"),
     [
         (["config.json", "model.safetensors", "pytorch_model.bin"], None, ["model.safetensors"]),
-        (["t/model.fp16-00001-of-00002.safetensors", "t/model.safetensors.index.fp16.json", "t/model.safetensors"], "fp16", None),
-        (["t/model-00001-of-00002.fp16.safetensors", "t/model.safetensors.index.fp16.json", "t/model.safetensors"], "fp16", None),
+        (
+            [
+                "text_encoder/model.fp16-00001-of-00002.safetensors",
+                "text_encoder/model.safetensors.index.fp16.json",
+                "text_encoder/model.safetensors",
+            ],
+            "fp16",
+            None,
+        ),
+        (
+            [
+                "text_encoder/model-00001-of-00002.fp16.safetensors",
+                "text_encoder/model.safetensors.index.fp16.json",
+                "text_encoder/model.safetensors",
+            ],
+            "fp16",
+            None,
+        ),
         (["model_index.json", "all.safetensors"], None, []),
     ],
 )
 def test_weights_lie_in_parts_or_in_the_root_of_a_model_without_any(
     names: list[str], variant: str | None, weights: list[str] | None
 ) -> None:
-    wanted = [name for name in wanted_files(names, variant) if ".safetensors" in name]
+    index = ["model_index.json"] if names[0].startswith("text_encoder/") else []
+    wanted = [name for name in wanted_files([*index, *names], variant) if ".safetensors" in name]
     assert wanted == (sorted(names[:2]) if weights is None else weights)
+
+
+def test_every_part_that_a_layout_reads_is_wanted() -> None:
+    for layout in (unet.LAYOUT, transformer.LAYOUT, PORT):
+        files = [f"{part}/config.json" for part in (*layout.required, *layout.optional)]
+        assert wanted_files(["model_index.json", *files], None) == sorted(["model_index.json", *files])
 
 
 def test_a_name_is_a_preset_or_an_id_with_or_without_a_revision() -> None:

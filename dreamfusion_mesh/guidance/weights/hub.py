@@ -18,6 +18,9 @@ _MAIN = "main"
 _MARKERS = (INDEX, "config.json")  # of a diffusion model, of a model that transformers saved
 _DESCRIPTIONS = (".json", ".txt", ".model", ".yaml")
 _CARDS = re.compile(r"(README|LICEN[SC]E|NOTICE)[^/]*", re.IGNORECASE)
+_PARTS = re.compile(
+    r"unet|transformer|vae|scheduler|(text_encoder|tokenizer)(_[23])?"
+)  # of diffusion models: no safety checker and the like
 _SHARD = r"(-\d+-of-\d+)?"
 _REPOSITORY = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 _EXAMPLE = re.compile(
@@ -106,15 +109,18 @@ def download(model: Published, report: Callable[[str], None]) -> Path:
 def wanted_files(names: Sequence[str], variant: str | None) -> list[str]:
     """Of a repository's files those that are read: cards, descriptions and safetensors of each part, in the variant where it has one.
 
-    A diffusion model's parts are its folders; weights beside its index are the same networks again, in one file.
+    A diffusion model's parts are folders; weights beside its index are the same networks again, in one file. Another model is one part.
     """
     whole = INDEX in names
-    wanted = [name for name in names if _CARDS.fullmatch(PurePosixPath(name).name)]
-    for part in dict.fromkeys(str(PurePosixPath(name).parent) for name in names):
-        within = [name for name in names if str(PurePosixPath(name).parent) == part]
-        wanted += [name for name in within if name.endswith(_DESCRIPTIONS) and ".index." not in name]
-        if part != "." or not whole:
-            wanted += _weights(within, variant)
+    by_part: dict[str, list[str]] = {}
+    for name in names:
+        by_part.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    wanted = []
+    for part, within in by_part.items():
+        if part == "." or (whole and _PARTS.fullmatch(part)):
+            described = (name for name in within if name.endswith(_DESCRIPTIONS) and ".index." not in name)
+            cards = (name for name in within if _CARDS.fullmatch(PurePosixPath(name).name))
+            wanted += [*described, *cards, *(_weights(within, variant) if part != "." or not whole else ())]
     return sorted(set(wanted))
 
 
