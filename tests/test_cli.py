@@ -89,9 +89,9 @@ def test_each_fault_of_bad_input_is_a_line(command: Callable[..., Ended], monkey
         (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=kaolin"], "it needs a CUDA device"),
         (["generate", "a red mug", "--commercial", "--set", "raster.backend=nvdiffrast"], "'nvdiffrast': refused with --commercial"),
         (["generate", "--out", "nowhere"], "holds no run"),
-        (["generate", "--out", "nowhere", "--commercial"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--engine", "unity"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--device", "cpu"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
+        (["generate", "--out", "nowhere", "--commercial"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
+        (["generate", "--out", "nowhere", "--engine", "unity"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
+        (["generate", "--out", "nowhere", "--device", "cpu"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
         (["export", "nowhere"], "holds no run"),
         (["audit", "nowhere.glb"], "nowhere.glb"),
     ],
@@ -181,7 +181,7 @@ def test_out_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, settings, doctor"),
+        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, models, settings, doctor"),
         (["generat"], "No such command 'generat'"),
         (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
         (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),
