@@ -21,6 +21,7 @@ from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.lock import locked
 
 ROOT = Path(__file__).parents[1]
+LEFT_OUT = "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"
 COMMAND = [sys.executable, "-m", "dreamfusion_mesh"]
 
 
@@ -89,9 +90,9 @@ def test_each_fault_of_bad_input_is_a_line(command: Callable[..., Ended], monkey
         (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=kaolin"], "it needs a CUDA device"),
         (["generate", "a red mug", "--commercial", "--set", "raster.backend=nvdiffrast"], "'nvdiffrast': refused with --commercial"),
         (["generate", "--out", "nowhere"], "holds no run"),
-        (["generate", "--out", "nowhere", "--commercial"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--engine", "unity"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--device", "cpu"], "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"),
+        (["generate", "--out", "nowhere", "--commercial"], LEFT_OUT),
+        (["generate", "--out", "nowhere", "--engine", "unity"], LEFT_OUT),
+        (["generate", "--out", "nowhere", "--device", "cpu"], LEFT_OUT),
         (["export", "nowhere"], "holds no run"),
         (["audit", "nowhere.glb"], "nowhere.glb"),
     ],
