@@ -95,6 +95,9 @@ class GuidanceSettings(Settings):
     """Half precision on a card, inside the model alone: bfloat16 where the card has it, else float16; the embedded model's is float16."""
     image_size: Annotated[int, Field(ge=0, le=4096)] = 0
     """Pixels a side of the images that the model is shown; 0: of those that it was made for, which for FLUX.2 are 1024."""
+    checkpoint_encoder: bool = False
+    """Encode images one at a time, and each once more for its gradient: of a latent model's autoencoder, which takes most of the memory,
+    only one image's activations are there, for a third more of its work. Losses and gradients stay the same."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""

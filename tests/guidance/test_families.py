@@ -20,6 +20,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.encodings import prompt_texts
 from dreamfusion_mesh.guidance.losses import sds
 from dreamfusion_mesh.guidance.losses.make import make_loss
+from dreamfusion_mesh.guidance.models import load as loading
 from dreamfusion_mesh.guidance.models.denoiser import Question
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
@@ -113,6 +114,24 @@ def test_the_shift_of_a_flow_is_worked_by_hand(made: Made) -> None:
     """With shift 3, half of the times is 3 / 2 / (1 + 2 / 2) = 3 / 4; a shift that depends on the image is left out."""
     assert float(load(made("sd3")[0]).schedule.noise[499]) == pytest.approx(0.75)
     assert float(load(made("flux2")[0]).schedule.noise[499]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_stays_inside_the_networks(family: str, made: Made, bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card that has bfloat16: what comes out is float32, and near what float32 gives."""
+    monkeypatch.setattr(loading, "_precision", lambda source, device: torch.bfloat16)
+    whole, folder = bound(family), made(family)[0]
+    half = load(folder).for_prompt(PROMPT, whole.settings)
+    assert half.model.denoiser.dtype == torch.bfloat16
+    images, t = images_of(), torch.tensor([300, 700])
+    latents = [model.encode(images) for model in (half, whole)]
+    answers = [model.answer(latents[1].detach(), t, views_around(2)) for model in (half, whole)]
+    assert {value.dtype for value in (*latents, half.text.states, answers[0].text, answers[0].uncond)} == {torch.float32}
+    for found, wanted in (latents, (answers[0].text, answers[1].text)):
+        assert (found - wanted).square().mean() < 2e-3 * wanted.square().mean()
+    latents[0].square().sum().backward()
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
 
 
 def images_of(count: int = 2, side: int = 16) -> Tensor:

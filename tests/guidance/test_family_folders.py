@@ -160,6 +160,32 @@ def test_an_autoencoder_that_may_overflow_is_float32(
     assert encoded.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", ["AutoencoderTiny", "AutoencoderDC"])
+def test_another_kind_of_autoencoder_is_read_from_its_folder(kind: str, copied: Callable[[str], Path]) -> None:
+    """A tiny one, by choice, and that of PRX' more compressed form: what they give is scaled as their configs say."""
+    import diffusers
+
+    folder = copied("prx")
+    shutil.rmtree(folder / "vae")
+    if kind == "AutoencoderTiny":
+        few = {"encoder_block_out_channels": (4, 4), "decoder_block_out_channels": (4, 4)}
+        vae = diffusers.AutoencoderTiny(**few, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), latent_channels=4)
+    else:
+        layers = {"encoder_layers_per_block": (1, 1), "decoder_layers_per_block": (1, 1)}
+        widths = {"encoder_block_out_channels": (4, 8), "decoder_block_out_channels": (4, 8), "scaling_factor": 0.4}
+        blocks = {"encoder_block_types": "ResBlock", "decoder_block_types": "ResBlock"}
+        vae = diffusers.AutoencoderDC(latent_channels=4, **layers, **widths, **blocks)
+    vae.save_pretrained(folder / "vae")
+    model = load(folder)
+    pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    made = vae.eval().encode(pixels)
+    wanted = made.latents if kind == "AutoencoderTiny" else 0.4 * made.latent
+    assert (model.latents.scale, model.latents.patch) == (2, 1)
+    found = model.encode((pixels.permute(0, 2, 3, 1) + 1) / 2, 16)
+    torch.testing.assert_close(found, wanted.detach(), rtol=1e-5, atol=1e-6)
+    assert answers_of(model).text.isfinite().all()
+
+
 def test_a_t5gemma_comes_under_its_own_terms(saved: Callable[[str], Path], copied: Callable[[str], Path]) -> None:
     folder = copied("prx")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")

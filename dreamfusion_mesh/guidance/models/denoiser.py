@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -35,6 +36,16 @@ class Question:
     text: TextCondition
     cameras: Tensor | None
     size: int
+
+    def halves(self, together: int) -> tuple[Question, ...]:
+        """The first half of the images and the rest, `together` in a row in the same one; alone where there are no more than these."""
+        groups = len(self.noisy) // together
+        ends = (0, (groups + 1) // 2 * together, len(self.noisy))
+        return tuple(self._part(slice(*span)) for span in pairwise(ends) if span[0] < span[1])
+
+    def _part(self, rows: slice) -> Question:
+        cameras = None if self.cameras is None else self.cameras[rows]
+        return Question(self.noisy[rows], self.t[rows], self.level[rows], self.text[rows], cameras, self.size)
 
 
 class Denoiser(ABC):

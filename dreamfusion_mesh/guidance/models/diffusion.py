@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
@@ -22,8 +24,18 @@ from dreamfusion_mesh.guidance.models.text_encoder import TextModel
 from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
+from dreamfusion_mesh.out_of_memory import describe
 from dreamfusion_mesh.records.diffusion import Prediction, PromptEncoding, Schedule
 from dreamfusion_mesh.terminal import cut
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Shortage:
+    """Whether memory ran out in a call of the network for all images at once."""
+
+    met: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +45,7 @@ class DiffusionModel:
     prediction  what the network predicts
     size        pixels a side of the images that it was made for
     recorded    replays the network's calls on a card; None: they are called
+    shortage    whether memory ran out in a call of the network
     """
 
     files: ModelFiles
@@ -44,6 +57,7 @@ class DiffusionModel:
     prediction: Prediction
     size: int
     recorded: RecordedCalls | None = None
+    shortage: Shortage = field(default_factory=Shortage)
 
     @property
     def model(self) -> str:
@@ -87,15 +101,20 @@ class DiffusionModel:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
         return {**self.files.provenance(), "prediction": self.prediction}
 
-    def encode(self, images: Tensor, size: int = 0) -> Tensor:
+    def encode(self, images: Tensor, size: int = 0, checkpointed: bool = False) -> Tensor:
         """Images [B, H, H, 3] in [0, 1] to what the network sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
 
-        size: pixels a side; 0: those that the model was made for.
+        size          pixels a side; 0: those that the model was made for
+        checkpointed  whether an autoencoder sees one image at a time, and once more when the gradient is asked for
         Differentiable; an autoencoder gives its mean. Raises ValueError where the images are not square RGB.
         """
         if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
-        return self.latents.encode(2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1)
+        pixels = 2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1
+        if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
+            return self.latents.encode(pixels)
+        made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
+        return torch.cat(made)
 
     def question(self, noisy: Tensor, t: Tensor, text: TextCondition, cameras: Tensor | None = None, size: int = 0) -> Question:
         """What is asked at noisy [B, C, h, h], t [B] int64, with B texts; `size` is as in `encode`, the rest as in Question."""
@@ -106,7 +125,20 @@ class DiffusionModel:
         """The network's own prediction [B, C, h, h]; half precision stays in here.
 
         views: images in a row that a multi-view model sees together.
+        Where memory runs out, now or before, the network is called for one half of them after the other.
         """
+        if not self.shortage.met:
+            try:
+                return self._predict_whole(question, views)
+            except Exception as error:
+                if describe(error) is None or len(question.noisy) < 2 * views:
+                    raise
+            self.shortage.met = True  # behind the except, whose error holds what the call had made
+            count = len(question.noisy)
+            _log.warning("guidance: the memory does not hold %d images in one call of the network; half of them from here", count)
+        return torch.cat([self._predict_whole(part, views) for part in question.halves(views)])
+
+    def _predict_whole(self, question: Question, views: int) -> Tensor:
         given = self.denoiser.given(question)
         call = partial(self.denoiser.call, self.denoiser.network, views=views)
         predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)

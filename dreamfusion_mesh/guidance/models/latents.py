@@ -15,7 +15,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
-_KL, _DC, _FLUX2 = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2"
+_KL, _DC, _FLUX2, _TINY = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2", "AutoencoderTiny"
 _FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
 
 
@@ -40,8 +40,15 @@ class LatentSpace:
             return functional.pixel_unshuffle(pixels, self.patch)
         kind = next(iter(self.vae.parameters())).dtype
         made = self.vae.encode(pixels.to(kind))
-        mean = (made.latent if hasattr(made, "latent") else made.latent_dist.mean).to(pixels.dtype)
         config = self.vae.config
+        match config._class_name:
+            case "AutoencoderDC":
+                mean = made.latent
+            case "AutoencoderTiny":
+                mean = made.latents
+            case _:
+                mean = made.latent_dist.mean
+        mean = mean.to(pixels.dtype)
         if config._class_name == _FLUX2:
             return self._normalized(functional.pixel_unshuffle(mean, self.patch))
         return (mean - (config.get("shift_factor") or 0.0)) * config.scaling_factor
@@ -68,20 +75,21 @@ def pixel_space(source: Source, channels: int) -> LatentSpace:
 def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int]) -> LatentSpace:
     """The autoencoder of vae/, frozen, on the CPU; `taken` is the network's part and how many channels it takes. Raises BadInput.
 
-    In float16 it overflows where its config does not say otherwise (force_upcast, true by default), as that of Stable Diffusion XL does:
-    it is then float32.
+    A tiny autoencoder (AutoencoderTiny) has the latents of the one that it was distilled from. In float16 the others overflow where their
+    config does not say otherwise (force_upcast, true by default), as that of Stable Diffusion XL does: they are then float32.
     """
     import diffusers
 
     config = read_json(source, folder, "vae/config.json")
     found = config.get("_class_name")
-    if found not in (_KL, _DC, _FLUX2):
-        raise BadInput(f"{source}: vae/ is a {found!s:.60}; only {_KL}, {_FLUX2} and {_DC} are read")
+    if found not in (_KL, _DC, _FLUX2, _TINY):
+        raise BadInput(f"{source}: vae/ is a {found!s:.60}; only {_KL}, {_FLUX2}, {_DC} and {_TINY} are read")
     check_extent(source, folder, layout, {"vae": config})
-    overflows = dtype == torch.float16 and config.get("force_upcast", True)
+    overflows = dtype == torch.float16 and config.get("force_upcast", found != _TINY)
     vae = load_network(source, folder, "vae", getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
     patch = _FLUX2_PATCH if found == _FLUX2 else 1
-    scale = vae.spatial_compression_ratio if found == _DC else 2 ** (len(vae.config.block_out_channels) - 1)
+    blocks = vae.config.get("encoder_block_out_channels" if found in (_DC, _TINY) else "block_out_channels")
+    scale = 2 ** (len(blocks) - 1)
     channels = vae.config.latent_channels * patch * patch
     part, wanted = taken
     if channels != wanted:

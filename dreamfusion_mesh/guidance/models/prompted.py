@@ -56,7 +56,7 @@ class PromptedDiffusion:
 
     def encode(self, images: Tensor) -> Tensor:
         """See DiffusionModel.encode."""
-        return self.model.encode(images, self._size)
+        return self.model.encode(images, self._size, self.settings.checkpoint_encoder)
 
     @torch.no_grad()
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:

@@ -218,9 +218,9 @@ FAMILIES: Mapping[str, type[Transformer]] = {
 
 def family_of(source: Source, config: Mapping[str, Any]) -> type[Transformer]:
     """The family of a transformer with this config. Raises BadInput for one that is not read."""
-    found = config.get("_class_name")
+    found = str(config.get("_class_name"))
     if found not in FAMILIES:
-        raise BadInput(f"{source}: transformer/ is a {found!s:.60}; only {', '.join(FAMILIES)} are read")
+        raise BadInput(f"{source}: transformer/ is a {found:.60}; only {', '.join(FAMILIES)} are read")
     return FAMILIES[found]
 
 

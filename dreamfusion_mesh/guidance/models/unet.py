@@ -68,10 +68,10 @@ class UNet(Denoiser):
 
     def call(self, network: nn.Module, *given: Tensor, views: int = 1) -> Tensor:
         """See Denoiser.call."""
+        noisy, t, states, *others = given
         if not self._is_xl:
-            return predict_views(network, *given, views=views)
-        noisy, t, states, pooled, sizes = given
-        more = {"text_embeds": pooled, "time_ids": sizes}
+            return predict_views(network, noisy, t, states, others[0] if others else None, views)
+        more = {"text_embeds": others[0], "time_ids": others[1]}
         predicted: Tensor = network(noisy, t, encoder_hidden_states=states, added_cond_kwargs=more).sample
         return predicted
 
