@@ -156,7 +156,8 @@ def test_every_loss_runs(mvdream: dict[str, Path], layout: str, loss: str) -> No
 
 
 def test_settings_that_it_was_not_made_for_are_refused_with_all_that_it_needs(mvdream: dict[str, Path]) -> None:
-    needed = r"views\.elevation_degrees=\[0, 30\], views\.overhead=0, views\.one_orbit=true, or use --model mvdream$"
+    needed = r"views\.elevation_degrees=\[0, 30\], views\.overhead=0, views\.one_orbit=true"
+    needed += r", or give --model mvdream beside --set guidance\.model=.*port$"
     model = load(mvdream["port"], multiview=True)
     with pytest.raises(BadInput, match=rf"four views together; set guidance\.multiview=true, coarse\.views=4, fine\.views=4, {needed}"):
         model.for_prompt(PROMPT, GuidanceSettings(model=model.model))

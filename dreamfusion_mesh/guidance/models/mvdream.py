@@ -52,7 +52,8 @@ class MVDreamModel(DiffusionModel):
     def _check_settings(self, settings: GuidanceSettings) -> None:
         super()._check_settings(settings)
         if not settings.multiview:
-            raise BadInput(f"{self.files.source}: is MVDream, which sees four views together; set {_remedy('guidance.multiview=true')}")
+            needed = _remedy(self.files.source, "guidance.multiview=true")
+            raise BadInput(f"{self.files.source}: is MVDream, which sees four views together; set {needed}")
 
     def check_views(self, settings: ViewSettings) -> None:
         """Raises BadInput for views that MVDream was not trained on: other elevations, or several of them in one step."""
@@ -61,7 +62,7 @@ class MVDreamModel(DiffusionModel):
             raise BadInput(
                 f"{self.files.source}: is MVDream, which knows elevations from {ELEVATIONS[0]:g} to {ELEVATIONS[1]:g} degrees, one for all "
                 f"four views (given elevation_degrees [{low:g}, {high:g}], overhead {settings.overhead:g}, one_orbit "
-                f"{str(settings.one_orbit).lower()}); set {_remedy()}"
+                f"{str(settings.one_orbit).lower()}); set {_remedy(self.files.source)}"
             )
 
 
@@ -87,6 +88,8 @@ def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dty
     )
 
 
-def _remedy(*first: str) -> str:
+def _remedy(source: Source, *first: str) -> str:
+    """The settings that MVDream needs, and how to have them all."""
     needed = (*first, "coarse.views=4", "fine.views=4") if first else ()
-    return ", ".join([*needed, "views.elevation_degrees=[0, 30]", "views.overhead=0", "views.one_orbit=true"]) + ", or use --model mvdream"
+    listed = ", ".join([*needed, "views.elevation_degrees=[0, 30]", "views.overhead=0", "views.one_orbit=true"])
+    return f"{listed}, or give --model mvdream beside --set guidance.model={source.name}"
