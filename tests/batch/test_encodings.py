@@ -126,6 +126,6 @@ def test_a_model_with_encodings_binds_prompts_as_it_does_alone(guidance: Guidanc
     for prompt in prompts:
         alone, ahead = guidance.for_prompt(prompt, SETTINGS), model.for_prompt(prompt, SETTINGS)
         assert torch.equal(alone.text.states, ahead.text.states)
-        assert torch.equal(alone.negative, ahead.negative)
+        assert torch.equal(alone.negative.states, ahead.negative.states)
     assert model.provenance() == guidance.provenance()
     assert torch.equal(model.encode_prompt("a red mug", SETTINGS).states, guidance.encode_prompt("a red mug", SETTINGS).states)

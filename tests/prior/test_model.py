@@ -82,7 +82,7 @@ def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
     export(run.averaged(), tmp_path / "model")
     settings = GuidanceSettings(model=str(tmp_path / "model"))
     guidance = load_guidance(settings, "cpu")
-    assert (guidance.patch, guidance.size, guidance.prediction, guidance.limit) == (8, 64, "sample", tokens.LENGTH)
+    assert (guidance.latents.patch, guidance.size, guidance.prediction, guidance.text.limit) == (8, 64, "sample", tokens.LENGTH)
     assert torch.allclose(guidance.schedule.signal.square().float(), alpha_bar(), atol=1e-6)
     prompted = guidance.for_prompt("a red mug with a white handle", settings)
     assert prompted.warnings == []
@@ -100,7 +100,7 @@ def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
     ids = tokens.encode([f"a red mug with a white handle{suffix}" for suffix in VIEW_SUFFIXES])
     with torch.no_grad():
         trained = run.averaged()(noisy, t, ids)
-        served = guidance.predict(noisy, t, prompted.text[:4])
+        served = guidance.predict(guidance.question(noisy, t, prompted.text[:4]))
     assert (trained - served).abs().max() < 0.01 * trained.abs().max()
 
     again = Prior(TINY.size)

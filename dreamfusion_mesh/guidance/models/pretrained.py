@@ -49,7 +49,8 @@ def load_network(source: Source, folder: Path, part: str, kind: Any, dtype: torc
         lacks = f"lacks {len(missing)} tensors that its config.json asks for, such as {missing[0]}"
         raise BadInput(f"{source}: {shown_part(part)} {lacks}")
     if kind.__module__.startswith("diffusers."):
-        network = network.to(dtype)  # a file's own type stays where the first buffer has it, too; transformers' float32 parts are meant
+        # A file's own type stays where the first buffer has it, too. The library's own `to` would warn of parts that none of these has.
+        torch.nn.Module.to(network, dtype)
     return network.eval().requires_grad_(False)
 
 
