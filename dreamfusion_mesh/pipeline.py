@@ -9,7 +9,7 @@ import torch
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
-from dreamfusion_mesh.guidance.models.load import check_device, load_guidance
+from dreamfusion_mesh.guidance.models.load import check_device, check_views, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.run.find import check_changes
@@ -87,6 +87,7 @@ def _fit(work: Work, guidance: GuidanceModel | None) -> None:
         if config.commercial:
             check_commercial_use(guidance.provenance(), config.licence_checked)
         model = guidance.for_prompt(config.prompt, config.guidance)
+        check_views(guidance, config.views)
         check_device(model, work.device)
     run.keep_config(config)
     draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same views on every device

@@ -21,6 +21,7 @@ from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.lock import locked
 
 ROOT = Path(__file__).parents[1]
+LEFT_OUT = "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"
 COMMAND = [sys.executable, "-m", "dreamfusion_mesh"]
 
 
@@ -51,7 +52,7 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     code += f"loaded = {heavy!r} & set(sys.modules)\nassert not loaded, loaded"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for command in ("generate", "batch", "summary", "evaluate", "export", "audit", "settings", "doctor"):
+    for command in ("generate", "batch", "summary", "evaluate", "export", "audit", "models", "settings", "doctor"):
         assert command in result.stdout
 
 
@@ -89,9 +90,9 @@ def test_each_fault_of_bad_input_is_a_line(command: Callable[..., Ended], monkey
         (["generate", "a red mug", "--device", "cpu", "--set", "raster.backend=kaolin"], "it needs a CUDA device"),
         (["generate", "a red mug", "--commercial", "--set", "raster.backend=nvdiffrast"], "'nvdiffrast': refused with --commercial"),
         (["generate", "--out", "nowhere"], "holds no run"),
-        (["generate", "--out", "nowhere", "--commercial"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--engine", "unity"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
-        (["generate", "--out", "nowhere", "--device", "cpu"], "leave out --preset, --set, --seed, --device, --engine and --commercial"),
+        (["generate", "--out", "nowhere", "--commercial"], LEFT_OUT),
+        (["generate", "--out", "nowhere", "--engine", "unity"], LEFT_OUT),
+        (["generate", "--out", "nowhere", "--device", "cpu"], LEFT_OUT),
         (["export", "nowhere"], "holds no run"),
         (["audit", "nowhere.glb"], "nowhere.glb"),
     ],
@@ -181,7 +182,7 @@ def test_out_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, settings, doctor"),
+        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, models, settings, doctor"),
         (["generat"], "No such command 'generat'"),
         (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
         (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),

@@ -21,6 +21,7 @@ from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.geometry.normals import vertex_normals
 from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.guidance.models import load as loading
+from dreamfusion_mesh.guidance.models.pretrained import load_network
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.raster.render import render_mesh
@@ -211,7 +212,7 @@ def distilled(folder: Path, device: torch.device) -> Sequence[Tensor]:
 def test_no_tensor_strays_while_a_model_is_loaded_and_distilled(folder: Path) -> None:
     """Weights and noise by time come from files; on each device that there is, tests/guidance/test_devices.py distils."""
     expected = distilled(folder, CPU)
-    with OneDevice([distilled, random_views, distill, loading.load_networks, loading.load_schedule]) as one:
+    with OneDevice([distilled, random_views, distill, load_network, loading.load_schedule]) as one:
         found = distilled(folder, one.device)
     assert_on(PRETENDED, *found)
     assert_close(found, expected, 1e-3)

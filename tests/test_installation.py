@@ -66,8 +66,8 @@ def test_the_wheel_carries_presets_and_model_and_works_from_any_folder(tmp_path:
         archive.extractall(site)
     for preset in (ROOT / "configs").glob("*.yaml"):
         assert yaml.safe_load((site / "dreamfusion_mesh" / "presets" / preset.name).read_text()) == yaml.safe_load(preset.read_text())
-    for style in (ROOT / "configs" / "styles").iterdir():
-        assert (site / "dreamfusion_mesh" / "presets" / "styles" / style.name).read_bytes() == style.read_bytes()
+    for file in (file for part in ("styles", "models") for file in (ROOT / "configs" / part).iterdir()):
+        assert (site / "dreamfusion_mesh" / "presets" / file.parent.name / file.name).read_bytes() == file.read_bytes()
     assert (site / "dreamfusion_mesh" / "presets" / "prompts.csv").read_bytes() == (ROOT / "configs" / "prompts.csv").read_bytes()
     (tmp_path / "elsewhere").mkdir()
     code = "import dreamfusion_mesh, sys; print(dreamfusion_mesh.__file__, file=sys.stderr); from dreamfusion_mesh.cli import main; main()"

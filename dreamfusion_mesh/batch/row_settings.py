@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dreamfusion_mesh.config import Problem, RunConfig, merge, read_cell, read_values, validate
+from dreamfusion_mesh.config import Problem, RunConfig, merge, model_settings, read_cell, read_values, validate
 from dreamfusion_mesh.errors import BadInput
 
 PRESET = "preset"
@@ -19,13 +19,14 @@ _Hash = Any  # hashlib's objects have no public type
 
 @dataclass(frozen=True)
 class Flags:
-    """What the command line gives to all rows, as `generate` takes it: preset, "a.b=value" changes, seed, device, commercial."""
+    """What the command line gives to all rows, as `generate` takes it: preset, "a.b=value" changes, seed, device, commercial, model."""
 
     preset: str | None = None
     changes: Sequence[str] = ()
     seed: int | None = None
     device: str | None = None
     commercial: bool = False
+    model: str | None = None
 
     def overrides(self) -> dict[str, Any]:
         """The values of flags that are given."""
@@ -96,7 +97,8 @@ class RowSettings:
 
     def _read_preset(self, preset: str) -> dict[str, Any]:
         """The values of a preset, then the flags."""
-        return merge(read_values(preset, self._flags.changes), self._flags.overrides())
+        over = None if self._flags.model is None else model_settings(self._flags.model)
+        return merge(read_values(preset, self._flags.changes, over), self._flags.overrides())
 
 
 def job_key(settings: RunConfig, prompt: str, seed: int) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.advice import advice, same_command
-from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, NAME, Commercial, Device, Preset, Seed, Set
+from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, NAME, Commercial, Device, Model, Preset, Seed, Set
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.out_of_memory import check_address_space
@@ -61,6 +61,7 @@ def batch(
     file: Annotated[Path, typer.Argument(metavar="CSV", readable=False, help="A row an asset, with at least the column `prompt`.")],
     out: Out,
     preset: Preset = None,
+    model: Model = None,
     set_: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -83,7 +84,9 @@ def batch(
     from dreamfusion_mesh.batch.row_settings import Flags
 
     options = Options(workers, retries, _checked(time_limit), strict)
-    flags = Flags(preset, [given_text(change) for change in set_ or ()], seed, device, commercial)
+    flags = Flags(
+        preset, [given_text(change) for change in set_ or ()], seed, device, commercial, model if model is None else given_text(model)
+    )
     folder = BatchFolder(out)
     folder.check()
     jobs = read_jobs(file, flags)

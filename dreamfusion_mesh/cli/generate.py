@@ -11,7 +11,7 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.advice import advice, same_command
-from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Engine, Preset, Seed, Set, Strict
+from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Engine, Model, Preset, Seed, Set, Strict
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.out_of_memory import check_address_space
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to make. Left out: go on with the run in --out.")] = None,
     preset: Preset = None,
+    model: Model = None,
     set_: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -39,7 +40,7 @@ def generate(
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(LEAST_FOR_RUNS)
-    config = _run_config(prompt, preset, _changes(set_, engine), seed, device, commercial, out)
+    config = _run_config(prompt, preset, model, _changes(set_, engine), seed, device, commercial, out)
     folder = out or _folder_for(config.prompt)
     check_out(folder)
     with advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
@@ -85,27 +86,29 @@ def _changes(changes: list[str] | None, engine: str | None) -> list[str]:
 def _run_config(
     prompt: str | None,
     preset: str | None,
+    model: str | None,
     changes: list[str],
     seed: int | None,
     device: str | None,
     commercial: bool,
     out: Path | None,
 ) -> RunConfig:
-    from dreamfusion_mesh.config import load_config
+    from dreamfusion_mesh.config import load_config, model_settings
 
     prompt, changes = prompt if prompt is None else given_text(prompt), [given_text(change) for change in changes]
     if prompt is None:
         if out is None:
             raise BadInput('PROMPT: is missing; say what to make, such as "a red mushroom with white parts", or name a run with --out')
-        if preset or changes or seed is not None or device or commercial:
-            left_out = "leave out --preset, --set, --seed, --device, --engine and --commercial"
+        if preset or model or changes or seed is not None or device or commercial:
+            left_out = "leave out --preset, --model, --set, --seed, --device, --engine and --commercial"
             raise BadInput(f"PROMPT: is missing; without it a run goes on with its own settings, so {left_out}")
         check_out(out)
         from dreamfusion_mesh.run.folder import RunFolder
 
         return RunFolder(out).config()
     flags = {"prompt": prompt, "seed": seed, "device": device, "commercial": commercial or None}
-    return load_config(preset or "default", changes, {key: value for key, value in flags.items() if value is not None})
+    over = None if model is None else model_settings(given_text(model))
+    return load_config(preset or "default", changes, {key: value for key, value in flags.items() if value is not None}, over)
 
 
 def _how_to_go_on(folder: Path, strict: bool) -> str:

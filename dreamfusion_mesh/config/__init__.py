@@ -12,6 +12,7 @@ from dreamfusion_mesh.config.fit import FitSettings
 from dreamfusion_mesh.config.guidance import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.config.load import change, dump, load_config, merge, preset_names, read_cell, read_values, resolve, validate
 from dreamfusion_mesh.config.messages import Problem, setting_schemas
+from dreamfusion_mesh.config.models import ModelPreset, model_names, model_settings, read_model
 from dreamfusion_mesh.config.run import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.config.views import ViewSettings
 
@@ -26,6 +27,7 @@ __all__ = [
     "FitSettings",
     "GuidanceSettings",
     "MeshSettings",
+    "ModelPreset",
     "Problem",
     "RasterSettings",
     "RunConfig",
@@ -36,8 +38,11 @@ __all__ = [
     "dump",
     "load_config",
     "merge",
+    "model_names",
+    "model_settings",
     "preset_names",
     "read_cell",
+    "read_model",
     "read_values",
     "resolve",
     "setting_schemas",

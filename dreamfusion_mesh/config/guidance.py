@@ -47,7 +47,7 @@ class GuidanceSettings(Settings):
     """What is minimised. sds: score distillation sampling (DreamFusion, arXiv:2209.14988); csd, cfd, sdi, ism and vsd: see their groups
     below; all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
     model: Words = "embedded"
-    """The diffusion model: embedded, or a folder in the diffusers layout."""
+    """The diffusion model: embedded, a folder in the diffusers layout, or the name or id of one that `dreamfusion-mesh models` fetched."""
     clip: Words = "embedded"
     """The CLIP of the loss clip: embedded, or a folder that holds one."""
     clip_loss: ClipLossSettings = ClipLossSettings()

@@ -24,18 +24,27 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in presets_folder().iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_config(preset: str = "default", changes: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Resolve a preset's name or file, then `changes` ("a.b=value"), then `overrides` (nested, from flags).
+def load_config(
+    preset: str = "default",
+    changes: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    over_preset: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Resolve a preset's name or file, then `over_preset` (nested, of a model), `changes` ("a.b=value") and `overrides` (from flags).
 
     Raises BadInput with one line that names the setting, what is allowed and the nearest name.
     """
-    return resolve(merge(read_values(preset, changes), overrides or {}))
+    return resolve(merge(read_values(preset, changes, over_preset), overrides or {}))
 
 
-def read_values(preset: str = "default", changes: Sequence[str] = ()) -> dict[str, Any]:
-    """The nested values of a preset's name or file, then `changes` ("a.b=value"). Raises BadInput where the preset alone is no settings."""
+def read_values(preset: str = "default", changes: Sequence[str] = (), over_preset: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The nested values of a preset's name or file, then `over_preset`, then `changes` ("a.b=value").
+
+    Raises BadInput where the preset alone is no settings.
+    """
     merged = _read_preset(preset)
     resolve(merged, origin=f"{_shown_preset(preset)}: ")  # so that a bad preset is not blamed on a flag
+    merged = merge(merged, over_preset or {})
     for text in changes:
         merged = merge(merged, _read_change(text))
     return merged

@@ -29,6 +29,8 @@ class ViewSettings(Settings):
     """Share of views drawn from `overhead_elevation_degrees` instead."""
     overhead_elevation_degrees: tuple[Angle, Angle] = (50.0, 85.0)
     """Elevation of those views, the least and the largest."""
+    one_orbit: bool = False
+    """All views of a step share one elevation, distance and field of view, as those that MVDream knows do (arXiv:2308.16512)."""
     position_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Scene units along each axis, to either side, by which cameras are moved (DreamFusion, arXiv:2209.14988, section 3.2)."""
     target_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,13 +25,14 @@ def random_views(
     """
     azimuth = math.pi * (2 * _uniform(1, draws) - 1) + torch.arange(count) * (2 * math.pi / count)
     azimuth = torch.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
-    overhead = _uniform(count, draws) < settings.overhead
-    wide, high = (_within(span, _uniform(count, draws)) for span in (settings.elevation_degrees, settings.overhead_elevation_degrees))
+    each = partial(_shared if settings.one_orbit else _uniform, count, draws)
+    overhead = each() < settings.overhead
+    wide, high = (_within(span, each()) for span in (settings.elevation_degrees, settings.overhead_elevation_degrees))
     cameras = orbit(
         azimuth,
         torch.deg2rad(torch.where(overhead, high, wide)),
-        _within(settings.distance, _uniform(count, draws)),
-        torch.deg2rad(_within(settings.fov_y_degrees, _uniform(count, draws))),
+        _within(settings.distance, each()),
+        torch.deg2rad(_within(settings.fov_y_degrees, each())),
         height,
         width,
         position_offset=settings.position_jitter * (2 * torch.rand(count, 3, generator=draws) - 1),
@@ -67,6 +69,11 @@ def _draw_background(count: int, settings: ViewSettings, draws: torch.Generator)
 
 def _uniform(count: int, draws: torch.Generator) -> Tensor:
     return torch.rand(count, generator=draws)
+
+
+def _shared(count: int, draws: torch.Generator) -> Tensor:
+    """One number for all, from as many draws."""
+    return _uniform(count, draws)[:1].expand(count)
 
 
 def _within(span: Span, share: Tensor) -> Tensor:

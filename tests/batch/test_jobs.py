@@ -59,6 +59,17 @@ def test_a_row_of_a_prompt_alone_is_what_generate_makes_of_it(tmp_path: Path) ->
     assert job.settings == load_config("default")
 
 
+def test_a_model_is_laid_over_every_rows_preset_and_below_changes_and_cells(tmp_path: Path) -> None:
+    flags = Flags("smoke", ("guidance.rescale=0.25",), model="mvdream")
+    plain, own = jobs(tmp_path, "prompt,preset,guidance.scale\na,,\nb,demo,9\n", flags)
+    for job in (plain, own):
+        assert (job.settings.guidance.model, job.settings.guidance.rescale, job.settings.coarse.views) == ("mvdream", 0.25, 4)
+        assert job.settings.views.one_orbit
+    assert (plain.settings.guidance.scale, own.settings.guidance.scale) == (50, 9)
+    with pytest.raises(BadInput, match="--model 'mvdrem': is neither a folder nor the name of a model; did you mean 'mvdream'"):
+        jobs(tmp_path, "prompt\na\n", Flags("smoke", model="mvdrem"))
+
+
 def test_a_cell_beats_a_flag_and_a_flag_beats_the_preset(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: smoke\nseed: 3\ndevice: cpu\ncoarse: {steps: 5, views: 3}\n")
     flags = Flags(str(tmp_path / "mine.yaml"), ("coarse.steps=6",), 8, "auto", True)

@@ -97,7 +97,9 @@ def test_a_whole_number_has_no_fraction(number: Number) -> None:
     assert "expected a whole number" in refused_value(number.name, number.low + 0.5)
 
 
-@pytest.mark.parametrize("name", ["commercial", "licence_checked", "guidance.multiview", "guidance.half_precision", "guidance.view_words"])
+@pytest.mark.parametrize(
+    "name", ["commercial", "licence_checked", "guidance.multiview", "guidance.half_precision", "guidance.view_words", "views.one_orbit"]
+)
 def test_only_true_and_false_are_truth_values(name: str) -> None:
     for given in (1, 0, 1.0, "yes", "no", "on", "off", "true", [], None):
         message = refused_value(name, given)

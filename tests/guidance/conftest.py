@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from tiny_folders import write_folder
+from tiny_mvdream import write_port
 from tiny_pipelines import write_pipeline
 
 from dreamfusion_mesh.config import GuidanceSettings
@@ -32,6 +33,7 @@ def folders(tmp_path_factory):
         "variance": write_folder(parent / "variance", made=6),
         "latent": write_folder(parent / "latent", channels=4, vae=True),
         "multiview": write_folder(parent / "multiview", multiview=True),
+        "mvdream": write_port(parent / "mvdream"),
     }
 
 

@@ -10,6 +10,7 @@ from stub_score import StubScore
 from dreamfusion_mesh.config import load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses.sds import distill
+from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
 from dreamfusion_mesh.guidance.models.pretrained import load_network
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
 from dreamfusion_mesh.guidance.models.schedules import load_schedule
@@ -21,6 +22,7 @@ KINDS = {
     "sample": {"perp_neg": 0.5, "rescale": 0.5},
     "latent": {},
     "multiview": {"multiview": True, "perp_neg": 0.5},
+    "mvdream": {"multiview": True, "perp_neg": 0.5},
 }
 
 
@@ -65,7 +67,7 @@ def test_half_precision_stays_inside_the_u_net_and_off_the_cpu(folders, kind, de
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_tensor_strays_from_the_models_device(folders, kind):
     """Loading reads files on the CPU, and times and noise are drawn there; all else stays on the device."""
-    with OneDevice(edges=[load_network, load_schedule, turntable, _images, draw_timesteps, draw_noise]) as one:
+    with OneDevice(edges=[load_network, load_parts, load_schedule, turntable, _images, draw_timesteps, draw_noise]) as one:
         model = bind(folders[kind], device=one.device, half_precision=False, **KINDS[kind])
         step, gradient = _distilled(model, one.device)
     assert_on(PRETENDED, step.loss, step.t, gradient, model.text.states, model.negative.states, model.schedule.signal)

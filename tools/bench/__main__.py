@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench import bake, batch, imports, kernels, scaling, stages, unwrap
+from dreamfusion_mesh.errors import BadInput
+from tools.bench import bake, batch, guidance, imports, kernels, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
+from tools.bench.random_models import SIZES, VIEWS
 from tools.bench.records import Figure, Machine, Measured, line
 from tools.bench.store import merged, read_measured, write_measured
 
@@ -49,6 +51,11 @@ PARTS = {
         "milliseconds a step of each stage of a preset, seconds of each stage, and memory, of a run in a process of its own",
         ("device", "preset", "prompt", "steps"),
         lambda o: stages.measure(o.preset, o.chosen.type, o.prompt, o.steps or (None if o.thorough else 30)),
+    ),
+    "guidance": Part(
+        "a step of guidance by a model: milliseconds, counted FLOPs, the device's own rate in one large product, and the ratio",
+        ("device", "model", "views", "size", "rounds"),
+        lambda o: guidance.measure(o.model, o.chosen, o.views, o.size, o.rounds or (9 if o.thorough else 5)),
     ),
     "unwrap": Part(
         "surfaces as the pipeline makes them, by each back end of `texture.unwrap` and by the libraries alone: seconds, rows 4 to 6 of the "
@@ -96,7 +103,10 @@ def main() -> None:
     if options.resume and _is_measured(options, options.part, machine):
         sys.stdout.write(f"{options.part}: measured already\n")
     else:
-        _measure(options, options.part, machine)
+        try:
+            _measure(options, options.part, machine)
+        except BadInput as error:
+            sys.exit(f"error: {error}")
 
 
 def _in_a_process(options: Options, name: str) -> int:
@@ -161,6 +171,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="demo", help="of stages")
     parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages and resolution")
     parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of 30, or of the preset's with --thorough")
+    parser.add_argument(
+        "--model",
+        default="embedded",
+        help=f"of guidance: a folder, id or name as guidance.model takes it, or random weights of a size: random-{', random-'.join(SIZES)}",
+    )
+    parser.add_argument("--views", type=int, default=VIEWS, help="of guidance: images in a step")
+    parser.add_argument("--size", type=int, default=0, help="of guidance: pixels a side that the model sees, instead of its own")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="of unwrap: folders of finished runs, whose surfaces are added")
     parser.add_argument("--back-ends", nargs="*", default=[], choices=unwrap.CONTENDERS, help="of unwrap, instead of all")
     parser.add_argument("--seconds", type=float, default=120.0, help="of unwrap: limit of each")

@@ -93,6 +93,7 @@ def any_arguments(rng: Random) -> list[str]:
             "generate --out",
             "gener",
             "settings",
+            "models",
             "--version",
             "--",
         )

@@ -8,8 +8,8 @@ from typing import NamedTuple, cast
 
 import torch
 
-from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.contracts import PromptedModel, ScoreModel
+from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.guidance.models import transformer, unet
@@ -19,6 +19,8 @@ from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, Prompte
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents, pixel_space
+from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream
+from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.schedules import load_flow, load_schedule
 from dreamfusion_mesh.guidance.models.text_encoder import TextModel
@@ -54,9 +56,11 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
     folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
+    dtype = _precision(source, device) if settings.half_precision else torch.float32
+    if (published := mvdream_layout(source)) is not None:
+        return load_mvdream(source, published, settings, dtype, device)
     layout = _layout(source)
     folder = open_folder(source, layout)
-    dtype = _precision(source, device) if settings.half_precision else torch.float32
     texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, device)
     load = _load_unet if layout is unet.LAYOUT else _load_transformer
     parts = load(source, folder, dtype, texts, settings.loss)
@@ -131,7 +135,7 @@ def model_files(settings: GuidanceSettings) -> ModelFiles:
 
 def diffusion_files(source: Source) -> ModelFiles:
     """The files of a diffusion model. Raises as `model_files` does."""
-    layout = _layout(source)
+    layout = mvdream_layout(source) or _layout(source)
     return ModelFiles(source, open_folder(source, layout), layout)
 
 
@@ -147,6 +151,12 @@ def model_bytes(settings: GuidanceSettings) -> int:
         return sum(file.stat().st_size for file in weight_files(files.source, files.folder, files.layout))
     except (BadInput, OSError):
         return 0
+
+
+def check_views(model: GuidanceModel, views: ViewSettings) -> None:
+    """Raises BadInput where the model was made for other views than a run draws."""
+    if isinstance(model, MVDreamModel):
+        model.check_views(views)
 
 
 def check_device(model: PromptedModel, device: torch.device) -> None:

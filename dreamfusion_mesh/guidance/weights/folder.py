@@ -9,23 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dreamfusion_mesh.config.models import model_names
 from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file, read_bytes
+from dreamfusion_mesh.guidance.weights.hub import INDEX, cached, published, repository_of
 
 EMBEDDED = "embedded"
-INDEX = "model_index.json"
 _VARIANT, _INDEX_END = "fp16", ".safetensors.index.json"
 _LONGEST_JSON = 64 << 20  # bytes
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_HUB_ID = re.compile(
-    r"(https?://huggingface\.co/|hf://)?(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@[\w.-]+|/.*)?", re.ASCII
-)  # owner/name
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,18 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """The folder that is named, whether or not it is there."""
-        return self.embedded if self.name == EMBEDDED else Path(os.path.expanduser(self.name))
+        """The folder that is named, whether or not it is there: a path, or else a model in the hub's local cache."""
+        if self.name == EMBEDDED:
+            return self.embedded
+        path = Path(os.path.expanduser(self.name))
+        model = None if os.path.lexists(path) else published(self.name)
+        return path if model is None else cached(model) or path
 
     def same(self, name: str) -> bool:
         """Whether `name`, too, is the embedded model, or a path of the same folder."""
-        if EMBEDDED in (name, self.name):
+        if EMBEDDED in (name, self.name) or name == self.name:
             return name == self.name
-        return os.path.realpath(self.folder) == os.path.realpath(os.path.expanduser(name))
+        return os.path.realpath(self.folder) == os.path.realpath(replace(self, name=name).folder)
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,11 @@ def _no_folder(source: Source, kind: str, wanted: str) -> str:
     """Why the folder of `source`, which is of `kind`, is none, and how to come by one."""
     if kind:
         return f"is a {kind}; name a folder {wanted}"
-    found = _HUB_ID.fullmatch(source.name)
-    if found and (found[1] or not found[3] or found[3][0] == "@") and not source.folder.parent.exists():
-        name = found["id"].partition("/")[2]
-        return (
-            f"is no folder but looks like the id of a model on a hub, and only local folders are read; get it by "
-            f"`hf download {found['id']} --local-dir {name}` and set {source.setting}={name}"
-        )
+    model = published(source.name)
+    if model is not None and (source.name in model_names() or not source.folder.parent.exists()):
+        named = model.id if model.asked == model.id else f"{model.asked} ({model.id})"
+        command = f"dreamfusion-mesh models --download {model.asked}"
+        return f"is no folder, and the hub's local cache does not hold {named}; fetch it with `{command}`"
     return f"does not exist; name a folder {wanted}"
 
 
@@ -163,7 +162,7 @@ def _check_files(source: Source, folder: Path, part: Path) -> None:
     def unreadable(error: OSError) -> None:
         raise cannot_read(error.filename, error, f"{source}: {Path(error.filename).relative_to(folder)}")
 
-    root = os.path.realpath(folder)
+    root = os.path.realpath(repository_of(folder) or folder)  # the hub's cache keeps a model's files beside its snapshots, and links them
     walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
     below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Layout, Source, fingerprint, parts_of, weight_files
+from dreamfusion_mesh.guidance.weights.hub import snapshot_name
 from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
 
 _READ = (".json", ".txt", ".safetensors")  # a hub's folder has gigabytes of other formats beside
@@ -30,11 +31,11 @@ class ModelFiles:
     digests: dict[Path, str] = field(default_factory=dict, repr=False)
 
     def provenance(self) -> dict[str, Any]:
-        """What an asset has to record: the model's name, licences, and SHA-256 of each weight file."""
+        """What an asset has to record: the model's name (from the hub: id and commit), licences, and SHA-256 of each weight file."""
         licences = read_licences(self.folder, [part for part in parts_of(self.folder, self.layout) if part])
         embedded = self.source.name == EMBEDDED
         return {
-            "model": EMBEDDED if embedded else self.folder.resolve().name,
+            "model": EMBEDDED if embedded else snapshot_name(self.folder) or self.folder.resolve().name,
             "licence": "Apache-2.0" if embedded else licence_name(licences[0]),
             "licences": licences,
             "files": {self._shown(file): self._fingerprint(file) for file in weight_files(self.source, self.folder, self.layout)},
