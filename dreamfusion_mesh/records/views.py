@@ -52,7 +52,7 @@ class Cameras:
         """[B, 3] in world space."""
         return self.to_world[:, :3, 3]
 
-    def part(self, which: slice) -> Cameras:
+    def part(self, which: slice | list[int]) -> Cameras:
         """Some of the cameras."""
         to_world, fov_y = self.to_world[which], self.fov_y[which]
         return Cameras(to_world, fov_y, self.azimuth[which], self.elevation[which], self.height, self.width)

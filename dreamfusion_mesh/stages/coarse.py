@@ -1,4 +1,7 @@
-"""The coarse stage: a field fitted to a prompt by score distillation over random views (DreamFusion, arXiv:2209.14988)."""
+"""The coarse stage: a field fitted to a prompt by score distillation over random views (DreamFusion, arXiv:2209.14988).
+
+Where `coarse.start` is views, it is first fitted to views that the model draws (warm_start.py).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.guide import guide
-from dreamfusion_mesh.stages.losses import coarse_loss
+from dreamfusion_mesh.stages.losses import coarse_loss, picture_loss
 from dreamfusion_mesh.stages.restore import LOSS, OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
+from dreamfusion_mesh.stages.warm_start import VIEWS, WarmStart
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +50,26 @@ def fit_field(
     coarse = new_coarse(settings, draws, device)
     distillation = make_loss(model, guidance, settings.size, draws)
     modules = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
+    warm = WarmStart(model, settings, views, guidance, device) if settings.start == "views" else None
+    if warm is not None:
+        modules[VIEWS] = warm.drawn
     fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device, distillation.optimizers())
 
+    drawing = settings.warm_start.draw_steps if warm is not None else 0
+    t_max = settings.warm_start.t_max if warm is not None else guidance.t_max
+
     def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
+        good = step - fit.skipped  # a step that was skipped is taken again
+        if warm is not None and good < drawing:
+            return _draw(warm, good, draws, watch)
+        if warm is not None and good < settings.warm_steps:
+            return _copy_pictures(coarse, warm, settings, draws, step - drawing, progress, watch)
         with watch.lap("render_ms"):
-            render, seen = _render(coarse, settings, views, draws, step)
+            _update_occupancy(coarse, settings, draws, step - drawing)
+            seen = random_views(settings.views, views, settings.size, settings.size, draws, step - drawing, device)
+            render = _render(coarse, settings, seen, draws)
         with watch.lap("guidance_ms"):
-            distilled = guide(distillation, render, seen, progress, guidance.t_min, guidance.t_max, draws)
+            distilled = guide(distillation, render, seen, _after(settings, step), guidance.t_min, t_max, draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)
@@ -74,7 +91,7 @@ def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, 
     """
     coarse = new_coarse(settings, torch.Generator(), device)
     modules = {"field": coarse.field, "occupancy": coarse.occupancy}
-    used = {key: value for key, value in state.items() if not key.startswith(("optimizer.", f"module.{LOSS}."))}
+    used = {key: value for key, value in state.items() if not key.startswith(("optimizer.", f"module.{LOSS}.", f"module.{VIEWS}."))}
     check_tensors(used, {**OF_FIT, **layout_of_modules(modules)})
     done, _ = step_counts(state)
     if done != settings.steps:
@@ -90,11 +107,35 @@ def _optimizers(field: HashField, settings: CoarseSettings) -> dict[str, torch.o
     return {name: torch.optim.Adam(each, lr=rate, betas=(0.9, 0.99), eps=1e-15) for name, (each, rate) in rates.items()}
 
 
-def _render(coarse: Coarse, settings: CoarseSettings, views: ViewSettings, draws: torch.Generator, step: int) -> tuple[Render, Views]:
-    """What random views see, after the occupancy grid's update where one is due."""
+def _draw(warm: WarmStart, index: int, draws: torch.Generator, watch: Stopwatch) -> StepLoss:
+    """A step of the sampler, which has nothing for the field's optimisers."""
+    with watch.lap("guidance_ms"):
+        finite = warm.draw(index, draws)
+    return StepLoss(torch.zeros(()), finite, {})
+
+
+def _copy_pictures(
+    coarse: Coarse, warm: WarmStart, settings: CoarseSettings, draws: torch.Generator, step: int, progress: float, watch: Stopwatch
+) -> StepLoss:
+    """A step towards what was drawn."""
+    with watch.lap("render_ms"):
+        _update_occupancy(coarse, settings, draws, step)
+        seen, pictures = warm.look(step)
+        render = _render(coarse, settings, seen, draws)
+    terms = picture_loss(render, pictures, settings, progress)
+    return StepLoss(terms.total(), True, {"alpha": float(render.alpha.detach().mean()), **terms.figures()})
+
+
+def _after(settings: CoarseSettings, step: int) -> float:
+    """How much of score distillation is done before `step`, in [0, 1]."""
+    return (step - settings.warm_steps) / max(1, settings.steps - settings.warm_steps - 1)
+
+
+def _update_occupancy(coarse: Coarse, settings: CoarseSettings, draws: torch.Generator, step: int) -> None:
     if step % settings.occupancy_interval == 0:
         coarse.occupancy.update(coarse.field.density, draws, step)
-    device = coarse.occupancy.values.device
-    seen = random_views(settings.views, views, settings.size, settings.size, draws, step, device)
+
+
+def _render(coarse: Coarse, settings: CoarseSettings, seen: Views, draws: torch.Generator) -> Render:
     lit = needs_normals(seen)
-    return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), settings.samples, draws, lit), seen
+    return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), settings.samples, draws, lit)

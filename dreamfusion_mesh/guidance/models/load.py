@@ -19,7 +19,15 @@ from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.pretrained import load_tokenizer
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNetModel
-from dreamfusion_mesh.guidance.models.unet_folder import LAYOUT, check_answers, check_sizes, is_multiview, load_networks, load_schedule
+from dreamfusion_mesh.guidance.models.unet_folder import (
+    LAYOUT,
+    check_answers,
+    check_sizes,
+    is_multiview,
+    load_networks,
+    load_schedule,
+    no_multiview,
+)
 from dreamfusion_mesh.guidance.weights.folder import Source, open_folder, read_json, weight_files
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
@@ -91,6 +99,15 @@ def diffusion_files(source: Source) -> ModelFiles:
 def clip_files(source: Source) -> ModelFiles:
     """The files of a CLIP. Raises as `model_files` does."""
     return ModelFiles(source, *open_clip_folder(source))
+
+
+def check_start(start: str, model: str) -> None:
+    """Raises BadInput where `coarse.start` asks for views together and `guidance.model`, which is not loaded, cannot see them so."""
+    if start == "views":
+        source = diffusion_source(model)
+        folder = open_folder(source, LAYOUT)
+        if not is_multiview(source, folder, read_json(source, folder, "unet/config.json")):
+            raise no_multiview(source, "coarse.start=sphere")
 
 
 def model_bytes(settings: GuidanceSettings) -> int:

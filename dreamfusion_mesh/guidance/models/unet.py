@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.encodings import prompt_texts
+from dreamfusion_mesh.guidance.models.latents import decoded, encoded
 from dreamfusion_mesh.guidance.models.low_rank import LowRank, check_room
 from dreamfusion_mesh.guidance.models.multiview import (
     CAMERA_NUMBERS,
@@ -23,7 +24,7 @@ from dreamfusion_mesh.guidance.models.multiview import (
     predict_views,
 )
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
-from dreamfusion_mesh.guidance.models.unet_folder import check_answers
+from dreamfusion_mesh.guidance.models.unet_folder import check_answers, no_multiview
 from dreamfusion_mesh.guidance.models.vocabulary import known_style, unknown_words
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, check_prompt, textureless_rows, view_weights, view_words
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
@@ -103,13 +104,12 @@ class UNetModel:
 
         Differentiable; the VAE of a latent model gives its mean. Raises ValueError where the images are not square RGB.
         """
-        if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
-        pixels = 2 * _resize(images.permute(0, 3, 1, 2), self.size) - 1
-        if self.vae is None:
-            return functional.pixel_unshuffle(pixels, self.patch)
-        mean = self.vae.encode(pixels).latent_dist.mean
-        return (mean - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+        return encoded(images, self.vae, self.patch, self.size)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """What the U-Net sees [B, C, h, h] to images [B, H, H, 3] in [0, 1], H being `size`; what leaves that range is clipped."""
+        return decoded(latents, self.vae, self.patch)
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, t: Tensor, text: Tensor, cameras: Tensor | None = None, views: int = 1) -> Tensor:
@@ -158,7 +158,7 @@ class UNetModel:
                 "load it again with this setting"
             )
         if settings.multiview and not self.takes_cameras:
-            raise BadInput(f"{self.files.source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+            raise no_multiview(self.files.source, "guidance.multiview=false")
         check_answers(self.files.source, self.unet.config, settings.loss)
         check_room(self.files.source, self.unet.config, settings.loss)
 
@@ -198,6 +198,20 @@ class PromptedUNet:
     def encode(self, images: Tensor) -> Tensor:
         """See UNetModel.encode."""
         return self.model.encode(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See UNetModel.decode."""
+        return self.model.decode(latents)
+
+    def nearest_image(self, latents: Tensor) -> Tensor:
+        """Pixels [B, C, h, h] within [-1, 1]; a VAE's latents as they are."""
+        return latents.clamp(-1, 1) if self.model.vae is None else latents
+
+    def seeing_together(self) -> PromptedUNet:
+        """The same with `guidance.multiview`. Raises BadInput where this is no multi-view model."""
+        if not self.model.takes_cameras:
+            raise no_multiview(self.model.files.source, "coarse.start=sphere")
+        return replace(self, settings=self.settings.model_copy(update={"multiview": True}))
 
     @torch.no_grad()
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
@@ -264,15 +278,3 @@ class PromptedUNet:
 def _blended(texts: Tensor, shares: Tensor) -> Tensor:
     """[B, L, D] of texts [B, V, L, D] with shares [B, V]."""
     return (shares[..., None, None] * texts).sum(1)
-
-
-def _resize(pixels: Tensor, size: int) -> Tensor:
-    """[B, C, H, H] to [B, C, size, size]: means of areas when shrinking, bilinear when growing."""
-    side = pixels.shape[-1]
-    if side == size:
-        return pixels
-    if side % size == 0:
-        return functional.avg_pool2d(pixels, side // size)
-    if side > size:
-        return functional.interpolate(pixels, size=(size, size), mode="area")
-    return functional.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -101,18 +102,27 @@ def check_sizes(source: Source, unet: Any, text: Any, tokenizer: Any, vae: Any |
     return patch, side * scale
 
 
-def is_multiview(source: Source, folder: Path, unet: Any) -> bool:
-    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras and model_index.json says so. Raises BadInput."""
-    if unet.class_embed_type is None:
+def is_multiview(source: Source, folder: Path, unet: Mapping[str, Any]) -> bool:
+    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras and model_index.json says so.
+
+    unet  the U-Net's config
+    Raises BadInput.
+    """
+    if unet.get("class_embed_type") != "projection":
         return False
     views = read_json(source, folder, INDEX).get("multiview")
-    numbers = unet.projection_class_embeddings_input_dim
+    numbers = unet.get("projection_class_embeddings_input_dim")
     if (views, numbers) != (MULTIVIEW, CAMERA_NUMBERS):
         raise BadInput(
             f"{source}: unet/config.json has class_embed_type 'projection' of {numbers!r} numbers and {INDEX} multiview "
             f"{views!r}: it needs more than the prompt, and cameras only where these are {CAMERA_NUMBERS} and {MULTIVIEW}; not supported"
         )
     return True
+
+
+def no_multiview(source: Source, remedy: str) -> BadInput:
+    """What to raise where views are to be seen together, and the model cannot."""
+    return BadInput(f"{source}: is not a multi-view model; set {remedy}, or name one that is")
 
 
 def check_answers(source: Source, unet: Any, loss: str) -> None:
