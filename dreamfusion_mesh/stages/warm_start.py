@@ -95,12 +95,10 @@ class WarmStart:
         return finite
 
     def look(self, index: int) -> tuple[Views, Pictures]:
-        """As many views as a step has, at most all four, for picture step `index`, by turns, with what was drawn there."""
+        """As many views as a step has, at most all four, for picture step `index`, by turns, and what was drawn there."""
         count = min(self._settings.views, MULTIVIEW)
         rows = [_TURNS[(index * count + k) % MULTIVIEW] for k in range(count)]
-        pictures = self._pictures.part(rows)
-        seen = replace(self.views, cameras=self.views.cameras.part(rows))
-        return seen, pictures
+        return replace(self.views, background=self._pictures.background).part(rows), self._pictures.part(rows)
 
     @cached_property
     def _pictures(self) -> Pictures:
