@@ -23,8 +23,8 @@ def denoise(noisy: Tensor, clean: Tensor, schedule: Schedule, now: int, then: in
     """
     if then is None:
         return clean
-    (signal, sigma), (signal_then, sigma_then) = (schedule.at(torch.tensor([t]).to(schedule.signal.device), noisy) for t in (now, then))
-    return signal_then * clean + sigma_then * (noisy - signal * clean) / sigma
+    noise = (noisy - schedule.signal[now] * clean) / schedule.noise[now]
+    return schedule.signal[then] * clean + schedule.noise[then] * noise
 
 
 def sample(noise: Tensor, clean: Callable[[Tensor, int], Tensor], schedule: Schedule, steps: int) -> Tensor:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import PromptedModel
+from dreamfusion_mesh.guidance.losses.loss import Loss
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
@@ -49,33 +51,71 @@ def fit_field(
     hooks = hooks or Hooks()
     coarse = new_coarse(settings, draws, device)
     distillation = make_loss(model, guidance, settings.size, draws)
-    modules = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
+    modules: dict[str, nn.Module] = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
     warm = WarmStart(model, settings, views, guidance, device) if settings.start == "views" else None
     if warm is not None:
         modules[VIEWS] = warm.drawn
     fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device, distillation.optimizers())
+    steps = _Steps(coarse, settings, views, guidance, distillation, warm, draws)
+    fit.run(lambda step, progress, watch: steps.take(step, fit.skipped, progress, watch), hooks)
+    return coarse, fit.state()
 
-    drawing = settings.warm_start.draw_steps if warm is not None else 0
-    t_max = settings.warm_start.t_max if warm is not None else guidance.t_max
 
-    def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
-        good = step - fit.skipped  # a step that was skipped is taken again
-        if warm is not None and good < drawing:
-            return _draw(warm, good, draws, watch)
-        if warm is not None and good < settings.warm_steps:
-            return _copy_pictures(coarse, warm, settings, draws, step - drawing, progress, watch)
-        with watch.lap("render_ms"):
-            _update_occupancy(coarse, settings, draws, step - drawing)
-            seen = random_views(settings.views, views, settings.size, settings.size, draws, step - drawing, device)
-            render = _render(coarse, settings, seen, draws)
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """What each step of the stage minimises: nothing while views are drawn, then the difference to these, then the distillation's loss."""
+
+    coarse: Coarse
+    settings: CoarseSettings
+    views: ViewSettings
+    guidance: GuidanceSettings
+    distillation: Loss
+    warm: WarmStart | None
+    draws: torch.Generator
+
+    def take(self, step: int, skipped: int, progress: float, watch: Stopwatch) -> StepLoss:
+        """The loss of `step`, before which `skipped` steps of the stage were; a step of the warm start that was skipped is taken again."""
+        good, drawing = step - skipped, self.settings.warm_start.draw_steps
+        if self.warm is None or good >= self.settings.warm_steps:
+            return self._distil(step, progress, watch)
+        return self._draw(self.warm, good, watch) if good < drawing else self._copy(self.warm, step - drawing, progress, watch)
+
+    def _draw(self, warm: WarmStart, index: int, watch: Stopwatch) -> StepLoss:
         with watch.lap("guidance_ms"):
-            distilled = guide(distillation, render, seen, _after(settings, step), guidance.t_min, t_max, draws)
+            finite = warm.draw(index, self.draws)
+        return StepLoss(warm.drawn.latents.new_zeros(()), finite, {})
+
+    def _copy(self, warm: WarmStart, index: int, progress: float, watch: Stopwatch) -> StepLoss:
+        with watch.lap("render_ms"):
+            self._update_occupancy(index)
+            seen, pictures = warm.look(index)
+            render = self._render(seen)
+        terms = picture_loss(render, pictures, self.settings, progress)
+        return StepLoss(terms.total(), True, {"alpha": float(render.alpha.detach().mean()), **terms.figures()})
+
+    def _distil(self, step: int, progress: float, watch: Stopwatch) -> StepLoss:
+        settings, before = self.settings, self.settings.warm_steps
+        t_max = self.guidance.t_max if self.warm is None else settings.warm_start.t_max
+        with watch.lap("render_ms"):
+            device = self.coarse.occupancy.values.device
+            index = step if self.warm is None else step - settings.warm_start.draw_steps  # of the steps that see the field
+            self._update_occupancy(index)
+            seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, index, device)
+            render = self._render(seen)
+        with watch.lap("guidance_ms"):
+            share = (step - before) / max(1, settings.steps - before - 1)
+            distilled = guide(self.distillation, render, seen, share, self.guidance.t_min, t_max, self.draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)
 
-    fit.run(loss, hooks)
-    return coarse, fit.state()
+    def _update_occupancy(self, index: int) -> None:
+        if index % self.settings.occupancy_interval == 0:
+            self.coarse.occupancy.update(self.coarse.field.density, self.draws, index)
+
+    def _render(self, seen: Views) -> Render:
+        coarse, lit = self.coarse, needs_normals(seen)
+        return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, lit)
 
 
 def new_coarse(settings: CoarseSettings, draws: torch.Generator, device: torch.device) -> Coarse:
@@ -105,37 +145,3 @@ def _optimizers(field: HashField, settings: CoarseSettings) -> dict[str, torch.o
     network = [value for name, value in field.named_parameters() if name != "table"]
     rates = {"grid": ([field.table], settings.learning_rate), "network": (network, settings.network_learning_rate)}
     return {name: torch.optim.Adam(each, lr=rate, betas=(0.9, 0.99), eps=1e-15) for name, (each, rate) in rates.items()}
-
-
-def _draw(warm: WarmStart, index: int, draws: torch.Generator, watch: Stopwatch) -> StepLoss:
-    """A step of the sampler, which has nothing for the field's optimisers."""
-    with watch.lap("guidance_ms"):
-        finite = warm.draw(index, draws)
-    return StepLoss(torch.zeros(()), finite, {})
-
-
-def _copy_pictures(
-    coarse: Coarse, warm: WarmStart, settings: CoarseSettings, draws: torch.Generator, step: int, progress: float, watch: Stopwatch
-) -> StepLoss:
-    """A step towards what was drawn."""
-    with watch.lap("render_ms"):
-        _update_occupancy(coarse, settings, draws, step)
-        seen, pictures = warm.look(step)
-        render = _render(coarse, settings, seen, draws)
-    terms = picture_loss(render, pictures, settings, progress)
-    return StepLoss(terms.total(), True, {"alpha": float(render.alpha.detach().mean()), **terms.figures()})
-
-
-def _after(settings: CoarseSettings, step: int) -> float:
-    """How much of score distillation is done before `step`, in [0, 1]."""
-    return (step - settings.warm_steps) / max(1, settings.steps - settings.warm_steps - 1)
-
-
-def _update_occupancy(coarse: Coarse, settings: CoarseSettings, draws: torch.Generator, step: int) -> None:
-    if step % settings.occupancy_interval == 0:
-        coarse.occupancy.update(coarse.field.density, draws, step)
-
-
-def _render(coarse: Coarse, settings: CoarseSettings, seen: Views, draws: torch.Generator) -> Render:
-    lit = needs_normals(seen)
-    return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), settings.samples, draws, lit)
