@@ -58,6 +58,8 @@ class WarmStartSettings(Settings):
     """As guidance.scale, while the views are drawn."""
     elevation_degrees: Angle = 20.0
     """Elevation of the four cameras, which stand in front, behind and at both sides."""
+    rate: Annotated[float, Field(ge=0.01, le=100)] = 5.0
+    """Learning rates of these steps, in those that the stage has then: pictures without noise bear faster steps than a score."""
     image: Weight = 10.0
     """Weight of the mean squared difference to what was drawn."""
     outline: Weight = 1.0

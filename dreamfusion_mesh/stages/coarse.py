@@ -91,7 +91,8 @@ class _Steps:
             seen, pictures = warm.look(index)
             render = self._render(seen)
         terms = picture_loss(render, pictures, self.settings, progress)
-        return StepLoss(terms.total(), True, {"alpha": float(render.alpha.detach().mean()), **terms.figures()})
+        figures = {"alpha": float(render.alpha.detach().mean()), **terms.figures()}
+        return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate)
 
     def _distil(self, step: int, progress: float, watch: Stopwatch) -> StepLoss:
         settings, before = self.settings, self.settings.warm_steps
