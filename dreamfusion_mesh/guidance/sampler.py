@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from dreamfusion_mesh.records.diffusion import Schedule
@@ -12,7 +11,7 @@ from dreamfusion_mesh.records.diffusion import Schedule
 
 def sampling_times(count: int, steps: int) -> list[int]:
     """`steps` times of `count`, evenly from the last, where there is hardly any signal, to the first."""
-    return torch.linspace(count - 1, 0, steps, dtype=torch.float64).round().long().tolist()
+    return [round((count - 1) * (1 - step / max(1, steps - 1))) for step in range(steps)]
 
 
 def denoise(noisy: Tensor, clean: Tensor, schedule: Schedule, now: int, then: int | None) -> Tensor:
