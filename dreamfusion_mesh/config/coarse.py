@@ -52,7 +52,7 @@ class WarmStartSettings(Settings):
 
     draw_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Steps in which the views are drawn, by DDIM (arXiv:2010.02502)."""
-    image_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 150
+    image_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 50
     """Steps in which the field is fitted to them."""
     scale: Annotated[float, Field(ge=0, le=200)] = 3.0
     """As guidance.scale, while the views are drawn."""
