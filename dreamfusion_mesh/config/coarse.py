@@ -76,7 +76,6 @@ class CoarseSettings(FitSettings):
     start: Literal["sphere", "views"] = "sphere"
     """What score distillation begins with. sphere: a blob in the middle (DreamFusion, arXiv:2209.14988, appendix A.2); views: the object as
     a multi-view model, such as the embedded one, draws it (see coarse.warm_start)."""
-    warm_start: WarmStartSettings = WarmStartSettings()
     size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Pixels a side of what is rendered."""
     views: Count = 2
@@ -86,6 +85,7 @@ class CoarseSettings(FitSettings):
     network_learning_rate: Rate = 0.002
     """Learning rate of the network behind it."""
     field: FieldSettings = FieldSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
     samples: Annotated[int, Field(ge=8, le=1024)] = 64
     """Samples along the scene box's diagonal."""
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48

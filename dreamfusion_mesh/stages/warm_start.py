@@ -77,7 +77,7 @@ class WarmStart:
         elevation, size = math.radians(settings.warm_start.elevation_degrees), settings.size
         cameras = turntable(MULTIVIEW, elevation, distance, fov, size, size, device)
         self.views = plain_views(cameras, Shading.ALBEDO, (1.0, 1.0, 1.0), views.ambient, views.diffuse)
-        self.drawn = DrawnViews(torch.zeros_like(model.encode(torch.zeros(MULTIVIEW, size, size, 3, device=device))))
+        self.drawn = DrawnViews(torch.zeros_like(self._decoder.encode(torch.zeros(MULTIVIEW, size, size, 3, device=device))))
         self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps)
 
     @torch.no_grad()
