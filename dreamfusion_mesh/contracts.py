@@ -106,6 +106,22 @@ class ScoreModel(Protocol):
         ...
 
 
+class MultiviewModel(ScoreModel, Protocol):
+    """A ScoreModel that can see four views of one object together, and whose latents can be looked at."""
+
+    def seeing_together(self) -> ScoreModel:
+        """The same model, prompt and settings with the views together. Raises BadInput where the model cannot see them so."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, ...] to images [B, H, H, 3] in [0, 1]."""
+        ...
+
+    def nearest_image(self, latents: Tensor) -> Tensor:
+        """The latents [B, ...] of an image that are nearest to these: pixels within their range; a VAE's latents are taken as they are."""
+        ...
+
+
 class AdaptableModel(ScoreModel, Protocol):
     """A ScoreModel that can learn beside itself."""
 

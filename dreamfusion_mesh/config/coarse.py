@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dreamfusion_mesh.config.base import MOST_STEPS, Count, Rate, Settings, Weight
+from dreamfusion_mesh.config.base import MOST_STEPS, Angle, Count, Fraction, Rate, Settings, Weight
 from dreamfusion_mesh.config.fit import FitSettings
 
 MOST_SAMPLES = 2**31 - 1  # of a step, which the kernels count in 32 bits
@@ -46,11 +46,36 @@ class FieldSettings(Settings):
         return self
 
 
+class WarmStartSettings(Settings):
+    """With `coarse.start` views: a multi-view model draws four views together (MVDream, arXiv:2308.16512), the field is fitted to these as
+    to photographs (NeRF, arXiv:2003.08934), and the rest of the steps distils."""
+
+    draw_steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Steps in which the views are drawn, by DDIM (arXiv:2010.02502)."""
+    image_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 50
+    """Steps in which the field is fitted to them."""
+    scale: Annotated[float, Field(ge=0, le=200)] = 3.0
+    """As guidance.scale, while the views are drawn."""
+    elevation_degrees: Angle = 20.0
+    """Elevation of the four cameras, which stand in front, behind and at both sides."""
+    rate: Annotated[float, Field(ge=0.01, le=100)] = 5.0
+    """Learning rates of these steps, in those that the stage has then: pictures without noise bear faster steps than a score."""
+    image: Weight = 10.0
+    """Weight of the mean squared difference to what was drawn."""
+    outline: Weight = 1.0
+    """Weight of the mean squared opacity where the background was drawn."""
+    t_max: tuple[Fraction, Fraction] = (0.9, 0.7)
+    """As guidance.t_max, of the steps that follow."""
+
+
 class CoarseSettings(FitSettings):
     """The field, fitted by score distillation."""
 
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 400
-    """Steps of the optimiser."""
+    """Steps of the optimiser; with start views those of the warm start are among them."""
+    start: Literal["sphere", "views"] = "sphere"
+    """What score distillation begins with. sphere: a blob in the middle (DreamFusion, arXiv:2209.14988, appendix A.2); views: the object as
+    a multi-view model, such as the embedded one, draws it (see coarse.warm_start)."""
     size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Pixels a side of what is rendered."""
     views: Count = 2
@@ -60,6 +85,7 @@ class CoarseSettings(FitSettings):
     network_learning_rate: Rate = 0.002
     """Learning rate of the network behind it."""
     field: FieldSettings = FieldSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
     samples: Annotated[int, Field(ge=8, le=1024)] = 64
     """Samples along the scene box's diagonal."""
     occupancy_size: Annotated[int, Field(ge=8, le=256)] = 48
@@ -74,6 +100,16 @@ class CoarseSettings(FitSettings):
     """Weight of the binary entropy of alpha at the last step, to which it grows from 0."""
 
     @model_validator(mode="after")
+    def _enough_steps(self) -> CoarseSettings:
+        if self.start == "views" and self.steps < self.warm_steps:
+            warm = self.warm_start
+            raise ValueError(
+                f"start views: warm_start.draw_steps {warm.draw_steps} and warm_start.image_steps {warm.image_steps} are among steps: set "
+                f"steps to {self.warm_steps} or more (given {self.steps})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _countable(self) -> CoarseSettings:
         samples = self.views * self.size**2 * self.samples
         if samples > MOST_SAMPLES:
@@ -82,3 +118,8 @@ class CoarseSettings(FitSettings):
                 f"(views * size^2 * samples), at most {MOST_SAMPLES} can be counted; lower one of them"
             )
         return self
+
+    @property
+    def warm_steps(self) -> int:
+        """How many of the steps come before score distillation."""
+        return self.warm_start.draw_steps + self.warm_start.image_steps if self.start == "views" else 0

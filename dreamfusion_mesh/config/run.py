@@ -49,3 +49,16 @@ class RunConfig(Settings):
                 f"{self.fine.views}: set both to {MULTIVIEW}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _start(self) -> RunConfig:
+        if self.coarse.start == "views":
+            if self.guidance.loss == "clip":
+                raise ValueError("coarse.start views: guidance.loss clip has no diffusion model that draws; set coarse.start=sphere")
+            low, high = self.guidance.t_min, self.coarse.warm_start.t_max
+            if any(first >= last for first, last in zip(low, high, strict=True)):
+                raise ValueError(
+                    f"coarse.start views: guidance.t_min stays below coarse.warm_start.t_max at the first and at the last step (given "
+                    f"{list(low)} and {list(high)})"
+                )
+        return self

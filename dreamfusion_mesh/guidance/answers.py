@@ -20,12 +20,12 @@ def guided_noise(answers: Answers, noisy: Tensor, schedule: Schedule, t: Tensor,
 
     Answers without `uncond` are taken as they are. Raises ValueError where Perp-Neg is set and the model gave no `others`.
     """
-    if answers.uncond is None:
-        return convert(answers.text, noisy, schedule, t, answers.prediction, "epsilon")
-    if settings.perp_neg and not answers.others:
-        raise ValueError(f"answers: no others, expected some with guidance.perp_neg {settings.perp_neg:g}")
-    guided = guide(answers.uncond, answers.text, settings.scale, answers.others, settings.perp_neg)
-    return convert(rescale(guided, answers.text, settings.rescale), noisy, schedule, t, answers.prediction, "epsilon")
+    return convert(_guided(answers, settings), noisy, schedule, t, answers.prediction, "epsilon")
+
+
+def guided_image(answers: Answers, noisy: Tensor, schedule: Schedule, t: Tensor, settings: GuidanceSettings) -> Tensor:
+    """The clean image x0_hat that `guided_noise` means; of models that predict it, also where there is no signal."""
+    return convert(_guided(answers, settings), noisy, schedule, t, answers.prediction, "sample")
 
 
 def guided_by_words(answers: Answers, loss: str) -> Answers:
@@ -97,6 +97,16 @@ def convert(value: Tensor, noisy: Tensor, schedule: Schedule, t: Tensor, source:
         case "flow", "sample":
             return noisy - s * value
     raise ValueError(f"source {source!r}, target {target!r}: expected epsilon, sample, and v_prediction or flow, not both of these")
+
+
+def _guided(answers: Answers, settings: GuidanceSettings) -> Tensor:
+    """The model's own kind of prediction, guided."""
+    if answers.uncond is None:
+        return answers.text
+    if settings.perp_neg and not answers.others:
+        raise ValueError(f"answers: no others, expected some with guidance.perp_neg {settings.perp_neg:g}")
+    guided = guide(answers.uncond, answers.text, settings.scale, answers.others, settings.perp_neg)
+    return rescale(guided, answers.text, settings.rescale)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

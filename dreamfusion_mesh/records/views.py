@@ -52,7 +52,7 @@ class Cameras:
         """[B, 3] in world space."""
         return self.to_world[:, :3, 3]
 
-    def part(self, which: slice) -> Cameras:
+    def part(self, which: slice | list[int]) -> Cameras:
         """Some of the cameras."""
         to_world, fov_y = self.to_world[which], self.fov_y[which]
         return Cameras(to_world, fov_y, self.azimuth[which], self.elevation[which], self.height, self.width)
@@ -82,6 +82,10 @@ class Lights:
         check_tensor("Lights.ambient", self.ambient, (count,))
         check_tensor("Lights.diffuse", self.diffuse, (count,))
 
+    def part(self, which: slice | list[int]) -> Lights:
+        """Some of the lights."""
+        return Lights(self.directions[which], self.ambient[which], self.diffuse[which])
+
     def to(self, device: torch.device | str) -> Lights:
         """The same lights on `device`."""
         return Lights(self.directions.to(device), self.ambient.to(device), self.diffuse.to(device))
@@ -108,6 +112,10 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    def part(self, which: slice | list[int]) -> Views:
+        """Some of the views."""
+        return Views(self.cameras.part(which), self.lights.part(which), self.shading[which], self.background[which])
 
     def to(self, device: torch.device | str) -> Views:
         """The same views on `device`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
+from dreamfusion_mesh.config import DELIVERY_GROUPS, MULTIVIEW, RunConfig
 from dreamfusion_mesh.guidance.models.load import model_bytes
 from dreamfusion_mesh.kernels.hashgrid import hash_grid
 from dreamfusion_mesh.limits import address_space_limit
@@ -57,7 +57,7 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
     table = 4 * grid.rows * field.features
     point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
-    asked = _evaluations(config)
+    asked, drawn = _evaluations(config), MULTIVIEW if config.coarse.start == "views" else 0
     coarse, fine, texture = config.coarse, config.fine, config.texture
     loaded = _LIBRARIES + weights
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
@@ -67,7 +67,7 @@ def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
     refined = _SCRATCH + asked * fine.views * image + surface
     stages = {
         "model": loaded,
-        "coarse": loaded + _SCRATCH + asked * coarse.views * image + volume + _TABLE_COPIES * table,
+        "coarse": loaded + _SCRATCH + asked * max(coarse.views, drawn) * image + volume + _TABLE_COPIES * table,
         "fine": loaded + refined + _TABLE_COPIES * table,
         "bake": loaded + baked + _TABLE_KEPT * table + (0 if "fine" in done else _KEPT * refined),
     }

@@ -1,13 +1,18 @@
-"""The coarse stage: a field fitted to a prompt by score distillation over random views (DreamFusion, arXiv:2209.14988)."""
+"""The coarse stage: a field fitted to a prompt by score distillation over random views (DreamFusion, arXiv:2209.14988).
+
+Where `coarse.start` is views, it is first fitted to views that the model draws (warm_start.py).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import PromptedModel
+from dreamfusion_mesh.guidance.losses.loss import Loss
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.records import Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
@@ -17,8 +22,9 @@ from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.guide import guide
-from dreamfusion_mesh.stages.losses import coarse_loss
+from dreamfusion_mesh.stages.losses import coarse_loss, picture_loss
 from dreamfusion_mesh.stages.restore import LOSS, OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
+from dreamfusion_mesh.stages.warm_start import VIEWS, WarmStart
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +51,72 @@ def fit_field(
     hooks = hooks or Hooks()
     coarse = new_coarse(settings, draws, device)
     distillation = make_loss(model, guidance, settings.size, draws)
-    modules = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
+    modules: dict[str, nn.Module] = {"field": coarse.field, "occupancy": coarse.occupancy, LOSS: distillation}
+    warm = WarmStart(model, settings, views, guidance, device) if settings.start == "views" else None
+    if warm is not None:
+        modules[VIEWS] = warm.drawn
     fit = Fit("coarse", settings, modules, _optimizers(coarse.field, settings), draws, device, distillation.optimizers())
+    steps = _Steps(coarse, settings, views, guidance, distillation, warm, draws)
+    fit.run(lambda step, progress, watch: steps.take(step, fit.skipped, progress, watch), hooks)
+    return coarse, fit.state()
 
-    def loss(step: int, progress: float, watch: Stopwatch) -> StepLoss:
-        with watch.lap("render_ms"):
-            render, seen = _render(coarse, settings, views, draws, step)
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """What each step of the stage minimises: nothing while views are drawn, then the difference to these, then the distillation's loss."""
+
+    coarse: Coarse
+    settings: CoarseSettings
+    views: ViewSettings
+    guidance: GuidanceSettings
+    distillation: Loss
+    warm: WarmStart | None
+    draws: torch.Generator
+
+    def take(self, step: int, skipped: int, progress: float, watch: Stopwatch) -> StepLoss:
+        """The loss of `step`, before which `skipped` steps of the stage were; a step of the warm start that was skipped is taken again."""
+        good, drawing = step - skipped, self.settings.warm_start.draw_steps
+        if self.warm is None or good >= self.settings.warm_steps:
+            return self._distil(step, progress, watch)
+        return self._draw(self.warm, good, watch) if good < drawing else self._copy(self.warm, step - drawing, progress, watch)
+
+    def _draw(self, warm: WarmStart, index: int, watch: Stopwatch) -> StepLoss:
         with watch.lap("guidance_ms"):
-            distilled = guide(distillation, render, seen, progress, guidance.t_min, guidance.t_max, draws)
+            finite = warm.draw(index, self.draws)
+        return StepLoss(warm.drawn.latents.new_zeros(()), finite, {})
+
+    def _copy(self, warm: WarmStart, index: int, progress: float, watch: Stopwatch) -> StepLoss:
+        with watch.lap("render_ms"):
+            self._update_occupancy(index)
+            seen, pictures = warm.look(index)
+            render = self._render(seen)
+        terms = picture_loss(render, pictures, self.settings, progress)
+        figures = {"alpha": float(render.alpha.detach().mean()), **terms.figures()}
+        return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate)
+
+    def _distil(self, step: int, progress: float, watch: Stopwatch) -> StepLoss:
+        settings, before = self.settings, self.settings.warm_steps
+        t_max = self.guidance.t_max if self.warm is None else settings.warm_start.t_max
+        with watch.lap("render_ms"):
+            device = self.coarse.occupancy.values.device
+            index = step if self.warm is None else step - settings.warm_start.draw_steps  # of the steps that see the field
+            self._update_occupancy(index)
+            seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, index, device)
+            render = self._render(seen)
+        with watch.lap("guidance_ms"):
+            share = (step - before) / max(1, settings.steps - before - 1)
+            distilled = guide(self.distillation, render, seen, share, self.guidance.t_min, t_max, self.draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), distilled.finite, figures)
 
-    fit.run(loss, hooks)
-    return coarse, fit.state()
+    def _update_occupancy(self, index: int) -> None:
+        if index % self.settings.occupancy_interval == 0:
+            self.coarse.occupancy.update(self.coarse.field.density, self.draws, index)
+
+    def _render(self, seen: Views) -> Render:
+        coarse, lit = self.coarse, needs_normals(seen)
+        return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, lit)
 
 
 def new_coarse(settings: CoarseSettings, draws: torch.Generator, device: torch.device) -> Coarse:
@@ -74,7 +132,7 @@ def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, 
     """
     coarse = new_coarse(settings, torch.Generator(), device)
     modules = {"field": coarse.field, "occupancy": coarse.occupancy}
-    used = {key: value for key, value in state.items() if not key.startswith(("optimizer.", f"module.{LOSS}."))}
+    used = {key: value for key, value in state.items() if not key.startswith(("optimizer.", f"module.{LOSS}.", f"module.{VIEWS}."))}
     check_tensors(used, {**OF_FIT, **layout_of_modules(modules)})
     done, _ = step_counts(state)
     if done != settings.steps:
@@ -88,13 +146,3 @@ def _optimizers(field: HashField, settings: CoarseSettings) -> dict[str, torch.o
     network = [value for name, value in field.named_parameters() if name != "table"]
     rates = {"grid": ([field.table], settings.learning_rate), "network": (network, settings.network_learning_rate)}
     return {name: torch.optim.Adam(each, lr=rate, betas=(0.9, 0.99), eps=1e-15) for name, (each, rate) in rates.items()}
-
-
-def _render(coarse: Coarse, settings: CoarseSettings, views: ViewSettings, draws: torch.Generator, step: int) -> tuple[Render, Views]:
-    """What random views see, after the occupancy grid's update where one is due."""
-    if step % settings.occupancy_interval == 0:
-        coarse.occupancy.update(coarse.field.density, draws, step)
-    device = coarse.occupancy.values.device
-    seen = random_views(settings.views, views, settings.size, settings.size, draws, step, device)
-    lit = needs_normals(seen)
-    return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), settings.samples, draws, lit), seen

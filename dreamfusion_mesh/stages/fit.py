@@ -94,11 +94,15 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class StepLoss:
-    """One step's loss with its graph; `finite` is False where guidance gave NaN or infinity, and then the step is skipped."""
+    """One step's loss with its graph; `finite` is False where guidance gave NaN or infinity, and then the step is skipped.
+
+    rate  of this step, in the learning rates that the schedule has for it
+    """
 
     loss: Tensor
     finite: bool
     figures: dict[str, float]
+    rate: float = 1.0
 
 
 StepFunction = Callable[[int, float, Stopwatch], StepLoss]  # step from 0, progress in [0, 1]
@@ -215,7 +219,7 @@ class Fit:
             return False
         share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
         for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):
-            group["lr"] = rate * share
+            group["lr"] = rate * share * result.rate
         for optimizer in self._all_optimizers().values():
             optimizer.step()
         return True

@@ -13,6 +13,7 @@ from dreamfusion_mesh.guidance.losses.distilled import Distilled
 from dreamfusion_mesh.records import Mesh, Render
 from dreamfusion_mesh.shape.regularisers import laplacian_loss, normal_consistency_loss
 from dreamfusion_mesh.shape.tets.surface import TetSurface
+from dreamfusion_mesh.stages.warm_start import Pictures
 
 SDS = "sds"
 _OPACITY_FLOOR = 0.01  # DreamFusion's opacity term: sqrt(alpha^2 + .01)
@@ -46,22 +47,36 @@ def coarse_loss(render: Render, distilled: Distilled, settings: CoarseSettings, 
     orientation  mean penalty of normals that face away from the camera
     entropy      mean binary entropy of alpha, its weight growing from 0: towards opaque or empty
     """
-    alpha = render.alpha.clamp(1e-4, 1 - 1e-4)
+    values, weights = {SDS: distilled.loss, **distilled.training}, {SDS: 1.0, **dict.fromkeys(distilled.training, 1.0)}
+    return _with_regularisers(values, weights, render, settings, progress)
+
+
+def picture_loss(render: Render, pictures: Pictures, settings: CoarseSettings, progress: float) -> Terms:
+    """How far a volume render [B, H, W], before the pictures' backgrounds, is from `pictures`, and the regularisers of `coarse_loss`.
+
+    image    mean squared difference of the colours
+    outline  mean squared opacity where the pictures show their background
+    """
     values = {
-        SDS: distilled.loss,
-        **distilled.training,
+        "image": (render.rgb - pictures.rgb).square().mean(),
+        "outline": (render.alpha.square() * pictures.empty).mean(),
+    }
+    weights = {"image": settings.warm_start.image, "outline": settings.warm_start.outline}
+    return _with_regularisers(values, weights, render, settings, progress)
+
+
+def _with_regularisers(
+    values: Mapping[str, Tensor], weights: Mapping[str, float], render: Render, settings: CoarseSettings, progress: float
+) -> Terms:
+    alpha = render.alpha.clamp(1e-4, 1 - 1e-4)
+    terms = {
+        **values,
         "opacity": (render.alpha.square() + _OPACITY_FLOOR).sqrt().mean(),
         "orientation": render.orientation.mean(),
         "entropy": -(alpha * alpha.log() + (1 - alpha) * (1 - alpha).log()).mean(),
     }
-    weights = {
-        SDS: 1.0,
-        **dict.fromkeys(distilled.training, 1.0),
-        "opacity": settings.opacity,
-        "orientation": settings.orientation,
-        "entropy": settings.entropy * progress,
-    }
-    return Terms(values, weights)
+    each = {**weights, "opacity": settings.opacity, "orientation": settings.orientation, "entropy": settings.entropy * progress}
+    return Terms(terms, each)
 
 
 def fine_loss(surface: TetSurface, mesh: Mesh, distilled: Distilled, settings: FineSettings, progress: float) -> Terms:

@@ -56,7 +56,7 @@ def test_the_settings_of_a_loss_name_its_paper(name: str) -> None:
 def test_a_group_has_its_own_groups_and_a_setting_stands_alone() -> None:
     names = [name for name, *_ in entries(settings_page("coarse"))]
     assert names == [name for name in setting_schemas() if name.startswith("coarse.") and name.count(".") == 1] + [
-        name for name in setting_schemas() if name.startswith("coarse.field.")
+        name for group in ("field", "warm_start") for name in setting_schemas() if name.startswith(f"coarse.{group}.")
     ]
     assert [name for name, *_ in entries(settings_page("coarse.field.finest"))] == ["coarse.field.finest"]
     assert [name for name, *_ in entries(settings_page("seed"))] == ["seed"]

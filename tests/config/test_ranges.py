@@ -144,6 +144,19 @@ TOGETHER = {
         "texture.padding=9",
     ): "texture: padding is at most an eighth of size, or a cube's six charts do not fit (given 9 and 64)",
     ("guidance.multiview=true",): "set both to 4",
+    (
+        "coarse.start=views",
+        "coarse.steps=69",
+    ): "coarse: start views: warm_start.draw_steps 20 and warm_start.image_steps 50 are among steps: set steps to 70 or more (given 69)",
+    (
+        "coarse.start=views",
+        "guidance.loss=clip",
+        "guidance.perp_neg=0",
+    ): "coarse.start views: guidance.loss clip has no diffusion model that draws; set coarse.start=sphere",
+    (
+        "coarse.start=views",
+        "coarse.warm_start.t_max=[0.9, 0.02]",
+    ): "guidance.t_min stays below coarse.warm_start.t_max at the first and at the last step (given [0.02, 0.02] and [0.9, 0.02])",
     ("guidance.loss=clip", "guidance.perp_neg=0", "guidance.blend_view_words=true"): "loss clip has no text that could be blended",
     (
         "guidance.perp_neg=0",
@@ -173,6 +186,7 @@ def test_settings_that_do_not_go_together_are_refused(changes: tuple[str, ...]) 
         ["views.distance=[7, 7.6]", "views.fov_y_degrees=[15, 20]"],  # as narrow as MVDream's
         ["coarse.learning_rate=1e-2", "fine.deform_learning_rate=0", "coarse.checkpoint_seconds=3600"],
         ["guidance.multiview=true", "coarse.views=4", "fine.views=4"],
+        ["coarse.start=views", "coarse.steps=70"],
         ["fine.threshold=10", "audit.mip=2", "texture.unwrap_seconds=3600"],
     ],
     ids=str,

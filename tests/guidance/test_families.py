@@ -70,9 +70,7 @@ def bound(made: Made) -> Bound:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_pipelines_own_steps_are_predicted_alike(
-    family: str, made: Made, bound: Bound, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pipelines_own_steps_are_predicted_alike(family: str, made: Made, bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.pipelines.prx import pipeline_prx
 
     monkeypatch.setattr(pipeline_prx, "ftfy", types.SimpleNamespace(fix_text=lambda text: text), raising=False)  # not installed

@@ -1,4 +1,4 @@
-"""Images drawn from a prior: DDIM (Song et al., arXiv:2010.02502), guided as score distillation is (guidance/answers.py)."""
+"""Images drawn from a prior by DDIM (guidance/sampler.py), guided as score distillation is (guidance/answers.py)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor
 from dreamfusion_mesh.config import MULTIVIEW
 from dreamfusion_mesh.guidance.answers import guide
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers, contrast_view, contrast_view_in_group
+from dreamfusion_mesh.guidance.sampler import sample as draw_images
+from dreamfusion_mesh.guidance.schedule import variance_preserving
 from tools.prior import tokens
-from tools.prior.model import TIMES, Prior, alpha_bar
+from tools.prior.model import Prior, alpha_bar
 from tools.prior.runs import fastest_dtype, mixed_precision
 
 
@@ -34,9 +36,10 @@ def sample(
     `batch` is a multiple of four; scale and perp_neg are as in `guide`, the latter away from another view, for texts that all name theirs.
     dtype is that of matrix products, as in `Run`.
     """
-    draws, shares = torch.Generator().manual_seed(seed), alpha_bar()
+    draws, schedule = torch.Generator().manual_seed(seed), variance_preserving(alpha_bar())
     side, channels = 64 // prior.size.patch, 3 * prior.size.patch**2
     device = next(prior.parameters()).device
+    schedule = schedule.to(device)
     products = fastest_dtype(device) if dtype is None else dtype
 
     def network(*inputs: Any) -> Tensor:
@@ -48,13 +51,12 @@ def sample(
         ids = tokens.encode(texts[first : first + batch]).to(device)
         cameras = None if angles is None else camera_numbers(*angles[first : first + batch].unbind(1)).to(device)
         noisy = torch.randn(len(ids), channels, side, side, generator=draws).to(device)
-        times = torch.linspace(TIMES - 1, 0, steps).round().long().tolist()
-        for t, following in zip(times, [*times[1:], -1], strict=True):
+
+        def clean(noisy: Tensor, t: int, ids: Tensor = ids, cameras: Tensor | None = cameras) -> Tensor:
             at = torch.full((len(ids),), t, device=device)
-            clean = _guided(network, noisy, at, ids, cameras, scale, perp_neg).clamp(-1, 1)
-            left, next_left = float(shares[t]), float(shares[following]) if following >= 0 else 1.0
-            noise = (noisy - left**0.5 * clean) / (1 - left) ** 0.5
-            noisy = next_left**0.5 * clean + (1 - next_left) ** 0.5 * noise
+            return _guided(network, noisy, at, ids, cameras, scale, perp_neg).clamp(-1, 1)
+
+        noisy = draw_images(noisy, clean, schedule, steps)
         made.append(prior.unfold(noisy).cpu())
     return torch.cat(made)
 

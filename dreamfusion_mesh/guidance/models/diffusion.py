@@ -17,6 +17,7 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
 from dreamfusion_mesh.guidance.models.fitted_texts import fitted_texts
 from dreamfusion_mesh.guidance.models.latents import LatentSpace
+from dreamfusion_mesh.guidance.models.multiview import no_multiview
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition, condition_of
@@ -116,6 +117,11 @@ class DiffusionModel:
         made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
         return torch.cat(made)
 
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """What the network sees [B, C, h, h] to images [B, H, H, 3] in [0, 1]; what leaves that range is clipped."""
+        return ((self.latents.decode(latents).permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
+
     def question(self, noisy: Tensor, t: Tensor, text: TextCondition, cameras: Tensor | None = None, size: int = 0) -> Question:
         """What is asked at noisy [B, C, h, h], t [B] int64, with B texts; `size` is as in `encode`, the rest as in Question."""
         return Question(noisy, t, self.schedule.noise[t], text, cameras, size or self.size)
@@ -158,7 +164,7 @@ class DiffusionModel:
                 "load it again with this setting"
             )
         if settings.multiview and not self.denoiser.takes_cameras:
-            raise BadInput(f"{source}: is not a multi-view model; set guidance.multiview=false, or name one that is")
+            raise no_multiview(source, "guidance.multiview=false")
         self._check_size(settings.image_size)
         self.denoiser.check_loss(source, settings.loss)
 

@@ -50,18 +50,33 @@ class LatentSpace:
                 mean = made.latent_dist.mean
         mean = mean.to(pixels.dtype)
         if config._class_name == _FLUX2:
-            return self._normalized(functional.pixel_unshuffle(mean, self.patch))
+            folded = functional.pixel_unshuffle(mean, self.patch)
+            center, deviation = self._statistics(folded)
+            return (folded - center) / deviation
         return (mean - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """What the network sees, [B, C, h, h], back to pixels [B, 3, S, S], about in [-1, 1]."""
+        if self.vae is None:
+            return functional.pixel_shuffle(latents, self.patch)
+        config, kind = self.vae.config, next(iter(self.vae.parameters())).dtype
+        if config._class_name == _FLUX2:
+            mean, deviation = self._statistics(latents)
+            unscaled = functional.pixel_shuffle(latents * deviation + mean, self.patch)
+        else:
+            unscaled = latents / config.scaling_factor + (config.get("shift_factor") or 0.0)
+        made: Tensor = self.vae.decode(unscaled.to(kind)).sample
+        return made.to(latents.dtype)
 
     def to(self, device: torch.device) -> LatentSpace:
         """The same on `device`."""
         return self if self.vae is None else LatentSpace(self.vae.to(device), self.scale, self.patch, self.channels)
 
-    def _normalized(self, latents: Tensor) -> Tensor:
-        """By the mean and variance that FLUX.2's autoencoder has learnt of each channel."""
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation that FLUX.2's autoencoder has learnt of each channel, [1, C, 1, 1]."""
         norm: Any = self.vae.bn  # type: ignore[union-attr]
-        mean, variance = (value.to(latents)[None, :, None, None] for value in (norm.running_mean, norm.running_var))
-        return (latents - mean) / (variance + self.vae.config.batch_norm_eps).sqrt()  # type: ignore[union-attr]
+        mean, variance = (value.to(like)[None, :, None, None] for value in (norm.running_mean, norm.running_var))
+        return mean, (variance + self.vae.config.batch_norm_eps).sqrt()  # type: ignore[union-attr]
 
 
 def pixel_space(source: Source, channels: int) -> LatentSpace:

@@ -19,6 +19,7 @@ from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, Prompte
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents, pixel_space
+from dreamfusion_mesh.guidance.models.multiview import no_multiview
 from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream
 from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
@@ -142,6 +143,16 @@ def diffusion_files(source: Source) -> ModelFiles:
 def clip_files(source: Source) -> ModelFiles:
     """The files of a CLIP. Raises as `model_files` does."""
     return ModelFiles(source, *open_clip_folder(source))
+
+
+def check_start(start: str, model: str) -> None:
+    """Raises BadInput where `coarse.start` asks for views together and `guidance.model`, which is not loaded, cannot see them so."""
+    if start != "views" or mvdream_layout(source := diffusion_source(model)) is not None:
+        return
+    layout = _layout(source)
+    folder = open_folder(source, layout)
+    if layout is not unet.LAYOUT or not unet.is_multiview(source, folder, read_json(source, folder, "unet/config.json")):
+        raise no_multiview(source, "coarse.start=sphere")
 
 
 def model_bytes(settings: GuidanceSettings) -> int:

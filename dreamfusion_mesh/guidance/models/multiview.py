@@ -11,8 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.weights.folder import Source
+
 CAMERA_NUMBERS = 5
 _GOLDEN = (5**0.5 - 1) / 2
+
+
+def no_multiview(source: Source, remedy: str) -> BadInput:
+    """What to raise where views are to be seen together, and the model cannot."""
+    return BadInput(f"{source}: is not a multi-view model; set {remedy}, or name one that is")
 
 
 def camera_numbers(azimuth: Tensor, elevation: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dreamfusion_mesh.config import MULTIVIEW, GuidanceSettings
 from dreamfusion_mesh.guidance.models.low_rank import LowRank
-from dreamfusion_mesh.guidance.models.multiview import contrast_view, contrast_view_in_group, contrast_view_of_blend
+from dreamfusion_mesh.guidance.models.multiview import contrast_view, contrast_view_in_group, contrast_view_of_blend, no_multiview
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition, joined
 from dreamfusion_mesh.guidance.prompts import VIEW_SUFFIXES, textureless_rows, view_weights, view_words
 from dreamfusion_mesh.records import Views
@@ -57,6 +57,20 @@ class PromptedDiffusion:
     def encode(self, images: Tensor) -> Tensor:
         """See DiffusionModel.encode."""
         return self.model.encode(images, self._size, self.settings.checkpoint_encoder)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See DiffusionModel.decode."""
+        return self.model.decode(latents)
+
+    def nearest_image(self, latents: Tensor) -> Tensor:
+        """Pixels [B, C, h, h] within [-1, 1]; an autoencoder's latents as they are."""
+        return latents.clamp(-1, 1) if self.model.latents.vae is None else latents
+
+    def seeing_together(self) -> PromptedDiffusion:
+        """The same with `guidance.multiview`. Raises BadInput where this is no multi-view model."""
+        if not self.model.denoiser.takes_cameras:
+            raise no_multiview(self.model.files.source, "coarse.start=sphere")
+        return replace(self, settings=self.settings.model_copy(update={"multiview": True}))
 
     @torch.no_grad()
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:

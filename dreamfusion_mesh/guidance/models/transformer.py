@@ -224,9 +224,7 @@ def family_of(source: Source, config: Mapping[str, Any]) -> type[Transformer]:
     return FAMILIES[found]
 
 
-def load_transformer(
-    source: Source, folder: Path, config: Mapping[str, Any], index: Mapping[str, Any], dtype: torch.dtype
-) -> Transformer:
+def load_transformer(source: Source, folder: Path, config: Mapping[str, Any], index: Mapping[str, Any], dtype: torch.dtype) -> Transformer:
     """The transformer with this config in `dtype`, frozen, on the CPU; `index` is the folder's model_index.json. Raises BadInput."""
     import diffusers
 

@@ -92,7 +92,7 @@ def load_unet(source: Source, folder: Path, dtype: torch.dtype) -> UNet:
     _check_kind(source, config)
     check_extent(source, folder, LAYOUT, {"unet": config})
     network = load_network(source, folder, "unet", UNet2DConditionModel, dtype, low_cpu_mem_usage=False)
-    takes_cameras = _is_multiview(source, folder, network.config)
+    takes_cameras = is_multiview(source, folder, network.config)
     if takes_cameras:
         set_multiview_attention(network)
     return UNet(network, takes_cameras)
@@ -116,7 +116,7 @@ def check_unet(source: Source, unet: Any, text: TextModel) -> None:
     if unet.addition_embed_type == _XL:
         pooled = text.readers[-1].encoder.config.projection_dim
         wanted = _XL_NUMBERS * unet.addition_time_embed_dim + pooled
-        if unet.projection_class_embeddings_input_dim != wanted:
+        if unet.get("projection_class_embeddings_input_dim") != wanted:
             found = f"projection_class_embeddings_input_dim {unet.projection_class_embeddings_input_dim}"
             raise BadInput(f"{source}: unet/config.json has {found}, expected {wanted} of a base model; a refiner is not supported")
 
@@ -141,9 +141,12 @@ def check_unet_loss(source: Source, unet: Mapping[str, Any], loss: str) -> None:
             )
 
 
-def _is_multiview(source: Source, folder: Path, unet: Any) -> bool:
-    """Whether this is a multi-view model (see multiview.py): its U-Net takes cameras and model_index.json says so. Raises BadInput."""
-    if unet.class_embed_type is None:
+def is_multiview(source: Source, folder: Path, unet: Mapping[str, Any]) -> bool:
+    """Whether this is a multi-view model (see multiview.py): its U-Net, of this config, takes cameras, and model_index.json says so.
+
+    Raises BadInput where only one of them says so.
+    """
+    if unet.get("class_embed_type") != "projection":
         return False
     views = read_json(source, folder, INDEX).get("multiview")
     numbers = unet.projection_class_embeddings_input_dim
