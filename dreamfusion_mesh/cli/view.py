@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from dreamfusion_mesh.cli.options import NAME
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.process import Stopped
-from dreamfusion_mesh.run.out import GALLERY
+from dreamfusion_mesh.run.out import GALLERY, operand
 
 LARGEST_PORT = 65535
 
@@ -31,8 +32,8 @@ def gallery(
     found = write_gallery(BatchFolder(folder))
     more = f" ({found.left_out} more are left out)" if found.left_out else ""
     print(f"{shown(folder / GALLERY)}: {found.rows} row{'s' if found.rows != 1 else ''}{more}")
-    if found.embedded < found.assets and not serve:
-        print(f"The page holds {found.embedded} of {found.assets} assets; {NAME} gallery {shown(folder)} --serve opens them all")
+    if not found.embedded and not serve:
+        print(f"Its assets are too many to lie in the page: {shlex.join([NAME, 'gallery', operand(folder), '--serve'])} opens them, too")
     if serve:
         try:
             serve_folder(folder, port, lambda address: print(f"{address}  (Ctrl-C ends this)"))

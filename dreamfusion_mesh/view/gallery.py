@@ -36,12 +36,11 @@ _BODY = '<p id="count"></p><noscript>This page needs JavaScript.</noscript>'
 
 @dataclass(frozen=True)
 class Written:
-    """A gallery's rows, and those beyond MOST_ROWS; its assets, and those of them that open from the page alone."""
+    """A gallery's rows, and those beyond MOST_ROWS; whether its assets open from the page alone."""
 
     rows: int
     left_out: int
-    assets: int
-    embedded: int
+    embedded: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def write_gallery(batch: BatchFolder) -> Written:
     rows = [_row(job, batch.path) for job in itertools.islice(jobs, MOST_ROWS)]
     embedded = _fitting(rows)
     write_file(batch.path / GALLERY, _page().blocks(_body(rows, embedded, batch.path, total - len(rows))))
-    return Written(len(rows), total - len(rows), sum(bool(row.models) for row in rows), len({at for at, _ in embedded}))
+    return Written(len(rows), total - len(rows), bool(embedded) or not any(row.models for row in rows))
 
 
 def _page() -> Page:
@@ -102,11 +101,14 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _fitting(rows: Sequence[_Row]) -> list[tuple[int, str]]:
-    """The models that lie in the page, by row and file: first every row's asset, then levels and hulls, while they fit."""
+    """The models that lie in the page, by row and file: all assets or none, for a page that is quick, then levels and hulls that fit."""
     assets = [(at, *row.models[0]) for at, row in enumerate(rows) if row.models]
     others = [(at, *model) for at, row in enumerate(rows) for model in row.models[1:]]
-    chosen, left = [], LARGEST_EMBEDDED
-    for at, name, size in (*assets, *others):
+    left = LARGEST_EMBEDDED - sum(size for *_, size in assets)
+    if left < 0:
+        return []
+    chosen = [(at, name) for at, name, _ in assets]
+    for at, name, size in others:
         if size <= left:
             chosen.append((at, name))
             left -= size

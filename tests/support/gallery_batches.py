@@ -29,7 +29,7 @@ def preview() -> bytes:
 
 def gallery_batch(path: Path) -> BatchFolder:
     """`box-COLOUR` with a level of detail and hulls, of 12, 13 and 14 triangles, and `bad`, which failed."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     rows = [replace(done(f"box-{colour}", f"a {colour} box"), tags=TAGS[colour]) for colour in COLOURS]
     Manifest(path / "manifest.jsonl").append([*rows, failed("bad", f"a mug {HOSTILE}", "error", HOSTILE)])
     for at, colour in enumerate(COLOURS):

@@ -55,7 +55,8 @@ def test_files_of_the_folder_are_handed_out(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/../secret.txt", "/%2e%2e/secret.txt", "//etc/hostname.txt", "/link.txt", "/mug", "/mug/", "/key.pem", "/none.png", "/%00.png"]
+    "path",
+    ["/../secret.txt", "/%2e%2e/secret.txt", "//etc/hostname.txt", "/link.txt", "/mug", "/mug/", "/key.pem", "/none.png", "/%00.png"],
 )
 def test_nothing_else_is(path: str, port: int, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
