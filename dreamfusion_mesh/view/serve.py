@@ -60,6 +60,10 @@ class Files(BaseHTTPRequestHandler):
         self._answer(False)
 
     def _answer(self, whole: bool) -> None:
+        if self.path == "/favicon.ico":  # which browsers ask for by themselves
+            self.send_response(HTTPStatus.NO_CONTENT)
+            self.end_headers()
+            return
         file = self._file() if self._is_asked_by_own_name() else None
         if file is None:
             self.send_error(HTTPStatus.NOT_FOUND)

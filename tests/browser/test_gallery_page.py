@@ -1,4 +1,4 @@
-"""The gallery in a browser, from disk and served: filtered, sorted, and opened in its viewer. `make browser-tests` installs what it needs."""
+"""The gallery in a browser, from disk and served: filtered, sorted, opened in its viewer. `make browser-tests` installs what it needs."""
 
 from __future__ import annotations
 
