@@ -1,11 +1,12 @@
 # make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  make fuzz: hostile input to every command.
-# make engine-tests: the asset in Blender, Godot and three.js, which it installs.  All go through make install.
+# make engine-tests: the asset in Blender, Godot and three.js, which it installs.  make browser-tests: the gallery in Chromium, also installed.
+# All go through make install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= a red mushroom with white parts
 
-.PHONY: install demo test test-all engine-tests fuzz bench clean
+.PHONY: install demo test test-all engine-tests browser-tests fuzz bench clean
 
 install: $(VENV)/.installed
 
@@ -31,13 +32,18 @@ test: $(VENV)/.installed-tests
 test-all: SELECTED := -m "" --timeout=7200
 test-all: test
 
-ENGINES := blender godot3-server chromium
+engine-tests: PROGRAMS := blender godot3-server chromium
+engine-tests: DEBIAN := python3-numpy
+engine-tests: TESTS := tests/engines
 
-engine-tests: $(VENV)/.installed-tests
-	@missing=; for program in $(ENGINES); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
-	if [ -n "$$missing" ]; then $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends $$missing python3-numpy; fi
+browser-tests: PROGRAMS := chromium
+browser-tests: TESTS := tests/browser
+
+engine-tests browser-tests: $(VENV)/.installed-tests
+	@missing=; for program in $(PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -n "$$missing" ]; then $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends $$missing $(DEBIAN); fi
 	cd tests/engines && npm install --no-package-lock --no-audit --no-fund --silent
-	$(BIN)/python -m pytest tests/engines
+	$(BIN)/python -m pytest $(TESTS)
 
 fuzz: $(VENV)/.installed-tests
 	$(BIN)/python -m tools.fuzz

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,12 +32,12 @@ from dreamfusion_mesh.geometry.meshlab import meshlab_notes
 from dreamfusion_mesh.records import Asset, Lod, Mesh
 from dreamfusion_mesh.render.inspection import inspection_sheet
 from dreamfusion_mesh.render.previews import preview_sheet
+from dreamfusion_mesh.run.out import ASSET
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
 from dreamfusion_mesh.stages.fit import Report, no_progress
 
-NAME = "asset"
 STEPS = ("tidy", "unwrap", "bake", "levels", "collision")
 During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
@@ -134,7 +135,7 @@ class _Work:
             self.hulls = self._hulls(mesh) if self.hulls is None else self.hulls
         placed, self.scale, self.offset = stand_on_ground(mesh, asked.longest_side)
         lods = tuple(Lod(self.placed(level.mesh), level.material) for level in levels.lods)
-        return Asset(NAME, placed, baked.material, provenance, lods, tuple(map(self.placed, self.hulls)))
+        return Asset(Path(ASSET).stem, placed, baked.material, provenance, lods, tuple(map(self.placed, self.hulls)))
 
     def placed(self, mesh: Mesh) -> Mesh:
         """A mesh in the surface's space where the asset that was made last stands."""

@@ -8,7 +8,7 @@ import torch
 
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel
-from dreamfusion_mesh.deliver import NAME, deliver, delivery_files
+from dreamfusion_mesh.deliver import deliver, delivery_files
 from dreamfusion_mesh.guidance.models.load import check_device, check_views, load_guidance
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
@@ -16,6 +16,7 @@ from dreamfusion_mesh.run.find import check_changes
 from dreamfusion_mesh.run.fitting import coarse_stage, fine_stage
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import locked
+from dreamfusion_mesh.run.out import ASSET
 from dreamfusion_mesh.run.peak_memory import largest, peak_memory
 from dreamfusion_mesh.run.provenance import fit_notes
 from dreamfusion_mesh.run.publish import publish
@@ -115,4 +116,4 @@ def _deliver(work: Work) -> Result:
     seconds = {**fit["seconds"], **delivered.seconds, "write": write_seconds()}
     notes = {**work.origin, "guidance": fit["guidance"], **delivered.notes, "seconds": seconds, "memory": fit["memory"]}
     with work.stage("audit"):
-        return publish(run, config, files, f"{NAME}.glb", delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))
+        return publish(run, config, files, ASSET, delivered.reference, notes, (*fit["warnings"], *terms, *delivered.warnings))

@@ -52,7 +52,7 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     code += f"loaded = {heavy!r} & set(sys.modules)\nassert not loaded, loaded"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for command in ("generate", "batch", "summary", "evaluate", "export", "audit", "models", "settings", "doctor"):
+    for command in ("generate", "batch", "summary", "gallery", "evaluate", "export", "audit", "models", "settings", "doctor"):
         assert command in result.stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dreamfusion_mesh"
 LEVELS = [
     ["errors", "limits"],
-    ["files", "terminal", "out_of_memory"],
+    ["files", "terminal", "out_of_memory", "web_page"],
     ["process"],
     ["worker"],
     ["records", "config"],
@@ -22,7 +22,7 @@ LEVELS = [
     ["deliver"],
     ["pipeline"],
     ["batch"],
-    ["evaluate"],
+    ["evaluate", "view"],
     ["doctor", "progress"],
     ["cli"],
     ["__main__"],

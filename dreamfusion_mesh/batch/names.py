@@ -11,10 +11,10 @@ import unicodedata
 
 from dreamfusion_mesh.config.messages import shown
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.run.out import BROKEN, CONTACT, MANIFEST, SUMMARY, WORKER_LOG
+from dreamfusion_mesh.run.out import BROKEN, CONTACT, GALLERY, MANIFEST, SUMMARY, WORKER_LOG
 
 LONGEST_NAME = 100  # bytes in UTF-8
-RESERVED = (MANIFEST, BROKEN, SUMMARY, CONTACT, "gallery.html", "encodings")  # the batch's own
+RESERVED = (MANIFEST, BROKEN, SUMMARY, CONTACT, GALLERY, "encodings")  # the batch's own
 _WORKER_LOG = re.compile(re.escape(WORKER_LOG).replace(r"\{\}", r"\d+"))
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|clock|com\d|lpt\d)(?: *\..*)?")  # of Windows, with any suffix
 _WORD = re.compile(r"[^\W_]+")

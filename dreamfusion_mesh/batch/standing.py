@@ -36,6 +36,7 @@ class Standing:
     failure  the kind of failure, empty where it did not fail
     folder   of the asset, or of the last attempt; None where nothing of it is there
     asset    `folder` holds a finished asset; one whose audit failed is there all the same
+    time     when the manifest was last told of it, ISO 8601 in UTC; empty where it was not
     """
 
     name: str
@@ -51,6 +52,7 @@ class Standing:
     tags: tuple[str, ...]
     folder: Path | None
     asset: bool
+    time: str = ""
 
 
 def standings(folder: BatchFolder) -> tuple[int, Iterator[Standing]]:
@@ -81,7 +83,7 @@ def _look_up(batch: BatchFolder, name: str, entry: Entry | None) -> Standing:
     folder = asset if committed else attempt if os.path.lexists(attempt) else None
     audit, triangles = (made.audit, made.triangles) if made else (entry.audit, entry.triangles)
     known = (entry.attempt, entry.failure or "", entry.message, entry.tags, folder)
-    return Standing(name, entry.prompt, status, entry.seconds or None, triangles, audit, seed, *known, asset=committed)
+    return Standing(name, entry.prompt, status, entry.seconds or None, triangles, audit, seed, *known, asset=committed, time=entry.time)
 
 
 def _from_folder(folder: Path) -> Standing:

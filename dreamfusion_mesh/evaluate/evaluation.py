@@ -12,7 +12,6 @@ from dreamfusion_mesh.contracts import ImageTextModel, Rasterizer
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.evaluate.diversity import mean_distance
 from dreamfusion_mesh.evaluate.failures import Failures, failures_of
-from dreamfusion_mesh.evaluate.finished_run import ASSET
 from dreamfusion_mesh.evaluate.judges import refuse_guides
 from dreamfusion_mesh.evaluate.measures import DIVERSITY, MEASURES, Judged, Measure
 from dreamfusion_mesh.evaluate.pictures import pictures_of
@@ -22,6 +21,7 @@ from dreamfusion_mesh.evaluate.score import score
 from dreamfusion_mesh.evaluate.statistics import Comparison, Mean, by_prompt, compare, mean_of
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
+from dreamfusion_mesh.run.out import ASSET
 from dreamfusion_mesh.stages.fit import Report, no_progress
 
 _SHOWN = 3  # prompts in a message

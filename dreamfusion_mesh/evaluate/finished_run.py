@@ -11,17 +11,15 @@ from pydantic import BaseModel, Field
 from dreamfusion_mesh.audit.row import PROPERTIES, Row
 from dreamfusion_mesh.batch.finished import read_record as read_json
 from dreamfusion_mesh.config.schema import KEY, schema_version
-from dreamfusion_mesh.deliver import NAME
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.evaluate.records import Run
 from dreamfusion_mesh.files import is_file, shown
 from dreamfusion_mesh.run.folder import RunFolder
-from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, generate_command
+from dreamfusion_mesh.run.out import ASSET, AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, generate_command
 from dreamfusion_mesh.run.result import as_result, files_of, is_as_written, read_record
 from dreamfusion_mesh.run.schema import RESULT
 from dreamfusion_mesh.run.settings import SETTINGS
 
-ASSET = f"{NAME}.glb"
 _SOUND_SURFACE = 2  # the row of the audit that counts parts and holes
 
 

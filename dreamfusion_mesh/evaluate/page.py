@@ -1,12 +1,11 @@
 """An evaluation as one HTML page that needs no other file and no network: plots, tables, the worst and the best assets' pictures.
 
-Names and prompts are not trusted: all text is escaped, and the page allows no script but its own, by its hash.
+Names and prompts are not trusted: all text is escaped, see web_page.py.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -16,8 +15,8 @@ from dreamfusion_mesh.evaluate.failures import asked_parts, failed_rows
 from dreamfusion_mesh.evaluate.measures import BY_NAME, MEASURES, Judged, difference_text, mean_text, write
 from dreamfusion_mesh.evaluate.plots import bars
 from dreamfusion_mesh.out_of_memory import readable
+from dreamfusion_mesh.web_page import Page
 
-MARK = b"<!DOCTYPE html>\n<!-- dreamfusion_mesh evaluation -->\n"
 _CASES = 4  # worst assets of each group that are shown, and as many of the best
 
 _STYLE = """
@@ -43,16 +42,14 @@ for (const head of document.querySelectorAll('#runs th')) head.addEventListener(
 """
 
 
+_PAGE = Page("dreamfusion_mesh evaluation", "Evaluation", _STYLE, [_SCRIPT])
+MARK = _PAGE.beginning
+
+
 def page_bytes(found: Evaluation) -> bytes:
     """The page; the same evaluation gives the same bytes."""
-    body = "\n".join(part for parts in (_summary(found), _plots(found), _spent(found), _cases(found), _runs(found)) for part in parts)
-    allowed = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
-    head = (
-        f'<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width"><title>Evaluation</title><style>{_STYLE}</style></head>'
-    )
-    return MARK + f"{head}\n<body>\n{body}\n<script>{_SCRIPT}</script>\n</body></html>\n".encode("utf-8", "replace")
+    parts = (part for parts in (_summary(found), _plots(found), _spent(found), _cases(found), _runs(found)) for part in parts)
+    return b"".join(_PAGE.blocks(parts))
 
 
 def _summary(found: Evaluation) -> Iterator[str]:

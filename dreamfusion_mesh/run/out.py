@@ -14,10 +14,12 @@ from dreamfusion_mesh.limits import file_size_limit
 
 SMALLEST_FREE_SPACE = 200 * 2**20  # checkpoints, maps and meshes of a large run
 SMALLEST_FILE_SIZE = 2**18  # the first checkpoint of a small run
+ASSET = "asset.glb"  # of a run; what lies beside it begins with the same word: asset/export/files.py
 RESULT_FILE, AUDIT_FILE, PROVENANCE_FILE = "result.json", "audit.json", "provenance.json"  # the records of a run
 CHECKPOINT_FOLDER = "checkpoints"
 LOCK, STAGED = ".lock", ".staged"
 MANIFEST, BROKEN, SUMMARY, CONTACT = "manifest.jsonl", "manifest.broken.jsonl", "summary.csv", "contact.png"  # of a batch: batch/folder.py
+GALLERY = "gallery.html"  # of a batch, or of runs side by side
 WORK, WORKER_LOG = ".work", "worker-{}.log"
 TRACEBACK = "traceback.txt"  # in the folder of a run that failed in a batch
 

@@ -12,6 +12,7 @@ from dreamfusion_mesh.run.out import (
     AUDIT_FILE,
     BROKEN,
     CONTACT,
+    GALLERY,
     LOCK,
     MANIFEST,
     PROVENANCE_FILE,
@@ -52,5 +53,5 @@ def _batch_files(folder: Path) -> list[Path]:
     """The files of a batch beside its runs; none where the folder holds no batch."""
     if not is_file(folder / MANIFEST) and not (folder / WORK).is_dir():
         return []
-    names = (MANIFEST, BROKEN, SUMMARY, CONTACT, LOCK)
+    names = (MANIFEST, BROKEN, SUMMARY, CONTACT, GALLERY, LOCK)
     return [*(folder / name for name in names), *(folder / WORK).glob(WORKER_LOG.format("*"))]
