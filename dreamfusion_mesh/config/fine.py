@@ -28,7 +28,7 @@ class FineSettings(FitSettings):
     threshold: Annotated[float, Field(ge=1e-6, le=160_000)] | Literal["auto"] = "auto"
     """Density per scene unit at which the surface begins; auto: the one whose outlines fit the field's best. The field's own is at
     most exp(12), and below a millionth everything counts as solid."""
-    sdf_learning_rate: Rate = 0.004
+    sdf_learning_rate: Rate = 0.003
     """Learning rate of the signed distances: scene units a step where the gradient is of its usual size."""
     smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Scene units over which a step of the signed distances spreads (Nicolet et al., "Large Steps in Inverse Rendering of Geometry",
@@ -43,9 +43,9 @@ class FineSettings(FitSettings):
     """As guidance.t_min, of this stage."""
     sdf_sign: tuple[Weight, Weight] = (0.003, 0.0)
     """Weight of the cross-entropy of edges that change sign, at the first and the last step: against floaters."""
-    normal_consistency: Weight = 0.02
-    """Weight of the mean of 1 - cos between neighbouring faces. With three times the default an exact score cannot sharpen a
-    table's edges; with a third of it the noise of a real one stays on the surface."""
+    normal_consistency: Weight = 0.2
+    """Weight of the mean of 1 - cos between neighbouring faces. With a tenth of the default the noise of a real score stays on the
+    surface as bumps; an exact score alone would do with less."""
     laplacian: Weight = 0.002
     """Weight of the mean squared offset of a vertex from its neighbours' mean."""
 
