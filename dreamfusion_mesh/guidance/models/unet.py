@@ -116,7 +116,7 @@ def check_unet(source: Source, unet: Any, text: TextModel) -> None:
     if unet.addition_embed_type == _XL:
         pooled = text.readers[-1].encoder.config.projection_dim
         wanted = _XL_NUMBERS * unet.addition_time_embed_dim + pooled
-        if unet.get("projection_class_embeddings_input_dim") != wanted:
+        if unet.projection_class_embeddings_input_dim != wanted:
             found = f"projection_class_embeddings_input_dim {unet.projection_class_embeddings_input_dim}"
             raise BadInput(f"{source}: unet/config.json has {found}, expected {wanted} of a base model; a refiner is not supported")
 
@@ -149,7 +149,7 @@ def is_multiview(source: Source, folder: Path, unet: Mapping[str, Any]) -> bool:
     if unet.get("class_embed_type") != "projection":
         return False
     views = read_json(source, folder, INDEX).get("multiview")
-    numbers = unet.projection_class_embeddings_input_dim
+    numbers = unet.get("projection_class_embeddings_input_dim")
     if (views, numbers) != (MULTIVIEW, CAMERA_NUMBERS):
         raise BadInput(
             f"{source}: unet/config.json has class_embed_type 'projection' of {numbers!r} numbers and {INDEX} multiview "
