@@ -74,7 +74,7 @@ def cached_bytes(folder: Path) -> int:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether `path`, its links followed, lies in a model's folder, or in the hub's cache of that model, which a snapshot's links lead to."""
+    """Whether `path`, its links followed, lies in a model's folder, or in the hub's cache of it, whose snapshots hold links."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(_repository_of(folder) or folder))
 
 
