@@ -69,7 +69,7 @@ def _latents(source: Source, where: str, file: Path, settings: Mapping[str, Any]
     config = keys.vae_config(checked_params(source, where, settings["vae"]), settings["scale_factor"])
     found, levels = _tensors([file], keys.VAE, keep=True), len(config["block_out_channels"])
     vae = _built(source, file.name, lambda: AutoencoderKL.from_config(config), lambda: keys.vae_tensors(found, levels), "meta")
-    check_scale(source, where, vae.config)
+    check_scale(source, where, config)
     kept = torch.float32 if dtype == torch.float16 else dtype
     return LatentSpace(_frozen(vae, kept), 2 ** (levels - 1), 1, config["latent_channels"])
 
