@@ -84,6 +84,10 @@ def test_the_fingerprint_of_the_reader_follows_the_files_of_the_text_encoder(fol
     changed = write_folder(tmp_path / "tokens")
     edit_json(changed / "tokenizer" / "tokenizer_config.json", model_max_length=20)
     assert here != load(changed).text_fingerprint(), "another tokenizer"
+    (changed / "tokenizer" / "spiece.model").write_bytes(b"pieces")
+    before = load(changed).text_fingerprint()
+    (changed / "tokenizer" / "spiece.model").write_bytes(b"others")
+    assert before != load(changed).text_fingerprint(), "another SentencePiece model"
 
 
 def test_a_models_files_are_hashed_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guided import load
+import torch
+from guided import bind, load, views_around
 from tiny_folders import edit_json
 from tiny_pipelines import write_pipeline
 
 from dreamfusion_mesh import cli
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.guidance.models.load import load_guidance
 
 PROMPT = "a red mug"
@@ -48,6 +49,11 @@ def _another(part: str, family: str, theirs: str = "") -> Callable[[Path], None]
     return change
 
 
+def _gemma_settings(folder: Path) -> None:
+    """Of the whole T5Gemma, whose encoder's are no settings."""
+    (folder / "text_encoder" / "config.json").write_text('{"model_type": "t5gemma", "encoder": {"vocab_size": "x"}}')
+
+
 WEIGHTS = "transformer/diffusion_pytorch_model"
 CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "xl without its second text encoder": ("xl", _drop("text_encoder_2"), "has no text_encoder_2/"),
@@ -76,6 +82,36 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "pickled": ("pixart", _pickled(f"{WEIGHTS}.safetensors", f"{WEIGHTS}.bin"), r"\.bin is a pickle"),
     "a pickled variant": ("pixart", _pickled(f"{WEIGHTS}.safetensors", f"{WEIGHTS}.fp16.bin"), r"\.fp16\.bin is a pickle"),
     "layers without end": ("prx", _edit("transformer/config.json", depth=10**9), "has depth 1000000000, but its weights are"),
+    "no width of the words": (
+        "sd3",
+        _edit("transformer/config.json", joint_attention_dim=None),
+        "joint_attention_dim None; expected one whole",
+    ),
+    "words for a width": (
+        "sd3",
+        _edit("transformer/config.json", pooled_projection_dim="x"),
+        "pooled_projection_dim 'x'; expected one whole",
+    ),
+    "a vast table of places": (
+        "sd3",
+        _edit("transformer/config.json", pos_embed_max_size=10**4),
+        "pos_embed_max_size 10000; expected .* 512",
+    ),
+    "a vast picture": (
+        "pixart",
+        _edit("transformer/config.json", sample_size=10**4),
+        "has sample_size 10000; expected one whole number up to",
+    ),
+    "no number of layers": ("flux2", _edit("text_encoder/config.json", num_hidden_layers=None), "num_hidden_layers None, but states"),
+    "no sizes of an encoder": ("prx", _gemma_settings, r"text_encoder/config\.json cannot be loaded \(StrictDataclassFieldValidationError"),
+    "no scale": (
+        "sd3",
+        _edit("vae/config.json", scaling_factor=float("nan")),
+        r"vae/config\.json has scaling_factor nan; expected a number",
+    ),
+    "a scale in words": ("sd3", _edit("vae/config.json", scaling_factor="x"), "scaling_factor 'x'; expected a number"),
+    "a list of shifts": ("sd3", _edit("vae/config.json", shift_factor=[1]), r"shift_factor \[1\]; expected a number"),
+    "no numbers of the image": ("xl", _edit("unet/config.json", addition_time_embed_dim="x"), "with addition_time_embed_dim 'x' none"),
     "more words than memory": ("sd3", _edit("text_encoder_3/config.json", d_model=2**30), "has d_model 1073741824, but its weights are"),
 }
 
@@ -107,6 +143,29 @@ def test_the_command_line_ends_with_2_and_one_line(
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert "has no text_encoder_2/" in line
     assert not (tmp_path / "run" / "asset.glb").exists()
+
+
+def ask_once(folder: Path) -> None:
+    model = bind(folder, image_size=16)
+    model.answer(model.encode(torch.zeros(1, 16, 16, 3)), torch.tensor([500]), views_around(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "what"),
+    [
+        ("unet/config.json", {"mid_block_scale_factor": {}}, "UNet2DConditionModel"),
+        ("vae/config.json", {"norm_num_groups": -1}, "vae/"),
+        ("text_encoder/config.json", {"eos_token_id": [7, 7]}, "text_encoder/ and text_encoder_2/"),
+    ],
+)
+def test_a_network_that_loads_and_cannot_be_called_is_told_in_one_line(
+    name: str, values: dict[str, Any], what: str, copied: Callable[[str], Path]
+) -> None:
+    folder = copied("xl")
+    edit_json(folder / name, **values)
+    with pytest.raises(RunFailed, match=f"{what} was loaded but fails in its call .*; its config.json does not fit it") as caught:
+        ask_once(folder)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("loss", ["csd", "ism"])

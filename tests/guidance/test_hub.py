@@ -13,7 +13,7 @@ import pytest
 from commands import Ended, caller, check_refused
 from hub_cache import COMMIT, empty_cache, keep
 from huggingface_hub import errors
-from tiny_folders import write_folder
+from tiny_folders import edit_json, write_folder
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
@@ -21,6 +21,7 @@ from dreamfusion_mesh.guidance.models import transformer, unet
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.guidance.models.mvdream_folder import PORT
 from dreamfusion_mesh.guidance.weights.hub import Published, cached, published, snapshot_name, wanted_files
+from dreamfusion_mesh.guidance.weights.licences import read_licences
 
 REPOSITORY = {
     "README.md": 100,
@@ -215,6 +216,20 @@ def test_a_model_in_the_cache_guides_by_its_name_though_the_cache_holds_links(ca
     (snapshot / "unet" / "config.json").symlink_to(outside)
     with pytest.raises(BadInput, match="points out of the folder"):
         load_guidance(GuidanceSettings(model="sd15"), "cpu")
+
+
+def test_the_cards_of_a_model_in_the_cache_are_read_though_the_cache_holds_links(cache: Path, tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "made")
+    (made / "model_index.json").write_text("{}")
+    (made / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    edit_json(made / "text_encoder" / "config.json", model_type="t5gemma")
+    snapshot = keep(made, cache, "owner/model")
+    licences = read_licences(snapshot, ["unet", "text_encoder"])
+    assert [(each["component"], each["licence"]) for each in licences] == [("model", ["apache-2.0"]), ("text_encoder", ["gemma"])]
+    (snapshot / "README.md").unlink()
+    (snapshot / "README.md").symlink_to(tmp_path / "outside.md")
+    (tmp_path / "outside.md").write_text("---\nlicense: mit\n---\n")
+    assert read_licences(snapshot, [])[0]["licence"] == []
 
 
 def test_another_revision_in_the_cache_is_not_taken_for_the_pinned_one(cache: Path, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_folders import edit_json, write_folder
-from tiny_mvdream import TINY, write_checkpoint, write_port
+from tiny_mvdream import TINY, TINY_VAE, write_checkpoint, write_port
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
@@ -113,6 +114,51 @@ def test_a_broken_configuration_is_refused(tmp_path: Path, settings: str, messag
     folder = write_checkpoint(tmp_path / "model")
     (folder / "sd-v2-base.yaml").write_text(settings)
     assert message in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("timesteps", "x", r"sd-v2-base\.yaml cannot be loaded"),
+        ("timesteps", 10**12, "num_train_timesteps is over 100000"),
+        ("timesteps", 0, r"sd-v2-base\.yaml (cannot be loaded|gives shares)"),
+        ("linear_start", "x", r"sd-v2-base\.yaml cannot be loaded"),
+        ("linear_start", -1, r"sd-v2-base\.yaml (cannot be loaded|gives shares)"),
+        ("scale_factor", None, "has scaling_factor None; expected a number"),
+        (
+            "first_stage_config",
+            {"params": {"ddconfig": TINY_VAE | {"ch": 16384}}},
+            r"safetensors cannot be loaded \(RuntimeError.*size mismatch",
+        ),
+    ],
+)
+def test_numbers_that_no_schedule_or_autoencoder_has_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    folder = write_checkpoint(tmp_path / "model")
+    file = folder / "sd-v2-base.yaml"
+    settings = json.loads(file.read_text())
+    settings["model"]["params"][name] = value
+    file.write_text(json.dumps(settings))
+    assert re.search(message, refusal(folder)), refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("token_embedding.weight", (3,), r"token_embedding\.weight has shape \[3\], expected a matrix"),
+        ("positional_embedding", (), r"positional_embedding has shape \[\], expected a matrix"),
+    ],
+)
+def test_a_checkpoint_with_tensors_of_no_text_encoder_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...], message: str) -> None:
+    folder = write_checkpoint(tmp_path / "model")
+    save_file(load_file(folder / ONE_FILE) | {f"cond_stage_model.model.{name}": torch.zeros(shape)}, folder / ONE_FILE)
+    assert re.search(message, refusal(folder))
+
+
+def test_a_tensor_of_no_layer_is_left_out(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "model")
+    more = {f"cond_stage_model.model.transformer.resblocks.{end}": torch.zeros(1) for end in ("x.y", "")}
+    save_file(load_file(folder / ONE_FILE) | more, folder / ONE_FILE)
+    assert isinstance(load_guidance(GuidanceSettings(model=str(folder), multiview=True), "cpu"), MVDreamModel)
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

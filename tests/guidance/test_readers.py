@@ -69,6 +69,9 @@ def test_a_t5_reads_by_its_spiece_model_alone(tmp_path: Path) -> None:
     assert model.text.tokenizer.pad_token_id == 0
     assert len(model.text.tokenizer) == len(PIECES) + 100
     assert model.text.encode(["a red mug"]).states.shape == (1, 77, 16)
+    edit_json(folder / "tokenizer_config.json", extra_ids=10**9)
+    with pytest.raises(BadInput, match="extra_ids 1000000000, expected a whole number up to 1000"):
+        load(tmp_path / "model")
     (folder / "spiece.model").write_bytes(b"broken")
     with pytest.raises(BadInput, match=r"tokenizer/ cannot be loaded \(ValueError: .*\); download the model again"):
         load(tmp_path / "model")

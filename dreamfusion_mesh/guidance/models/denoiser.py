@@ -108,6 +108,11 @@ def refuse_without_words(source: Source, loss: str, why: str) -> None:
 
 def checked_side(source: Source, what: str, side: Any) -> int:
     """`side`, of the square images or latents that a network was made for. Raises BadInput beginning with `what` where it is none."""
-    if not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
-        raise BadInput(f"{source}: {what} {side!r:.60}; expected one whole number up to {_LARGEST_SIDE}, the side of a square")
-    return side
+    return checked_count(source, what, side, _LARGEST_SIDE)
+
+
+def checked_count(source: Source, what: str, count: Any, most: int) -> int:
+    """`count`, a whole number from 1 to `most`. Raises BadInput beginning with `what` where it is none."""
+    if not isinstance(count, int) or not 1 <= count <= most:
+        raise BadInput(f"{source}: {what} {count!r:.60}; expected one whole number up to {most}")
+    return count

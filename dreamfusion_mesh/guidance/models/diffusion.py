@@ -18,6 +18,7 @@ from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
 from dreamfusion_mesh.guidance.models.fitted_texts import fitted_texts
 from dreamfusion_mesh.guidance.models.latents import LatentSpace
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
+from dreamfusion_mesh.guidance.models.pretrained import called
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition, condition_of
@@ -91,7 +92,8 @@ class DiffusionModel:
         known, warnings = known_style(source, tokenizer, settings)
         warnings += unknown_words(source, tokenizer, check_prompt(prompt))
         texts, shortened = fitted_texts(source, self.text, prompt, known)
-        made = self.text.encode(texts)
+        with called(source, self.text.made_by):
+            made = self.text.encode(texts)
         return PromptEncoding(texts, made.states, (*warnings, *shortened), made.pooled, made.mask)
 
     def text_fingerprint(self) -> str:
@@ -112,15 +114,17 @@ class DiffusionModel:
         if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
         pixels = 2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1
-        if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
-            return self.latents.encode(pixels)
-        made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
-        return torch.cat(made)
+        with called(self.files.source, "vae/"):
+            if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
+                return self.latents.encode(pixels)
+            made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
+            return torch.cat(made)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """What the network sees [B, C, h, h] to images [B, H, H, 3] in [0, 1]; what leaves that range is clipped."""
-        return ((self.latents.decode(latents).permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
+        with called(self.files.source, "vae/"):
+            return ((self.latents.decode(latents).permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
 
     def question(self, noisy: Tensor, t: Tensor, text: TextCondition, cameras: Tensor | None = None, size: int = 0) -> Question:
         """What is asked at noisy [B, C, h, h], t [B] int64, with B texts; `size` is as in `encode`, the rest as in Question."""
@@ -147,7 +151,8 @@ class DiffusionModel:
     def _predict_whole(self, question: Question, views: int) -> Tensor:
         given = self.denoiser.given(question)
         call = partial(self.denoiser.call, self.denoiser.network, views=views)
-        predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
+        with called(self.files.source, type(self.denoiser.network).__name__):
+            predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : question.noisy.shape[1]].to(question.noisy.dtype)  # the rest, where there is any, is a learned variance
 
     def _check_settings(self, settings: GuidanceSettings) -> None:

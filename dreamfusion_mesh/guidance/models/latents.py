@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_netwo
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
 _KL, _DC, _FLUX2, _TINY = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2", "AutoencoderTiny"
+_LARGEST_SCALE = 1_000_000
 _FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
 
 
@@ -87,6 +89,16 @@ def pixel_space(source: Source, channels: int) -> LatentSpace:
     return LatentSpace(None, patch, patch, channels)
 
 
+def check_scale(source: Source, where: str, config: Mapping[str, Any]) -> None:
+    """Raises BadInput where an autoencoder's config has no numbers to scale its latents by."""
+    for key, otherwise in (("scaling_factor", 1.0), ("shift_factor", 0.0), ("batch_norm_eps", 0.0)):
+        value = config.get(key, otherwise)
+        if value is None and key == "shift_factor":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST_SCALE:  # not so of a NaN either
+            raise BadInput(f"{source}: {where} has {key} {value!r:.60}; expected a number below {_LARGEST_SCALE}; download the model again")
+
+
 def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int]) -> LatentSpace:
     """The autoencoder of vae/, frozen, on the CPU; `taken` is the network's part and how many channels it takes. Raises BadInput.
 
@@ -102,6 +114,7 @@ def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtyp
     check_extent(source, folder, layout, {"vae": config})
     overflows = dtype == torch.float16 and config.get("force_upcast", found != _TINY)
     vae = load_network(source, folder, "vae", getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
+    check_scale(source, "vae/config.json", vae.config)
     patch = _FLUX2_PATCH if found == _FLUX2 else 1
     blocks = vae.config.get("encoder_block_out_channels" if found in (_DC, _TINY) else "block_out_channels")
     scale = 2 ** (len(blocks) - 1)

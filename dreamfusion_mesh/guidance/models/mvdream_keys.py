@@ -6,6 +6,7 @@ of `class_embed_type` "projection". Source: the names that github.com/bytedance/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ Tensors = Mapping[str, Tensor]
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
 CAMERA = f"{UNET}camera_embed.0.weight"  # [width, 16]: what tells MVDream's checkpoint from others
 _CAMERA_LAYERS = {"camera_embed.0": "class_embedding.linear_1", "camera_embed.2": "class_embedding.linear_2"}
+_LAYER = re.compile(r"transformer\.resblocks\.(\d{1,4})\..+", re.ASCII)
 _TEXT_NAMES = {
     "token_embedding.weight": "embeddings.token_embedding.weight",
     "positional_embedding": "embeddings.position_embedding.weight",
@@ -55,8 +57,13 @@ def vae_tensors(found: Tensors, levels: int) -> dict[str, Tensor]:
 
 def text_layers(found: Tensors) -> int:
     """Layers that are used of an OpenCLIP text encoder without the prefix TEXT: all but the last, as Stable Diffusion 2 has it."""
-    places = {int(name.split(".")[2]) for name in found if name.startswith("transformer.resblocks.")}
-    return max(len(places) - 1, 0)
+    return max(len({_layer_of(name) for name in found} - {None}) - 1, 0)
+
+
+def _layer_of(name: str) -> int | None:
+    """The layer that a tensor of an OpenCLIP text encoder belongs to, if any."""
+    found = _LAYER.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def text_tensors(found: Tensors) -> dict[str, Tensor]:
@@ -64,10 +71,10 @@ def text_tensors(found: Tensors) -> dict[str, Tensor]:
     converted = {ours: found[theirs] for theirs, ours in _TEXT_NAMES.items() if theirs in found}
     used = text_layers(found)
     for name, value in found.items():
-        parts = name.split(".")
-        if not name.startswith("transformer.resblocks.") or int(parts[2]) >= used:
+        place = _layer_of(name)
+        if place is None or place >= used:
             continue
-        layer, within = f"encoder.layers.{parts[2]}", ".".join(parts[3:])
+        layer, within = f"encoder.layers.{place}", name.split(".", 3)[3]
         if within in ("attn.in_proj_weight", "attn.in_proj_bias"):
             kind = within.removeprefix("attn.in_proj_")
             for part, share in zip("qkv", value.chunk(3), strict=True):

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models import mvdream_keys as keys
-from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents
+from dreamfusion_mesh.guidance.models.latents import LatentSpace, check_scale, load_latents
 from dreamfusion_mesh.guidance.models.mvdream_folder import PORT, PUBLISHED, checked_params, read_settings
 from dreamfusion_mesh.guidance.models.pretrained import load_error, no_library_output, word_count
-from dreamfusion_mesh.guidance.models.schedules import load_schedule
+from dreamfusion_mesh.guidance.models.schedules import ddpm_schedule, load_schedule
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
 from dreamfusion_mesh.guidance.models.text_encoder import Encoder, Reader, TextModel
 from dreamfusion_mesh.guidance.models.text_families import TextFolder
 from dreamfusion_mesh.guidance.models.tokenizers import load_tokenizer
-from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
@@ -59,7 +58,8 @@ def _load_file(source: Source, folder: Path, layout: Layout, dtype: torch.dtype,
     params = checked_params(source, where, settings["unet"])
     unet = _unet(source, file.name, _tensors([file], keys.UNET), params)
     text = _text_model(source, folder, file, device)
-    return Parts(_frozen(unet, dtype), text, _latents(source, where, file, settings, dtype), _published_schedule(settings), "epsilon")
+    schedule = _published_schedule(source, where, settings)
+    return Parts(_frozen(unet, dtype), text, _latents(source, where, file, settings, dtype), schedule, "epsilon")
 
 
 def _latents(source: Source, where: str, file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> LatentSpace:
@@ -68,7 +68,8 @@ def _latents(source: Source, where: str, file: Path, settings: Mapping[str, Any]
 
     config = keys.vae_config(checked_params(source, where, settings["vae"]), settings["scale_factor"])
     found, levels = _tensors([file], keys.VAE, keep=True), len(config["block_out_channels"])
-    vae = _built(source, file.name, lambda: AutoencoderKL.from_config(config), lambda: keys.vae_tensors(found, levels))
+    vae = _built(source, file.name, lambda: AutoencoderKL.from_config(config), lambda: keys.vae_tensors(found, levels), "meta")
+    check_scale(source, where, config)
     kept = torch.float32 if dtype == torch.float16 else dtype
     return LatentSpace(_frozen(vae, kept), 2 ** (levels - 1), 1, config["latent_channels"])
 
@@ -84,11 +85,10 @@ def _text_model(source: Source, folder: Path, file: Path, device: torch.device) 
     return TextModel((reader,), lambda made: TextCondition(made[0].states), limit, reader.width, device)
 
 
-def _published_schedule(settings: Mapping[str, float]) -> Schedule:
-    """That of the original checkpoint: roots of the noise's variances rise linearly."""
-    ends = (settings["linear_start"] ** 0.5, settings["linear_end"] ** 0.5)
-    betas = torch.linspace(*ends, int(settings["timesteps"]), dtype=torch.float64).square()
-    return variance_preserving((1 - betas).cumprod(0).float())
+def _published_schedule(source: Source, where: str, settings: Mapping[str, Any]) -> Schedule:
+    """That of the original checkpoint: roots of the noise's variances rise linearly. Raises BadInput."""
+    ends = {"beta_start": settings["linear_start"], "beta_end": settings["linear_end"]}
+    return ddpm_schedule(source, where, {**ends, "num_train_timesteps": settings["timesteps"], "beta_schedule": "scaled_linear"})
 
 
 def _unet(source: Source, where: str, found: dict[str, Tensor], params: Mapping[str, Any]) -> nn.Module:
@@ -103,7 +103,8 @@ def _text_encoder(source: Source, where: str, found: dict[str, Tensor]) -> nn.Mo
 
     if not {"token_embedding.weight", "positional_embedding"} <= found.keys():
         raise BadInput(f"{source}: {where} has no {keys.TEXT}token_embedding.weight; MVDream on Stable Diffusion 2.1 is read alone")
-    (words, width), places = found["token_embedding.weight"].shape, len(found["positional_embedding"])
+    words, width = _sides(source, where, found, "token_embedding.weight")
+    places, _ = _sides(source, where, found, "positional_embedding")
     config = CLIPTextConfig(
         vocab_size=words,
         hidden_size=width,
@@ -116,6 +117,13 @@ def _text_encoder(source: Source, where: str, found: dict[str, Tensor]) -> nn.Mo
         eos_token_id=words - 1,
     )
     return _built(source, where, lambda: CLIPTextModel(config), lambda: keys.text_tensors(found))
+
+
+def _sides(source: Source, where: str, found: Mapping[str, Tensor], name: str) -> tuple[int, int]:
+    """Of a matrix. Raises BadInput where the tensor is none."""
+    if len(shape := found[name].shape) != 2:
+        raise BadInput(f"{source}: {where}: {keys.TEXT}{name} has shape {list(shape)}, expected a matrix; download it again")
+    return shape[0], shape[1]
 
 
 def _built(source: Source, where: str, make: Callable[[], Any], convert: Callable[[], dict[str, Tensor]], device: str = "cpu") -> nn.Module:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from dreamfusion_mesh.errors import BadInput, reason
+from dreamfusion_mesh.errors import BadInput, RunFailed, reason
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, variant, weight_files
+from dreamfusion_mesh.out_of_memory import describe
 
 # Of config.json: how many modules are made, and how large their tensors are.
 _DEPTHS = (
@@ -83,6 +84,21 @@ def load_error(source: Source, what: str, error: Exception) -> Exception:
     if isinstance(error, (MemoryError, BadInput)):
         return error
     return BadInput(f"{source}: {what} cannot be loaded ({type(error).__name__}: {reason(error)}); download the model again")
+
+
+@contextmanager
+def called(source: Source, what: str) -> Iterator[None]:
+    """Raises RunFailed in one line where a network that could be loaded fails in its call, but for want of memory.
+
+    The libraries take settings of a config.json as they are, and many show only then that they are none.
+    """
+    try:
+        yield
+    except Exception as error:
+        if describe(error) is not None:
+            raise
+        found = f"{type(error).__name__}: {reason(error)}"
+        raise RunFailed(f"{source}: {what} was loaded but fails in its call ({found}); its config.json does not fit it") from error
 
 
 def shown_part(part: str) -> str:

@@ -17,8 +17,6 @@ _MOST_TIMES = 100_000
 
 def load_schedule(source: Source, folder: Path) -> tuple[Schedule, Prediction]:
     """The noise schedule and the kind of prediction, whatever sampler the folder names. Raises BadInput."""
-    from diffusers import DDPMScheduler
-
     config = read_json(source, folder, _NAME)
     kinds = tuple(kind for kind in get_args(Prediction) if kind != "flow")
     kind = config.get("prediction_type", "epsilon")  # what the first models, written before the key was, predict
@@ -26,16 +24,23 @@ def load_schedule(source: Source, folder: Path) -> tuple[Schedule, Prediction]:
         raise BadInput(f"{source}: {_NAME} has prediction_type {kind!r}; {', '.join(kinds)} are read")
     if "beta_schedule" not in config and config.get("trained_betas") is None:
         raise BadInput(f"{source}: {_NAME} has no beta_schedule; only models of the DDPM family are read, not flow matching")
+    return ddpm_schedule(source, _NAME, config), cast(Prediction, kind)
+
+
+def ddpm_schedule(source: Source, where: str, config: dict[str, Any]) -> Schedule:
+    """The noise schedule that diffusers' DDPM sampler has with these settings, which `where` gives. Raises BadInput."""
+    from diffusers import DDPMScheduler
+
     wanted = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
     try:
         _check_times(config)
         scheduler: Any = DDPMScheduler(**{key: config[key] for key in wanted if key in config})
         alpha_bar = scheduler.alphas_cumprod
     except Exception as error:
-        raise load_error(source, _NAME, error) from error
+        raise load_error(source, where, error) from error
     if alpha_bar.dim() != 1 or not len(alpha_bar) or not ((alpha_bar >= 0) & (alpha_bar <= 1)).all():  # not so of a NaN either
-        raise BadInput(f"{source}: {_NAME} gives shares of signal outside [0, 1]; download the model again")
-    return variance_preserving(alpha_bar.float()), cast(Prediction, kind)
+        raise BadInput(f"{source}: {where} gives shares of signal outside [0, 1]; download the model again")
+    return variance_preserving(alpha_bar.float())
 
 
 def load_flow(source: Source, folder: Path) -> tuple[Schedule, Prediction]:

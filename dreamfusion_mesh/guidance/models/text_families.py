@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network, word_count
+from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_error, load_network, word_count
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
 from dreamfusion_mesh.guidance.models.text_encoder import Encoder, Reader, TextModel
 from dreamfusion_mesh.guidance.models.tokenizers import load_tokenizer
@@ -105,8 +105,10 @@ class TextFolder:
         kind, config = self._config(part, _GEMMA)
         own = config.get("encoder") if kind == "t5gemma" else config
         self._check_extent(part, _without_places(own if isinstance(own, dict) else {}))
-        # A folder of the whole model's settings names the encoder's among them.
-        more = {"config": T5GemmaConfig.from_pretrained(str(self._folder / part)).encoder} if kind == "t5gemma" else {}
+        try:  # a folder of the whole model's settings names the encoder's among them
+            more = {"config": T5GemmaConfig.from_pretrained(str(self._folder / part)).encoder} if kind == "t5gemma" else {}
+        except Exception as error:
+            raise load_error(self.source, f"{part}/config.json", error) from error
         reader = self._reader(part, "tokenizer", T5GemmaEncoder, _PRX_TOKENS, _last, masked=True, lower=True, **more)
         return TextModel((reader,), _with_mask, reader.limit, reader.width, self._device)
 
@@ -116,8 +118,9 @@ class TextFolder:
 
         _, config = self._config("text_encoder", _QWEN)
         self._check_extent("text_encoder", _without_places(config))
-        if (layers := config.get("num_hidden_layers", 0)) < _FLUX2_LAYERS[-1]:
-            found = f"text_encoder/config.json has num_hidden_layers {layers}"
+        layers = config.get("num_hidden_layers")
+        if not isinstance(layers, int) or layers < _FLUX2_LAYERS[-1]:
+            found = f"text_encoder/config.json has num_hidden_layers {layers!r:.60}"
             raise BadInput(f"{self.source}: {found}, but states of layer {_FLUX2_LAYERS[-1]} are read; download the model again")
         reader = self._reader("text_encoder", "tokenizer", Qwen3Model, _FLUX2_TOKENS, _three_layers, masked=True, around=_QWEN_CHAT)
         return TextModel((reader,), _states_alone, reader.limit, len(_FLUX2_LAYERS) * reader.width, self._device)

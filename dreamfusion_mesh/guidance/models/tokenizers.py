@@ -14,6 +14,7 @@ from dreamfusion_mesh.guidance.weights.folder import Source, read_json
 
 _WHOLE, _CLIP, _PIECES = "tokenizer.json", ("vocab.json", "merges.txt"), "spiece.model"
 _MARKS = ("bos_token", "eos_token", "unk_token", "pad_token")
+_MOST_EXTRA = 1000  # words that a T5 has beside its pieces
 _LONGEST_PIECES = 64 << 20  # bytes
 
 
@@ -48,5 +49,7 @@ def _read(source: Source, part: Path, shown: str, config: dict[str, Any]) -> Any
     if (part / _PIECES).is_file():
         pieces, characters = read_vocabulary(read_bytes(part / _PIECES, _LONGEST_PIECES, f"{source}: {shown}{_PIECES}"))
         extra = config.get("extra_ids", 100)
+        if not isinstance(extra, int) or not 0 <= extra <= _MOST_EXTRA:  # each is made, one by one
+            raise ValueError(f"extra_ids {extra!r:.60}, expected a whole number up to {_MOST_EXTRA}")
         return T5Tokenizer(vocab=pieces, _spm_precompiled_charsmap=characters, extra_ids=extra, model_max_length=longest, **marks)
     raise BadInput(f"{source}: {shown} has neither {_WHOLE} nor vocab.json and merges.txt, nor {_PIECES}; download the model again")

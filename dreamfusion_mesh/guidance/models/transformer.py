@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamfusion_mesh.errors import BadInput
-from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question, checked_side, refuse_without_words
+from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question, checked_count, checked_side, refuse_without_words
 from dreamfusion_mesh.guidance.models.low_rank import check_peft
 from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
 from dreamfusion_mesh.guidance.models.text_encoder import TextModel
@@ -32,6 +32,7 @@ LAYOUT = Layout(
     },
 )
 _SD3_TIMES = 1000  # its time is the share of noise in thousandths
+_WIDEST, _MOST_PLACES = 1 << 16, 512  # numbers of a text; places a side, of whose square diffusers builds a table of positions
 _PRX_SIZE, _FLUX2_SIZE = 512, 1024  # pixels a side, where the folder does not say
 
 
@@ -40,10 +41,12 @@ class Transformer(Denoiser):
 
     is_flow  whether it predicts a flow's velocity; the noise otherwise
     reads    the key of its config that says how wide the texts are
+    counts   keys of its config that have to be there, and the largest whole number that each may be
     """
 
     is_flow: ClassVar[bool] = True
     reads: ClassVar[str]
+    counts: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, network: Any, index: Mapping[str, Any]) -> None:
         """index: what the folder's model_index.json says."""
@@ -53,6 +56,8 @@ class Transformer(Denoiser):
     @classmethod
     def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any], loss: str) -> None:
         """Raises BadInput where it takes more than the prompt, or cannot give what the loss asks for."""
+        for key, most in cls.counts.items():
+            checked_count(source, f"transformer/config.json has {key}", config.get(key), most)
         if loss == "vsd":
             check_peft()
 
@@ -84,6 +89,7 @@ class SD3(Transformer):
     """Stable Diffusion 3."""
 
     reads = "joint_attention_dim"
+    counts: ClassVar = {"joint_attention_dim": _WIDEST, "pooled_projection_dim": _WIDEST, "pos_embed_max_size": _MOST_PLACES}
 
     @classmethod
     def text(cls, texts: TextFolder, config: Mapping[str, Any]) -> TextModel:
@@ -180,6 +186,7 @@ class PixArt(Transformer):
 
     is_flow = False
     reads = "caption_channels"
+    counts: ClassVar = {"sample_size": _MOST_PLACES}
 
     @classmethod
     def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any], loss: str) -> None:

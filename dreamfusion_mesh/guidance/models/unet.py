@@ -115,7 +115,8 @@ def check_unet(source: Source, unet: Any, text: TextModel) -> None:
         raise BadInput(f"{source}: unet/ reads words {width} wide, {text.made_by} makes {text.width}; they belong to different models")
     if unet.addition_embed_type == _XL:
         pooled = text.readers[-1].encoder.config.projection_dim
-        wanted = _XL_NUMBERS * unet.addition_time_embed_dim + pooled
+        each = unet.addition_time_embed_dim
+        wanted = _XL_NUMBERS * each + pooled if isinstance(each, int) else f"with addition_time_embed_dim {each!r:.60} none"
         if unet.projection_class_embeddings_input_dim != wanted:
             found = f"projection_class_embeddings_input_dim {unet.projection_class_embeddings_input_dim}"
             raise BadInput(f"{source}: unet/config.json has {found}, expected {wanted} of a base model; a refiner is not supported")

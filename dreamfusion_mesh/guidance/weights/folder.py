@@ -17,7 +17,7 @@ from typing import Any
 from dreamfusion_mesh.config.models import model_names
 from dreamfusion_mesh.errors import BadInput, reason
 from dreamfusion_mesh.files import MissingFile, cannot_read, kind_of, open_file, read_bytes
-from dreamfusion_mesh.guidance.weights.hub import INDEX, cached, published, repository_of
+from dreamfusion_mesh.guidance.weights.hub import INDEX, cached, is_inside, published
 
 EMBEDDED = "embedded"
 _VARIANT, _INDEX_END = "fp16", ".safetensors.index.json"
@@ -162,12 +162,11 @@ def _check_files(source: Source, folder: Path, part: Path) -> None:
     def unreadable(error: OSError) -> None:
         raise cannot_read(error.filename, error, f"{source}: {Path(error.filename).relative_to(folder)}")
 
-    root = os.path.realpath(repository_of(folder) or folder)  # the hub's cache keeps a model's files beside its snapshots, and links them
     walk = os.walk(part, onerror=unreadable) if part.is_dir() else ()
     below = (Path(above) / name for above, folders, files in walk for name in (*folders, *files))
     for path in (part, *below):
         where = f"{source}: {path.relative_to(folder)}"
-        if not Path(os.path.realpath(path)).is_relative_to(root):
+        if not is_inside(path, folder):
             raise BadInput(
                 f"{where} points out of the folder; put the real file there "
                 "(a hub's cache holds links: download with a local folder named instead)"

@@ -5,6 +5,7 @@ Every failure is BadInput in one line with the remedy.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ def published(name: str) -> Published | None:
         preset = read_model(name)
         return None if preset.id is None else Published(preset.id, preset.revision or _MAIN, preset.variant, name)
     found = _EXAMPLE.fullmatch(name)
-    return Published(found["id"], found["revision"] or found["branch"] or _MAIN, None, name) if found else None
+    if not found or not _is_id(found["id"]):
+        return None
+    return Published(found["id"], found["revision"] or found["branch"] or _MAIN, None, name)
 
 
 def cached(model: Published) -> Path | None:
@@ -70,7 +73,12 @@ def cached_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def repository_of(folder: Path) -> Path | None:
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path`, its links followed, lies in a model's folder, or in the hub's cache of it, whose snapshots hold links."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(_repository_of(folder) or folder))
+
+
+def _repository_of(folder: Path) -> Path | None:
     """The cache's folder of the model whose snapshot `folder` is, beside which its files lie; None for any other folder."""
     above = folder.parent
     return above.parent if above.name == "snapshots" and _REPOSITORY.fullmatch(above.parent.name) else None
@@ -78,7 +86,7 @@ def repository_of(folder: Path) -> Path | None:
 
 def snapshot_name(folder: Path) -> str | None:
     """`owner/name@commit` of a snapshot in the hub's cache; None for any other folder."""
-    repository = repository_of(folder)
+    repository = _repository_of(folder)
     found = _REPOSITORY.fullmatch(repository.name) if repository else None
     return f"{found['owner']}/{found['name']}@{folder.name}" if found else None
 
@@ -122,6 +130,17 @@ def wanted_files(names: Sequence[str], variant: str | None) -> list[str]:
             cards = (name for name in within if _CARDS.fullmatch(PurePosixPath(name).name))
             wanted += [*described, *cards, *(_weights(within, variant) if part != "." or not whole else ())]
     return sorted(set(wanted))
+
+
+def _is_id(name: str) -> bool:
+    """Whether the hub's library takes owner/name for an id: it raises for dots or dashes that stand together, and some ends."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _weights(names: Sequence[str], variant: str | None) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from dreamfusion_mesh.config.yaml_text import read_yaml
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import read_text
+from dreamfusion_mesh.guidance.weights.hub import is_inside
 
 _CARD = "README.md"
 _ROOT = "model"
@@ -111,7 +112,7 @@ def _metadata(folder: Path, name: str) -> Mapping[str, Any]:
     """The metadata of a card, empty where there is none that can be read, or where it points out of the folder."""
     file = folder / name
     try:
-        if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
+        if not is_inside(file, folder):
             return {}
         header = re.match(r"\s*---[ \t]*\n(.*?)^---[ \t]*$", read_text(file, _LONGEST_CARD), re.DOTALL | re.MULTILINE)
         values = read_yaml(header[1], str(file)) if header else None
@@ -124,8 +125,7 @@ def _model_type(folder: Path, part: str) -> str:
     """What kind of network a part's config says that it is, empty where there is none that can be read, or where it points out."""
     file = folder / part / "config.json"
     try:
-        inside = Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
-        values = json.loads(read_text(file, _LONGEST_CARD)) if inside else {}
+        values = json.loads(read_text(file, _LONGEST_CARD)) if is_inside(file, folder) else {}
     except (BadInput, ValueError, RecursionError):
         return ""
     return str(values.get("model_type", "")) if isinstance(values, dict) else ""

@@ -15,7 +15,7 @@ from dreamfusion_mesh.guidance.weights.folder import EMBEDDED, Layout, Source, f
 from dreamfusion_mesh.guidance.weights.hub import snapshot_name
 from dreamfusion_mesh.guidance.weights.licences import licence_name, read_licences
 
-_READ = (".json", ".txt", ".safetensors")  # a hub's folder has gigabytes of other formats beside
+_READ = (".json", ".txt", ".model", ".safetensors")  # a hub's folder has gigabytes of other formats beside
 
 
 @dataclass(frozen=True, eq=False)
