@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -33,7 +32,7 @@ def metrics_picture(log: MetricsLog) -> dict[str, bytes]:
         _LOG.warning("%s is not drawn, since no step was logged", METRICS_PICTURE)
         return {}
     stages = [(stage, len([*lines])) for stage, lines in groupby(step["stage"] for step in steps)]
-    starts = {1 + sum(count for _, count in stages[:at]): stage for at, (stage, _) in enumerate(stages)}
+    starts = {1.0 + sum(count for _, count in stages[:at]): stage for at, (stage, _) in enumerate(stages)}
     return {METRICS_PICTURE: png_bytes(line_plots(plots_of(steps), len(steps), starts, "steps of all stages"))}
 
 
@@ -49,10 +48,10 @@ def plots_of(steps: Sequence[Mapping[str, Any]]) -> list[Plot]:
 
 
 def _points(steps: Sequence[Mapping[str, Any]], key: str, unit: float = 1.0) -> Points:
-    found = ((place, step.get(key)) for place, step in enumerate(steps, start=1))
-    return [(place, value / unit) for place, value in found if _is_drawn(value)]
+    found = [(place, _number(step.get(key))) for place, step in enumerate(steps, start=1)]
+    return [(place, value / unit) for place, value in found if value is not None]
 
 
-def _is_drawn(value: Any) -> bool:
-    """Whether it is a number, and none that is infinite or would leave nothing to be seen of the others."""
-    return type(value) in (int, float) and abs(value) < _LARGEST and math.isfinite(value)
+def _number(value: Any) -> float | None:
+    """The value where it can be drawn: a finite number, and not one that would leave nothing to be seen of the others."""
+    return float(value) if type(value) in (int, float) and abs(value) < _LARGEST else None
