@@ -19,6 +19,7 @@ from torch import Tensor
 from dreamfusion_mesh.asset.bake.material import Baked, bake_material
 from dreamfusion_mesh.asset.budget import SMALLEST_MAP, within_bytes
 from dreamfusion_mesh.asset.collision.hulls import collision_hulls
+from dreamfusion_mesh.asset.export.animation import mp4_bytes, webp_bytes
 from dreamfusion_mesh.asset.export.files import asset_files
 from dreamfusion_mesh.asset.export.glb import glb_bytes
 from dreamfusion_mesh.asset.export.png import png_bytes
@@ -31,13 +32,14 @@ from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.geometry.meshlab import meshlab_notes
 from dreamfusion_mesh.records import Asset, Lod, Mesh
 from dreamfusion_mesh.render.inspection import inspection_sheet
-from dreamfusion_mesh.render.previews import preview_sheet
-from dreamfusion_mesh.run.out import ASSET
+from dreamfusion_mesh.render.previews import preview_sheet, turntable_frames
+from dreamfusion_mesh.run.out import ASSET, INSPECTION, PREVIEW, TURNTABLE, VIDEO
 from dreamfusion_mesh.shape.simplify import decimate
 from dreamfusion_mesh.shape.tidy import tidy
 from dreamfusion_mesh.stages.fine import Surface
 from dreamfusion_mesh.stages.fit import Report, no_progress
 
+LARGEST_TURNTABLE = 256  # pixels a side of its frames
 STEPS = ("tidy", "unwrap", "bake", "levels", "collision")
 During = Callable[[str], AbstractContextManager[object]]  # what to hold while a step of that name is under way
 
@@ -86,10 +88,15 @@ def deliver(
 
 
 def delivery_files(asset: Asset, rasterizer: Rasterizer, settings: AssetSettings) -> dict[str, bytes]:
-    """The files of an asset by name, with two pictures of it whose parts have `settings.preview_size` pixels a side."""
-    preview = preview_sheet(asset.mesh, asset.material.maps["base_color"].pixels, rasterizer, settings.preview_size)
-    inspection = inspection_sheet(asset, rasterizer, settings.preview_size)
-    return {**asset_files(asset, settings), "preview.png": png_bytes(preview), "inspection.png": png_bytes(inspection)}
+    """The files of an asset by name, with pictures of it whose parts have `settings.preview_size` pixels a side, and a turntable.
+
+    Raises as `asset_files` does, and as `mp4_bytes` where `settings.video`.
+    """
+    size, color = settings.preview_size, asset.material.maps["base_color"].pixels
+    preview, inspection = preview_sheet(asset.mesh, color, rasterizer, size), inspection_sheet(asset, rasterizer, size)
+    frames = turntable_frames(asset.mesh, color, rasterizer, min(size, LARGEST_TURNTABLE))
+    files = {**asset_files(asset, settings), PREVIEW: png_bytes(preview), INSPECTION: png_bytes(inspection), TURNTABLE: webp_bytes(frames)}
+    return {**files, VIDEO: mp4_bytes(frames)} if settings.video else files
 
 
 @dataclass

@@ -59,9 +59,12 @@ def test_an_unknown_engine_is_one_line_that_names_those_there_are(arguments: tup
     check_refused(command(*arguments, "--engine", "uneal"), expected)
 
 
-def test_a_usdz_without_usd_core_is_refused_before_the_work(
-    command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("setting", "module", "package"), [("asset.usdz", "pxr", "usd-core"), ("asset.video", "imageio_ffmpeg", "imageio-ffmpeg")]
+)
+def test_a_file_whose_package_is_missing_is_refused_before_the_work(
+    setting: str, module: str, package: str, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pxr", None)
-    check_refused(command(*GENERATE, "--set", "asset.usdz=true", "--out", "new"), "asset.usdz: needs usd-core")
+    monkeypatch.setitem(sys.modules, module, None)
+    check_refused(command(*GENERATE, "--set", f"{setting}=true", "--out", "new"), f"{setting}: needs {package}")
     assert not (tmp_path / "new").exists()

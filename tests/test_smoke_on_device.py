@@ -62,8 +62,8 @@ FEW += ["fine.steps=2", "fine.size=16", "fine.views=1", "fine.tet_size=12"]
 FEW += ["mesh.triangles=300", "texture.size=64", "asset.preview_size=32"]
 MAPS = {f"asset_{role}.png" for role in ("basecolor", "metallic", "normal", "orm", "roughness")}
 PARTS = {"asset_LOD1.glb", "asset_LOD2.glb", "asset_collision.glb"}
-NAMES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", "inspection.png", *PARTS, *MAPS}
-RECORDS = {"audit.json", "run.yaml", "provenance.json", "metrics.jsonl", "result.json"}
+NAMES = {"asset.glb", "asset.obj", "asset.mtl", "preview.png", "inspection.png", "turntable.webp", *PARTS, *MAPS}
+RECORDS = {"audit.json", "run.yaml", "provenance.json", "metrics.jsonl", "metrics.png", "result.json"}
 
 
 class Published(Exception):

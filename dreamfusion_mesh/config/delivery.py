@@ -80,3 +80,5 @@ class AssetSettings(Settings):
     """Seconds of the decomposition; then what it has, or one hull a shell."""
     usdz: bool = False
     """Also write a USDZ (extra [usd])."""
+    video: bool = False
+    """Also write the turntable as MP4 (extra [video])."""

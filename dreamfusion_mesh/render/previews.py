@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from dreamfusion_mesh.render.texture import ColorOf, texture_lookup
 
 VIEWS = 8
 COLUMNS = 4
+FRAMES = 24  # of a turntable: every third is seen as one of the preview's views
 BACKGROUND = 0.27  # grey, display-referred: white and dark objects both stand out
 
 _ELEVATION = math.radians(18)
@@ -41,16 +43,30 @@ def preview_sheet(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: in
     Bounds of any size and position are framed. Lit and averaged in linear light. Raises ValueError for an empty mesh, a size under 1, or
     an image without UVs to look it up at.
     """
+    pictures = torch.cat([*_around(mesh, texture, rasterizer, size, VIEWS, ("textured", "clay"))], dim=1)
+    sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)
+    return to_picture(sheet)
+
+
+def turntable_frames(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int) -> list[np.ndarray]:
+    """FRAMES pictures, uint8 [size, size, 3] sRGB, of the mesh with its texture, once around: the first is the first of `preview_sheet`.
+
+    As there in all else.
+    """
+    return [to_picture(picture[0, 0]) for picture in _around(mesh, texture, rasterizer, size, FRAMES, ("textured",))]
+
+
+def _around(mesh: Mesh, texture: Texture, rasterizer: Rasterizer, size: int, count: int, looks: Sequence[str]) -> Iterator[Tensor]:
+    """[looks, 1, size, size, 3] linear light of each of `count` views, evenly around from the front on."""
     if size < 1 or len(mesh.faces) == 0:
         raise ValueError(f"preview: {len(mesh.faces)} faces at {size} pixels, expected at least one of each")
     mesh, normals = smooth_surface(mesh)
     color_of = _colors(mesh, texture, rasterizer)
-    cameras = turntable(VIEWS, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, size * _SUPERSAMPLE, size * _SUPERSAMPLE, mesh.faces.device)
-    with torch.no_grad():
-        apart = (cameras.part(slice(view, view + 1)) for view in range(VIEWS))
-        pictures = torch.cat([_picture(mesh, normals, color_of, rasterizer, camera) for camera in apart], dim=1)
-    sheet = pictures.reshape(2, VIEWS // COLUMNS, COLUMNS, size, size, 3).permute(0, 1, 3, 2, 4, 5).reshape(4 * size, COLUMNS * size, 3)
-    return to_picture(sheet)
+    side = size * _SUPERSAMPLE
+    cameras = turntable(count, _ELEVATION, MARGIN / math.sin(FOV_Y / 2), FOV_Y, side, side, mesh.faces.device)
+    for view in range(count):
+        with torch.no_grad():
+            yield _picture(mesh, normals, color_of, rasterizer, cameras.part(slice(view, view + 1)), looks)
 
 
 def smooth_surface(mesh: Mesh) -> tuple[Mesh, Tensor]:
@@ -64,8 +80,8 @@ def to_picture(light: Tensor) -> np.ndarray:
     return (linear_to_srgb(light.clamp(0, 1)) * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def _picture(mesh: Mesh, normals: Tensor, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras) -> Tensor:
-    """[2, 1, size, size, 3] linear light of one view: textured, and clay."""
+def _picture(mesh: Mesh, normals: Tensor, color_of: ColorOf, rasterizer: Rasterizer, camera: Cameras, looks: Sequence[str]) -> Tensor:
+    """[looks, 1, size, size, 3] linear light of one view: "textured", "clay", or both."""
     center, radius = bounding_sphere(mesh.vertices[mesh.faces].reshape(-1, 3))
     framed = (mesh.vertices - center) / radius
     project = clip_from_world(camera, _distance(camera) - 1.1, _distance(camera) + 1.1)
@@ -74,9 +90,10 @@ def _picture(mesh: Mesh, normals: Tensor, color_of: ColorOf, rasterizer: Rasteri
     seen = (fragments.face.reshape(-1) >= 0).nonzero()[:, 0]
     facing = normalize(rasterizer.interpolate(normals, fragments, mesh.faces).reshape(-1, 3)[seen], dim=1)
     light = headlight(facing, camera)
-    empty = srgb_to_linear(torch.full((camera.height * camera.width, 6), BACKGROUND, device=framed.device))
-    filled = empty.index_copy(0, seen, torch.cat((color_of(fragments, seen) * light, (CLAY * light).expand(-1, 3)), dim=1))
-    smooth = rasterizer.antialias(filled.reshape(1, camera.height, camera.width, 6), fragments, clip, mesh.faces)
+    lit = [color_of(fragments, seen) * light if look == "textured" else (CLAY * light).expand(-1, 3) for look in looks]
+    empty = srgb_to_linear(torch.full((camera.height * camera.width, 3 * len(looks)), BACKGROUND, device=framed.device))
+    filled = empty.index_copy(0, seen, torch.cat(lit, dim=1)).reshape(1, camera.height, camera.width, -1)
+    smooth = rasterizer.antialias(filled, fragments, clip, mesh.faces)
     return torch.stack(downsample(smooth, _SUPERSAMPLE).split(3, dim=3))
 
 

@@ -3,7 +3,7 @@
 run.yaml            every resolved setting and the prompt
 checkpoints/        coarse, fine (finished stages), *.part (a stage under way), reference (the surface before decimation)
 metrics.jsonl       one line a step
-asset.*, preview.png, audit.json, provenance.json
+asset.*, preview.png, inspection.png, turntable.*, metrics.png, audit.json, provenance.json
 result.json         hashes of the files above: written last, it marks a finished run (result.py)
 .lock               while a process works here (lock.py);  .staged/  files of a delivery under way (publish.py);  .*.part  a file under way
 """
@@ -26,13 +26,12 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import PARTS, kind_of, read_text, remove_file, shown, write_file
 from dreamfusion_mesh.run.checkpoints import checkpoint_bytes, is_checkpoint, read_checkpoint, read_notes, remedy
 from dreamfusion_mesh.run.metrics import MetricsLog
-from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, PROVENANCE_FILE, RESULT_FILE, STAGED, checkpoint_name
+from dreamfusion_mesh.run.out import AUDIT_FILE, CHECKPOINT_FOLDER, METRICS, PROVENANCE_FILE, RESULT_FILE, STAGED, checkpoint_name
 from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report, Stop, never
 from dreamfusion_mesh.stages.restore import fits, step_counts
 
-METRICS = "metrics.jsonl"
 STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
 

@@ -45,12 +45,24 @@ class MetricsLog:
             return self._give_up(error)
         damaged = sum(at is None for _, at in found)
         if damaged:
-            lines = "1 damaged line is" if damaged == 1 else f"{damaged} damaged lines are"
-            _LOG.warning("%s: %s dropped, such as a process leaves that is killed while it writes", shown(self._file), lines)
+            told = "%s: %s dropped, such as a process leaves that is killed while it writes"
+            _LOG.warning(told, shown(self._file), _damaged(damaged))
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines, each of which holds its stage and step; without damaged ones, which are warned of. Raises BadInput where it cannot."""
+        lines = [line for line in read_bytes(self._file).split(b"\n") if line]
+        whole = [json.loads(line) for line in lines if _stage_and_step(line) is not None]
+        if damaged := len(lines) - len(whole):
+            _LOG.warning("%s: %s left out", shown(self._file), _damaged(damaged))
+        return whole
 
     def _give_up(self, reason: BadInput) -> None:
         self._usable = False
         _LOG.warning("%s; the run goes on without this log", reason)
+
+
+def _damaged(count: int) -> str:
+    return "1 damaged line is" if count == 1 else f"{count} damaged lines are"
 
 
 def _stage_and_step(line: bytes) -> tuple[str, int] | None:

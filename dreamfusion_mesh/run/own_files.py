@@ -7,18 +7,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dreamfusion_mesh.files import is_file, shown
-from dreamfusion_mesh.run.folder import METRICS, RunFolder
+from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.out import (
     AUDIT_FILE,
     BROKEN,
     CONTACT,
     GALLERY,
+    INSPECTION,
     LOCK,
     MANIFEST,
+    METRICS,
+    METRICS_PICTURE,
+    PREVIEW,
     PROVENANCE_FILE,
     RESULT_FILE,
     SUMMARY,
     TRACEBACK,
+    TURNTABLE,
+    VIDEO,
     WORK,
     WORKER_LOG,
     checkpoint_name,
@@ -43,7 +49,8 @@ def _run_files(run: RunFolder) -> list[Path]:
     if not is_file(run.path / SETTINGS):
         return []
     listed = read_record(run).get("files")  # of a list that was edited by hand, too
-    own = (SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, LOCK, TRACEBACK)
+    pictures = (PREVIEW, INSPECTION, TURNTABLE, VIDEO, METRICS_PICTURE)  # of a run that is not finished, perhaps of an earlier delivery
+    own = (SETTINGS, METRICS, PROVENANCE_FILE, RESULT_FILE, LOCK, TRACEBACK, *pictures)
     names = [*own, *(map(str, listed) if isinstance(listed, dict) else ())]
     checkpoints = run.path.glob(checkpoint_name("*"))
     return [*(run.path / name for name in names if name != AUDIT_FILE), *checkpoints]

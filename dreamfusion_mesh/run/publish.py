@@ -20,8 +20,9 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import move_file, open_file, read_bytes, remove_file
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.run.audit_asset import audit_asset
-from dreamfusion_mesh.run.folder import METRICS, STAGE_CHECKPOINTS, RunFolder
-from dreamfusion_mesh.run.out import AUDIT_FILE, PROVENANCE_FILE, RESULT_FILE, STAGED
+from dreamfusion_mesh.run.folder import STAGE_CHECKPOINTS, RunFolder
+from dreamfusion_mesh.run.metrics_picture import metrics_picture
+from dreamfusion_mesh.run.out import AUDIT_FILE, METRICS, PROVENANCE_FILE, RESULT_FILE, STAGED
 from dreamfusion_mesh.run.peak_memory import largest, peak_memory
 from dreamfusion_mesh.run.result import (
     Result,
@@ -54,7 +55,7 @@ def publish(
     """
     stage = RunFolder(run.path / STAGED)
     try:
-        for name, content in files.items():
+        for name, content in {**files, **metrics_picture(run.metrics)}.items():
             stage.write(name, content)
         stage.save_state("reference", {"vertices": reference.vertices, "faces": reference.faces})
         notes = {**provenance, "files": {name: file_record(content) for name, content in files.items()}}

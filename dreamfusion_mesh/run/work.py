@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dreamfusion_mesh.asset.export.animation import check_video
 from dreamfusion_mesh.asset.export.usd import check_usd
 from dreamfusion_mesh.audit.khronos import find_validator
 from dreamfusion_mesh.config import RunConfig
@@ -95,6 +96,7 @@ def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop:
     device = resolve_device(config.device)
     rasterizer = resolve_rasterizer(config.raster.backend, device, config.commercial)
     check_usd(config.asset)
+    check_video(config.asset)
     check_meshlab(config.mesh)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
     done = [stage for stage, states in (("coarse", ("coarse", "fine")), ("fine", ("fine",))) if any(map(run.has_state, states))]

@@ -96,11 +96,19 @@
   const links = row => make('div', { className: 'links' }, ...row.files.map(file => make('a', { href: url(row, file) }, file)));
   const few = row => [row.triangles === null ? '' : `${row.triangles.toLocaleString('en')} triangles`, row.seconds === null ? '' : `${row.seconds.toFixed(1)} s`,
     row.seed === null ? '' : `seed ${row.seed}`].filter(Boolean).join(' · ');
+  // The turntable lies over the picture while a pointer or the keyboard is there; loaded then, and not where motion is unwanted.
+  function turning(button, src) {
+    const turn = make('img', { className: 'turn', alt: '' });
+    const start = () => { if (!matchMedia('(prefers-reduced-motion: reduce)').matches) { turn.src = src; button.append(turn); } };
+    for (const kind of ['pointerenter', 'focus']) button.addEventListener(kind, start);
+    for (const kind of ['pointerleave', 'blur']) button.addEventListener(kind, () => turn.remove());
+  }
   function card(row) {
     const picture = row.files.includes('preview.png')
       ? make('img', { src: url(row, 'preview.png'), loading: 'lazy', decoding: 'async', alt: '' }) : 'no picture';
     const button = make('button', { type: 'button', title: 'look at ' + row.name }, picture);
     button.addEventListener('click', () => open(row));
+    if (row.files.includes('turntable.webp')) turning(button, url(row, 'turntable.webp'));
     const lines = [make('div', { className: 'name' }, row.name), make('div', { className: 'prompt' }, row.prompt), make('div', { className: 'few' }, few(row)), badges(row)];
     if (row.message) lines.push(make('div', { className: 'message few' }, row.message));
     return make('article', { className: 'card' }, button, make('div', {}, ...lines));

@@ -20,6 +20,13 @@ module.exports = async (tab, asked) => {
   found.second = await names();
   await tab.click('button[title="page before"]').catch(() => {});
   if (!asked.open) return found;
+  const title = `button[title="look at ${asked.open}"]`;
+  await tab.hover(title);
+  await tab.waitForFunction(title => document.querySelector(`${title} .turn`)?.naturalWidth > 0, {}, title);
+  found.turning = [await tab.$$eval('.turn', turns => turns.map(turn => decodeURI(new URL(turn.src).pathname).split('/').slice(-2).join('/')))];
+  await shot('turning');
+  await tab.hover('#count');
+  found.turning.push(await tab.$$eval('.turn', turns => turns.length));
   await tab.$$eval('.card > button', (buttons, title) => buttons.find(button => button.title === title).click(), `look at ${asked.open}`);
   await tab.waitForFunction(() => document.body.dataset.viewed || /cannot be shown|Too much|no asset/.test(document.querySelector('#note')?.textContent));
   found.note = await tab.$eval('#note', note => (note.hidden ? '' : note.textContent));

@@ -78,6 +78,7 @@ def test_from_disk_rows_are_filtered_and_sorted_and_one_opens(browser: tuple[str
     assert shown[:4] == [["bad"], ["box-blue", "box-green"], ["box-green"], ["box-blue"]]
     assert shown[4:] == [["box-blue", "box-green", "box-red", "bad"], ["box-red", "box-green", "box-blue", "bad"]]
     assert found["models"] == ["Textured", "Clay", "Wireframe", "Full", "LOD 1", "Hulls", "Close"]
+    assert found["turning"] == [["box-red/turntable.webp"], 0]  # while the pointer is there, and afterwards
     assert found["viewed"] == [f"box-red/{name}" for name in ("asset.glb", "asset.glb", "asset_LOD1.glb", "asset_collision.glb")]
     assert (found["note"], found["closed"]) == ("", True)
     assert all(url.startswith(("file:", "blob:")) for url in found["requests"])

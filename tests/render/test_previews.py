@@ -12,7 +12,7 @@ from dreamfusion_mesh.asset.export.corners import export_surface
 from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render.cameras import turntable
-from dreamfusion_mesh.render.previews import BACKGROUND, Texture, preview_sheet, smooth_surface, to_picture
+from dreamfusion_mesh.render.previews import BACKGROUND, FRAMES, Texture, preview_sheet, smooth_surface, to_picture, turntable_frames
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 
 SIZE = 32
@@ -177,3 +177,26 @@ def test_unusable_input_is_refused(rasterizer: Rasterizer) -> None:
         preview_sheet(box(), np.zeros((4, 4, 3), np.float32), rasterizer, SIZE)
     with pytest.raises(ValueError, match="0 faces"):
         preview_sheet(Mesh(box().vertices, box().faces[:0]), white, rasterizer, SIZE)
+
+
+def test_a_turntable_begins_with_the_preview_and_passes_all_its_views(rasterizer: Rasterizer) -> None:
+    lit, _ = pictures(preview_sheet(box(), red_in_front, rasterizer, SIZE))
+    frames = turntable_frames(box(), red_in_front, rasterizer, SIZE)
+    assert len(frames) == FRAMES
+    for view, picture in enumerate(lit):
+        assert np.abs(frames[view * FRAMES // len(lit)].astype(int) - picture).max() <= 1
+    assert np.array_equal(frames[0], lit[0])
+
+
+def test_a_turntable_goes_round_evenly(rasterizer: Rasterizer) -> None:
+    """A red front turns away, frame by frame, until half a turn, and comes back as it went; which way, the preview's views tell."""
+    reds = np.array([redness(picture)[0] for picture in turntable_frames(box(), red_in_front, rasterizer, SIZE)])
+    half = FRAMES // 2
+    assert (np.diff(reds[1 : half + 1]) < 0).all()
+    assert reds[half] < reds[0] / 5
+    assert np.abs(reds[1:half] - reds[:half:-1]).max() <= 0.02 * reds[0]
+
+
+def test_no_turntable_of_an_empty_mesh(rasterizer: Rasterizer) -> None:
+    with pytest.raises(ValueError, match="0 faces at 16 pixels"):
+        turntable_frames(Mesh(box().vertices, box().faces[:0]), white, rasterizer, 16)

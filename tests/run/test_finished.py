@@ -30,6 +30,8 @@ PUBLISHED = [
     "asset_metallic.png",
     "preview.png",
     "inspection.png",
+    "turntable.webp",
+    "metrics.png",
     "audit.json",
     "provenance.json",
     "metrics.jsonl",

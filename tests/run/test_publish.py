@@ -117,7 +117,7 @@ def test_an_export_stopped_at_any_write_leaves_the_old_run_or_one_that_is_redone
     delivered_as(fitted, LARGER)
     shutil.copytree(fitted, start)
     writes = writes_of(lambda: export(fitted, LARGER))
-    staged = len([name for name in before if not name.startswith(("metrics", "result", "checkpoints/coarse", "checkpoints/fine"))])
+    staged = len([name for name in before if not name.startswith(("metrics.jsonl", "result", "checkpoints/coarse", "checkpoints/fine"))])
     assert writes == 2 * staged + 2  # each is staged and moved; provenance.json is staged twice, result.json is written at the end
     outcomes = set()
     for at in range(1, writes + 1):

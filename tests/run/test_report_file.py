@@ -110,11 +110,12 @@ def test_files_of_a_run_are_refused_but_for_its_audit(tmp_path: Path) -> None:
     (run / "checkpoints").mkdir(parents=True)
     elsewhere.mkdir()
     listed = ["asset.glb", "preview.png", "audit.json", "provenance.json", "run.yaml", "checkpoints/fine.safetensors"]
-    for name in [*listed, "metrics.jsonl", "checkpoints/coarse.part.safetensors", "notes.txt"]:
+    pictures = ["inspection.png", "turntable.webp", "turntable.mp4", "metrics.png"]  # of an earlier delivery, which no list has
+    for name in [*listed, *pictures, "metrics.jsonl", "checkpoints/coarse.part.safetensors", "notes.txt"]:
         (run / name).write_text('{"rows": []}' if name == "audit.json" else name)
     (run / "result.json").write_text(json.dumps({"files": {name: {} for name in (*listed, "a\0b", "../notes")}}))
     for model in (run / "asset.glb", box(1).write(elsewhere)):
-        for name in (*listed[1:], "result.json", "metrics.jsonl", "checkpoints/coarse.part.safetensors"):
+        for name in (*listed[1:], *pictures, "result.json", "metrics.jsonl", "checkpoints/coarse.part.safetensors"):
             if name != "audit.json":
                 check_refused(model, run / name, f"is a file of the run in {run}")
         check_report(model, run / "audit.json")

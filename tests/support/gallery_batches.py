@@ -7,9 +7,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from evaluated_runs import COLOURS, done, failed, make_run, painted
 from PIL import Image
 
+from dreamfusion_mesh.asset.export.animation import webp_bytes
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.manifest import Manifest
 
@@ -27,6 +29,11 @@ def preview() -> bytes:
     return file.getvalue()
 
 
+def turntable() -> bytes:
+    """Two frames of 16 pixels, blue and white."""
+    return webp_bytes([np.full((16, 16, 3), colour, np.uint8) for colour in ((40, 40, 200), (255, 255, 255))])
+
+
 def gallery_batch(path: Path) -> BatchFolder:
     """`box-COLOUR` with a level of detail and hulls, of 12, 13 and 14 triangles, and `bad`, which failed."""
     path.mkdir(parents=True, exist_ok=True)
@@ -38,6 +45,7 @@ def gallery_batch(path: Path) -> BatchFolder:
         audit["rows"][2]["measured"] = {"triangles": 12 + at}
         (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
         (folder / "preview.png").write_bytes(preview())
+        (folder / "turntable.webp").write_bytes(turntable())
         for name in ("asset_LOD1.glb", "asset_collision.glb"):
             (folder / name).write_bytes(painted(colour))
     return BatchFolder(path)

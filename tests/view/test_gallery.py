@@ -55,7 +55,7 @@ def test_each_row_has_what_is_known_of_it(tmp_path: Path) -> None:
     assert blue == {
         **{"name": "box-blue", "prompt": "a blue box", "status": "done", "seconds": 10.0, "triangles": 14, "seed": 0},
         **{"failure": "", "message": "", "tags": ["cold"], "audit": "ppppppppppfpppp", "at": "box-blue"},
-        "files": [*models, "audit.json", "preview.png", "provenance.json", "result.json", "run.yaml"],
+        "files": [*models, "audit.json", "preview.png", "provenance.json", "result.json", "run.yaml", "turntable.webp"],
     }
     assert (found["bad"]["status"], found["bad"]["failure"], found["bad"]["at"]) == ("failed", "error", "")
 
