@@ -29,6 +29,7 @@ from dreamfusion_mesh.geometry.areas import signed_volume
 from dreamfusion_mesh.geometry.tangents import corner_frames
 from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.guidance.models import load as loading
+from dreamfusion_mesh.guidance.models.pretrained import load_network
 from dreamfusion_mesh.records import Mesh
 from dreamfusion_mesh.render import volume
 from dreamfusion_mesh.render.cameras import turntable
@@ -54,7 +55,7 @@ from dreamfusion_mesh.stages.restore import check_tensor, load_draws, load_mesh
 # What may lie on the CPU in a run: seeded draws, states, files, and what numpy and scipy are asked.
 DRAWS = [turntable, HashField.__init__, volume.uniform, volume.random_cells, random_views, distill]
 STATES = [snapshot, Fit.state, surface_state, check_tensor, load_mesh, load_draws, start._surface]
-FILES = [loading.load_networks, loading.load_schedule, read_checkpoint, RunFolder.save_state]
+FILES = [load_network, loading.load_schedule, read_checkpoint, RunFolder.save_state]
 SHAPING = [occupied_box, tidy, decimate, unwrap, make_lods, collision_hulls]
 DELIVERY = [*SHAPING, gutter_texels, corner_frames, to_maps, export_surface, used_points, to_picture, flat_map]
 FEW = ["coarse.steps=2", "coarse.size=16", "coarse.views=1", "coarse.samples=16", "coarse.occupancy_size=8", "coarse.occupancy_interval=1"]

@@ -39,7 +39,7 @@ def _white(p: Tensor) -> Tensor:
 
 
 def _config(*changes: str) -> RunConfig:
-    small = ["fine.steps=9", "fine.size=32", "fine.views=1", "fine.tet_size=16", "fine.threshold=1.5"]
+    small = ["fine.steps=9", "fine.size=32", "fine.views=1", "fine.tet_size=16", "fine.threshold=1.5", "fine.sdf_learning_rate=0.003"]
     return load_config("smoke", [*small, *changes])
 
 

@@ -6,6 +6,7 @@ A further family is a function in SIZES that builds its networks; what a step as
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -20,8 +21,10 @@ from dreamfusion_mesh.guidance.models.mvdream_folder import PUBLISHED
 from dreamfusion_mesh.guidance.models.mvdream_keys import unet_config
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
-from dreamfusion_mesh.guidance.models.unet import UNet
+from dreamfusion_mesh.guidance.models.unet import LAYOUT, UNet
 from dreamfusion_mesh.guidance.schedule import variance_preserving
+from dreamfusion_mesh.guidance.weights.folder import Source
+from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
 _SD: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "block_out_channels": (320, 640, 1280, 1280), "sample_size": 64}
 _XL: dict[str, Any] = {
@@ -72,7 +75,7 @@ def random_model(name: str, device: torch.device, dtype: torch.dtype, settings: 
             network.eval().requires_grad_(False)
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square()
     model = DiffusionModel(
-        files=cast(Any, None),  # nothing was read
+        files=ModelFiles(Source("guidance", f"random-{name}", "--model", Path()), Path(), LAYOUT),  # for messages: nothing was read
         half_precision=dtype != torch.float32,
         denoiser=built.denoiser,
         text=cast(Any, None),
