@@ -22,8 +22,9 @@ from tools.oracle.shapes import BY_NAME, REACH, SHAPES, box
 SHORT = ["coarse.size=48", "fine.steps=50", "fine.size=96", "fine.tet_size=40"]
 # What the demo's settings do not reach, with what was measured.
 SHORT_OF_IT = {
-    "sheet": "0.07 thick, it comes out 0.10 thick: IoU .67 at 33 dB; silhouettes judge the density's threshold, and hardly see its faces",
-    "table": "IoU .87 at 30 dB",
+    "sheet": "0.07 thick, its density starts 0.03 thicker: IoU .89 at 30 dB",
+    "shelf": "IoU .92 at 30 dB in outline, 28 in colour",
+    "table": "IoU .94 at 28 dB in outline, 27 in colour",
 }
 DEMO = [pytest.param(name, marks=pytest.mark.xfail(reason=SHORT_OF_IT[name])) if name in SHORT_OF_IT else name for name in BY_NAME]
 SMOOTH = ("ball", "pebble", "ring")  # without an edge or a crease
