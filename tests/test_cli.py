@@ -182,7 +182,7 @@ def test_out_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND: is missing; one of generate, batch, summary, evaluate, export, audit, models, settings, doctor"),
+        ([], "COMMAND: is missing; one of generate, batch, summary, gallery, view, evaluate, export, audit, models, settings, doctor"),
         (["generat"], "No such command 'generat'"),
         (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
         (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),

@@ -45,7 +45,7 @@ def rows_of(path: Path) -> dict[str, Models]:
         return {path.stem: _models(path)}
     if is_file(path / ASSET) or is_file(path / SETTINGS):
         return {path.resolve().name: _models(path / ASSET)}
-    found = {}
+    found: dict[str, Models] = {}
     for row in standings(BatchFolder(path))[1]:
         if row.asset and row.folder is not None and len(found) < MOST_ROWS:
             found[row.name] = _models(row.folder / ASSET)
