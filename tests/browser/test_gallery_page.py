@@ -23,7 +23,6 @@ from PIL import Image
 from dreamfusion_mesh.audit.engines.three import MODULES_VARIABLE, find_three
 from dreamfusion_mesh.view import gallery
 from dreamfusion_mesh.view.gallery import write_gallery
-from dreamfusion_mesh.view.live import Viewer, rows_of
 from dreamfusion_mesh.view.serve import LOOPBACK, Files
 
 HOME = Path(__file__).parent
@@ -50,10 +49,10 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def look(browser: tuple[str, Path], url: str, scenario: str = "gallery.cjs", **asked: Any) -> dict[str, Any]:
-    """What a scenario finds at an address."""
+def look(browser: tuple[str, Path], url: str, **asked: Any) -> dict[str, Any]:
+    """What the scenario of the gallery finds at an address."""
     given = {"browser": browser[0], "url": url, "text": "BLUE box", "selects": [], "shots": os.environ.get("SCREENSHOTS"), **asked}
-    command = ["node", str(HOME / "drive.cjs"), str(browser[1]), str(HOME / scenario), json.dumps(given)]
+    command = ["node", str(HOME / "drive.cjs"), str(browser[1]), str(HOME / "gallery.cjs"), json.dumps(given)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout.removeprefix("FOUND "))
@@ -103,19 +102,3 @@ def test_what_is_too_much_for_the_page_opens_where_it_is_served(
     red = pixels(served["pictures"]["Textured"])
     middle = tuple(side // 2 for side in red.shape[:2])
     assert red[middle][0] > 1.5 * red[middle][1:].max()
-
-
-def test_the_live_viewer_shows_another_picture_for_each_look(browser: tuple[str, Path], tmp_path: Path) -> None:
-    pytest.importorskip("viser", reason="viser is not installed; pip install 'dreamfusion-mesh[view]'")
-    viewer = Viewer(rows_of(gallery_batch(tmp_path).path / "box-red"), 0)
-    try:
-        choices = [["textured", "clay"], ["clay", "wireframe"], ["full", "LOD 1"]]
-        found = look(browser, f"http://{LOOPBACK}:{viewer.port}", "view.cjs", choices=choices)
-    finally:
-        viewer.stop()
-    clay, wireframe, level = (pixels(found["pictures"][name]) for name in ("clay", "wireframe", "LOD 1"))
-    assert min(clay.std(), wireframe.std()) > 5
-    assert np.abs(clay.astype(int) - wireframe).mean() > 5
-    assert np.abs(level.astype(int) - wireframe).mean() < 1  # the same box, in the look that stays
-    assert "asset_LOD1.glb: 12 triangles" in found["text"]
-    assert all(url.startswith((f"http://{LOOPBACK}:", "blob:", "data:")) for url in found["requests"])
