@@ -52,7 +52,7 @@ def test_help_answers_without_loading_heavy_packages() -> None:
     code += f"loaded = {heavy!r} & set(sys.modules)\nassert not loaded, loaded"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for command in ("generate", "batch", "summary", "gallery", "evaluate", "export", "audit", "models", "settings", "doctor"):
+    for command in ("generate", "batch", "summary", "gallery", "view", "evaluate", "export", "audit", "models", "settings", "doctor"):
         assert command in result.stdout
 
 
@@ -182,7 +182,10 @@ def test_out_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND: is missing; one of generate, batch, summary, gallery, evaluate, export, audit, models, settings, doctor"),
+        (
+            [],
+            "COMMAND: is missing; one of generate, batch, summary, gallery, view, evaluate, export, audit, models, settings, doctor",
+        ),
         (["generat"], "No such command 'generat'"),
         (["generate", "a red mug", "--colour", "red"], "No such option: --colour"),
         (["generate", "a red mug", "--seed", "x"], "Invalid value for '--seed'"),
@@ -252,6 +255,6 @@ def test_doctor_lists_a_package_without_metadata(monkeypatch: pytest.MonkeyPatch
         raise metadata.PackageNotFoundError(part)
 
     monkeypatch.setattr(metadata, "version", version)
-    assert {(finding.found, finding.detail.split(";")[0]) for finding in doctor._parts()} == {(True, "unknown")}
+    assert {(finding.found, finding.detail.split(";")[0]) for finding in doctor._parts() if finding.found} == {(True, "unknown")}
     monkeypatch.setattr(doctor, "find_spec", lambda module: None)
     assert all(not finding.found and finding.detail.startswith("not installed; pip install ") for finding in doctor._parts())

@@ -13,10 +13,10 @@ from dreamfusion_mesh.cli.generate import export, generate
 from dreamfusion_mesh.cli.look import audit, doctor, settings
 from dreamfusion_mesh.cli.models import models
 from dreamfusion_mesh.cli.options import NAME
-from dreamfusion_mesh.cli.view import gallery
+from dreamfusion_mesh.cli.view import gallery, view
 from dreamfusion_mesh.errors import BadInput
 
-_COMMANDS = (generate, batch, summary, gallery, evaluate, export, audit, models, settings, doctor)
+_COMMANDS = (generate, batch, summary, gallery, view, evaluate, export, audit, models, settings, doctor)
 
 app = typer.Typer(
     help="Text in, game-ready textured mesh out.",

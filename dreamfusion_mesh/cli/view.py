@@ -1,4 +1,4 @@
-"""`gallery`: what was made, to look at in a browser."""
+"""`gallery` and `view`: what was made, to look at in a browser."""
 
 from __future__ import annotations
 
@@ -39,3 +39,19 @@ def gallery(
             serve_folder(folder, port, lambda address: print(f"{address}  (Ctrl-C ends this)"))
         except Stopped:
             return  # which is how it ends
+
+
+def view(
+    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="A .glb, or the folder of a run or of a batch.")],
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=LARGEST_PORT, help="0: a free one.")] = 0,
+) -> None:
+    """Show assets to this machine's browsers, until Ctrl-C: textured, as clay, as a wireframe, with a checker; levels of detail, hulls.
+
+    Needs viser: pip install "dreamfusion-mesh[view]".
+    """
+    from dreamfusion_mesh.view.live import serve_view
+
+    try:
+        serve_view(path, port, lambda address: print(f"{address}  (Ctrl-C ends this)", flush=True))
+    except Stopped:
+        return  # which is how it ends

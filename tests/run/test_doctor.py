@@ -11,7 +11,7 @@ import pytest
 from dreamfusion_mesh.doctor import examine
 
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-OPTIONAL = {"pymeshlab": "meshlab", "peft": "vsd", "usd-core": "usd", "imageio-ffmpeg": "video", "DracoPy": "draco"}
+OPTIONAL = {"pymeshlab": "meshlab", "peft": "vsd", "usd-core": "usd", "imageio-ffmpeg": "video", "viser": "view", "DracoPy": "draco"}
 
 
 @pytest.mark.parametrize("part", OPTIONAL)
