@@ -23,6 +23,7 @@ _OPTIONAL_PARTS = (  # package, how Python imports it, extra, what for
     (meshlab.PACKAGE, meshlab.PACKAGE, "meshlab", f"for mesh.repair and mesh.remesh; {meshlab.TERMS}"),
     ("peft", "peft", "vsd", "for guidance.loss=vsd"),
     ("usd-core", "pxr", "usd", "for asset.usdz"),
+    ("ray", "ray", "ray", "for batch --ray"),
     ("DracoPy", "DracoPy", "draco", "for the audit of meshes that Draco compressed"),
 )
 
