@@ -40,18 +40,27 @@ def connected(address: str, folder: BatchFolder, devices: Set[str], workers: int
     workers  that are asked for; None: as many as there are GPUs, or CPUs' nodes
     Raises BadInput where the cluster, or the batch's folder on it, cannot be used.
     """
-    check_address(address)
     variables = thread_variables()
+    with started(address, workers) as ray:
+        gpus, room = _room(ray, address, devices, workers)
+        _check_nodes(ray, address, folder)
+        hosts = Hosts(ray, gpus, workers or room, variables)
+        try:
+            yield hosts
+        finally:
+            hosts.close()
+
+
+@contextmanager
+def started(address: str, workers: int | None) -> Iterator[Any]:
+    """The package ray, connected to the cluster at `address`. Raises BadInput as `connected` does."""
+    check_address(address)
     with ExitStack() as stack:
         if address == LOCAL:
             stack.enter_context(_own_settings())
         ray = _import_ray()
         _initialise(ray, address, workers, stack)
-        gpus, room = _room(ray, address, devices, workers)
-        _check_nodes(ray, address, folder)
-        hosts = Hosts(ray, gpus, workers or room, variables)
-        stack.callback(hosts.close)
-        yield hosts
+        yield ray
 
 
 def check_address(address: str) -> None:

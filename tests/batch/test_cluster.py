@@ -1,0 +1,150 @@
+"""Batches on a Ray cluster of two workers on this machine: the same scheduler, with actors in the place of its own processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from stub_batches import Batch, with_model
+from stub_rows import STEPS, asset_bytes, job
+
+from dreamfusion_mesh.batch.cluster import connect
+from dreamfusion_mesh.batch.records import Attempt, Event, Totals
+from dreamfusion_mesh.process import Stopped
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+ray = pytest.importorskip("ray")
+LONG = 60.0  # seconds, for what takes a few
+TIME_LIMIT = 8.0  # seconds; a stub row takes some milliseconds
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One cluster for all tests here, since a start takes seconds; HOME cannot be written meanwhile."""
+    patch = pytest.MonkeyPatch()
+    found = connect.started
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("HOME", str(home))
+    patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))
+    with found(connect.LOCAL, 2):
+        patch.setattr(connect, "started", _nothing)
+        yield connect.LOCAL
+        patch.undo()
+    assert not [*home.iterdir()]
+
+
+def _nothing(address: str, workers: int | None) -> Any:
+    return nullcontext(ray)
+
+
+@pytest.fixture
+def batch(tmp_path: Path, cluster: str) -> Batch:
+    return Batch(tmp_path)
+
+
+def run(batch: Batch, jobs: list[Any], **options: Any) -> Totals:
+    return batch.run(jobs, ray=connect.LOCAL, **{"workers": 2, **options})
+
+
+def once(kind: str, name: str, act: Callable[[], None], events: list[Event]) -> Callable[[Event], None]:
+    """A watch that acts at the first event of a kind about a job."""
+
+    def watch(event: Event) -> None:
+        first = (kind, name) not in {(seen.kind, seen.name) for seen in events}
+        events.append(event)
+        if first and (event.kind, event.name) == (kind, name):
+            act()
+
+    return watch
+
+
+def processes(batch: Batch) -> list[psutil.Process]:
+    """Those of rows that live, by what they noted."""
+    found = [int(file.stem) for file in (batch.out.parent / "notes").glob("*.txt")]
+    return [psutil.Process(number) for number in found if psutil.pid_exists(number)]
+
+
+def test_all_rows_are_done_once_and_then_skipped_and_the_local_run_goes_on(batch: Batch) -> None:
+    jobs = [job(f"row-{number}", f"a mug {number}", number) for number in range(20)]
+    assert run(batch, jobs[:15]) == Totals(0, 15, 0, 0)
+    for each in jobs[:15]:
+        assert batch.asset(each.name) == asset_bytes(Attempt(each))
+        assert batch.kinds(each.name) == ["started", "fitted", "done"]
+    assert [event.kind for event in batch.events].count("loaded") == 2
+    assert run(batch, jobs[:15]) == Totals(15, 0, 0, 0)
+    assert batch.run(jobs, workers=2) == Totals(15, 5, 0, 0)
+
+
+def test_rows_fail_as_they_do_without_ray_and_the_others_go_on(batch: Batch) -> None:
+    words = {"a": "fail-fit", "b": "memory", "c": "die-fit", "d": "hang-fit", "e": "bad", "f": "die-end", "g": "empty 1", "h": "a mug"}
+    jobs = [job(name, prompt, seed) for seed, (name, prompt) in enumerate(words.items())]
+    jobs.append(job("i", settings=with_model("missing")))
+    assert run(batch, jobs, time_limit=TIME_LIMIT, retries=1) == Totals(0, 3, 6, 0)
+    wanted = {"a": "error", "b": "error", "c": "crashed", "d": "time limit", "e": "bad input", "f": None, "g": None, "h": None}
+    assert batch.failures() == {**wanted, "i": "bad input"}
+    assert batch.message("b") == "out of memory"
+    assert batch.message("c").startswith("its process was killed by SIGKILL, perhaps for want of memory; its log is ")
+
+
+def test_a_row_whose_actor_is_killed_is_made_again_by_a_new_one(batch: Batch) -> None:
+    jobs = [job("a", "steps"), job("b", seed=1), job("c", seed=2)]
+    events: list[Event] = []
+
+    def stop_steps() -> None:
+        (batch.out / ".work" / "a" / STEPS).write_bytes(b"stopped")
+        for process in processes(batch):
+            process.parent().kill()
+
+    totals = run(batch, jobs, watch=once("stage", "a", stop_steps, events))
+    assert totals == Totals(0, 3, 0, 0)
+    assert [event.kind for event in events if event.name == "a" and event.kind != "stage"] == ["started", "started", "fitted", "done"]
+    assert batch.asset("a") == asset_bytes(Attempt(jobs[0]))
+
+
+def test_an_attempt_that_takes_its_actor_along_again_and_again_fails(batch: Batch) -> None:
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if (event.kind, event.name) == ("started", "a"):
+            for process in processes(batch):
+                process.parent().kill()
+
+    assert run(batch, [job("a", "hang-fit")], workers=1, watch=watch) == Totals(0, 0, 1, 0)
+    assert [event.kind for event in events if event.name == "a"] == ["started", "started", "started", "failed"]
+    assert "was lost with its Ray actor" in events[-1].message
+    assert batch.failures() == {"a": "crashed"}
+
+
+def test_a_batch_that_is_asked_to_end_leaves_checkpoints_and_nothing_runs_on(batch: Batch) -> None:
+    found: list[psutil.Process] = []
+    events: list[Event] = []
+
+    def interrupt() -> None:
+        found.extend(processes(batch))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(Stopped):
+            run(batch, [job("a", "steps"), job("b", seed=1)], watch=once("stage", "a", interrupt, events))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (batch.out / ".work" / "a" / STEPS).read_bytes() == b"stopped"
+    assert found
+    assert not psutil.wait_procs(found, timeout=LONG)[1]
+    totals = run(batch, [job("a", "steps"), job("b", seed=1)])
+    assert (totals.before + totals.done, totals.failed, totals.left) == (2, 0, 0)
+
+
+def test_nothing_listens_on_anything_but_loopback(cluster: str) -> None:
+    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = [each.laddr for process in ours for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+    assert found
+    assert {address.ip for address in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
