@@ -37,6 +37,8 @@ Strict = Annotated[
 def with_ray_address(words: Sequence[str]) -> list[str]:
     """The command line's words, with `--ray=local` for a `--ray` without an address: options that may have a value are not Typer's."""
     found = list(words)
+    if found[:1] != ["batch"]:
+        return found
     for index, word in enumerate(found):
         following = found[index + 1] if index + 1 < len(found) else ""
         if word == "--":

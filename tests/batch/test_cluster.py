@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from smoke_runs import SMALL_DELIVERY
+from stub_batch import start
 from stub_batches import Batch, with_model
-from stub_rows import STEPS, asset_bytes, job
+from stub_rows import SETTINGS, STEPS, asset_bytes, job
 
+from dreamfusion_mesh import __version__
 from dreamfusion_mesh.batch.cluster import connect
-from dreamfusion_mesh.batch.records import Attempt, Event, Totals
+from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
+from dreamfusion_mesh.batch.run import run_batch
+from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.process import Stopped
+from dreamfusion_mesh.run.out import LOCK
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-ray = pytest.importorskip("ray")
+if find_spec("ray") is None:
+    pytest.skip("ray is not installed", allow_module_level=True)  # not by importing it: it reads the settings of a cluster then
 LONG = 60.0  # seconds, for what takes a few
 TIME_LIMIT = 8.0  # seconds; a stub row takes some milliseconds
 
@@ -32,15 +44,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("home")
     patch.setenv("HOME", str(home))
     patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))
-    with found(connect.LOCAL, 2):
-        patch.setattr(connect, "started", _nothing)
+    with found(connect.LOCAL, 2) as ray:
+        patch.setattr(connect, "started", lambda address, workers: nullcontext(ray))
         yield connect.LOCAL
         patch.undo()
     assert not [*home.iterdir()]
-
-
-def _nothing(address: str, workers: int | None) -> Any:
-    return nullcontext(ray)
 
 
 @pytest.fixture
@@ -143,8 +151,74 @@ def test_a_batch_that_is_asked_to_end_leaves_checkpoints_and_nothing_runs_on(bat
     assert (totals.before + totals.done, totals.failed, totals.left) == (2, 0, 0)
 
 
+def test_a_batch_whose_driver_is_killed_leaves_no_process_and_goes_on(batch: Batch) -> None:
+    notes = batch.out.parent / "notes"
+    prompts = {"a": "a mug", "b": "hang-fit"}
+    driver = start(batch.out, notes, prompts, workers=2, ray=connect.LOCAL)
+    try:
+        wait_until(lambda: (batch.out / "a").exists() and (batch.out / ".work" / "b" / LOCK).exists(), driver)
+        left = [*psutil.Process(driver.pid).children(recursive=True), *processes(batch)]
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert left
+    assert not psutil.wait_procs(left, timeout=LONG)[1]
+    made = (batch.out / "a" / "asset.glb").stat().st_mtime_ns
+    jobs = [job(name, prompt, seed) for seed, (name, prompt) in enumerate(prompts.items())]
+    assert run(batch, jobs, time_limit=TIME_LIMIT / 4) == Totals(1, 0, 1, 0)
+    assert (batch.out / "a" / "asset.glb").stat().st_mtime_ns == made
+
+
+def wait_until(there: Callable[[], bool], driver: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + LONG
+    while not there():
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_smoke_row_has_the_bytes_of_the_local_run(tmp_path: Path, cluster: str) -> None:
+    settings = load_config("smoke", ["device=cpu", *SMALL_DELIVERY], {"prompt": "of the batch"})
+    jobs = [job("a", settings=settings)]
+    found = []
+    for options in (Options(workers=1), Options(workers=1, ray=cluster)):
+        out = tmp_path / str(options.ray)
+        assert run_batch(jobs, out, options).done == 1
+        found.append({name: (out / "a" / name).read_bytes() for name in ("asset.glb", "audit.json", "sheet.png")})
+    assert found[0] == found[1]
+
+
+def test_a_cluster_of_another_version_is_refused_by_name(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "__version__", "9.9.9")
+    with pytest.raises(BadInput, match=rf"has dreamfusion-mesh {re.escape(__version__)}, this is 9\.9\.9; install the same version"):
+        run(batch, [job("a")])
+    assert not batch.out.exists()
+
+
+def test_storage_that_a_node_does_not_see_is_refused(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "write_file", lambda file, content: None)
+    with pytest.raises(BadInput, match=r"^--out .*out.*: node .* of the cluster does not see it; name a folder that all nodes share"):
+        run(batch, [job("a")])
+    assert not batch.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "message"),
+    [
+        ({"workers": 500}, "cpu", "--workers 500: --ray local has room for .*; lower --workers"),
+        ({}, "cuda", "--ray local: device=cuda needs a GPU, and its nodes have none"),
+    ],
+)
+def test_what_a_cluster_has_no_room_for_is_refused(options: dict[str, Any], device: str, message: str, batch: Batch) -> None:
+    with pytest.raises(BadInput, match=message):
+        run(batch, [job("a", settings=SETTINGS.model_copy(update={"device": device}))], **options)
+    assert not batch.out.exists()
+
+
 def test_nothing_listens_on_anything_but_loopback(cluster: str) -> None:
-    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    found = [each.laddr for process in ours for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+    found = set()
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            found |= {each.laddr.ip for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
     assert found
-    assert {address.ip for address in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert found <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

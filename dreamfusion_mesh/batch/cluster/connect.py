@@ -22,7 +22,7 @@ from dreamfusion_mesh import __version__
 from dreamfusion_mesh.batch.cluster import probe
 from dreamfusion_mesh.batch.cluster.hosts import Hosts, thread_variables
 from dreamfusion_mesh.batch.folder import BatchFolder
-from dreamfusion_mesh.errors import BadInput, reason
+from dreamfusion_mesh.errors import BadInput, RunFailed, reason
 from dreamfusion_mesh.files import remove_file, shown, write_file
 
 LOCAL = "local"
@@ -30,6 +30,7 @@ _ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 _ANSWER = 5.0  # seconds, of the address
 _LOOK = 60.0  # seconds, for every node to look at the folder
 _LEAST_STORE = 80 << 20  # bytes, of the object store: nothing large is put there
+_LOOPBACK = "127.0.0.1"
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -68,11 +69,11 @@ def check_address(address: str) -> None:
     if address == LOCAL:
         return
     found = _ADDRESS.fullmatch(address)
-    if found is None:
+    if found is None or not 0 < int(found["port"]) < 1 << 16:
         raise BadInput(f"--ray {shown(address)}: expected HOST:PORT of a cluster's head, as `ray start` prints it, or nothing, for one here")
     try:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), _ANSWER).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         advice = "start it with `ray start --head` there, or give no address for a cluster on this machine"
         raise BadInput(f"--ray {address}: does not answer ({reason(error)}); {advice}") from error
 
@@ -86,16 +87,16 @@ def _import_ray() -> Any:
 
 
 def _initialise(ray: Any, address: str, workers: int | None, stack: ExitStack) -> None:
-    """Connect, with this program's handlers of signals in the place of Ray's, and have `stack` undo it."""
+    """Connect, quietly, with this program's handlers of signals in the place of Ray's, and have `stack` undo it."""
     own: dict[str, Any] = {}
     if address == LOCAL:
         folder = tempfile.mkdtemp(prefix="dm-ray-", dir="/tmp")  # a socket's path has 107 bytes at most
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         processors = max(workers or 1, os.cpu_count() or 1)
-        own = {"_node_ip_address": "127.0.0.1", "_temp_dir": folder, "num_cpus": processors, "object_store_memory": _LEAST_STORE}
-        own["include_dashboard"] = False
+        own = {"_temp_dir": folder, "num_cpus": processors, "object_store_memory": _LEAST_STORE, "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for name in _SIGNALS if (number := getattr(signal, name, None)) is not None}
     stack.callback(ray.shutdown)
+    ray._private.worker._worker_logs_enabled = False  # what Ray says of dead workers, on standard output, the batch says itself
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:
@@ -104,15 +105,21 @@ def _initialise(ray: Any, address: str, workers: int | None, stack: ExitStack) -
         with suppress(ValueError):  # outside the main thread
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+    if address == LOCAL and (at := ray.util.get_node_ip_address()) != _LOOPBACK:
+        raise RunFailed(f"--ray: Ray listens on {at}, since it was imported before this batch; start that in a process of its own")
 
 
 @contextmanager
 def _own_settings() -> Iterator[None]:
-    """Variables of a cluster of this program's own: a token that nobody else has, which Ray else writes into HOME, and no statistics."""
+    """Variables of a cluster of this program's own, which Ray reads as it is imported.
+
+    A token that nobody else has, which Ray else writes into HOME; no statistics; and loopback as the machine's address, which Ray has by
+    itself on Windows and macOS alone: given as an argument, it is replaced by that of the network.
+    """
     before = {**os.environ}
     for name in [name for name in before if name.startswith("RAY_AUTH_")]:  # the user's are for other clusters
         del os.environ[name]
-    os.environ.update(RAY_AUTH_TOKEN=_token(), RAY_USAGE_STATS_ENABLED="0")
+    os.environ.update(RAY_AUTH_TOKEN=_token(), RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
     try:
         yield
     finally:
