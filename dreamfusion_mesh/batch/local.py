@@ -1,4 +1,4 @@
-"""The scheduler of a batch, on this machine or on a cluster: which process works on what, how long it may, and what follows when it ends, well or not.
+"""The scheduler of a batch, here or on a cluster: which process works on what, how long it may, and what follows when it ends.
 
 Each worker has a process that fits and one that delivers, so that the next attempt is fitted while the last one is unwrapped, baked and
 written. One loop in the parent waits for all of them, and for signals.

@@ -47,7 +47,8 @@ def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = w
 
     rows  what is done with an attempt; None: the pipeline
     Raises BadInput before anything is written, where the folder is in use, holds something else or cannot be written, or where the Ray
-    cluster that the options name cannot be used; RunFailed where the disk is full or no process can be started; Stopped where a signal asked for the end. The same call then goes on.
+    cluster that the options name cannot be used; RunFailed where the disk is full or no process can be started; Stopped where a signal
+    asked for the end. The same call then goes on.
     """
     if os.name == "nt":
         raise BadInput("batch: needs a system with POSIX signals; on Windows, run it in WSL")

@@ -70,7 +70,7 @@ def check_address(address: str) -> None:
         return
     found = _ADDRESS.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 1 << 16:
-        raise BadInput(f"--ray {shown(address)}: expected HOST:PORT of a cluster's head, as `ray start` prints it, or nothing, for one here")
+        raise BadInput(f"--ray {shown(address)}: expected HOST:PORT of a cluster's head, or nothing, for one on this machine")
     try:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), _ANSWER).close()
     except OSError as error:
@@ -180,4 +180,4 @@ def _check_answer(address: str, folder: BatchFolder, found: probe.Found) -> None
         raise BadInput(f"--ray {address}: node {found.node} has {has}, this is {__version__}; install the same version on every node")
     if not (found.sees and found.writes):
         what = "cannot write there" if found.sees else "does not see it"
-        raise BadInput(f"--out {shown(folder.path)}: node {found.node} of the cluster {what}; name a folder that all nodes share, at one path")
+        raise BadInput(f"--out {shown(folder.path)}: node {found.node} of the cluster {what}; name a folder that all nodes share")
