@@ -18,14 +18,14 @@ import pytest
 from smoke_runs import SMALL_DELIVERY
 from stub_batch import start
 from stub_batches import Batch, with_model
-from stub_rows import SETTINGS, STEPS, asset_bytes, job
+from stub_rows import SETTINGS, STEPS, StubRows, asset_bytes, job
 
 from dreamfusion_mesh import __version__
 from dreamfusion_mesh.batch.cluster import connect
 from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.config import load_config
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.run.out import LOCK
 
@@ -129,6 +129,18 @@ def test_an_attempt_that_takes_its_actor_along_again_and_again_fails(batch: Batc
     assert [event.kind for event in events if event.name == "a"] == ["started", "started", "started", "failed"]
     assert "was lost with its Ray actor" in events[-1].message
     assert batch.failures() == {"a": "crashed"}
+
+
+def test_an_actor_that_cannot_start_a_process_ends_the_batch(batch: Batch) -> None:
+    with pytest.raises(RunFailed, match=r"came to nothing 3 times, .*could not be given work by its Ray actor \(.*no_such_module"):
+        run_batch([job("a")], batch.out, Options(workers=1, ray=connect.LOCAL), rows=Unreadable(batch.out.parent))
+
+
+class Unreadable(StubRows):
+    """Rows that no other process can read."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("raise ModuleNotFoundError(\"No module named 'no_such_module'\")",)
 
 
 def test_a_batch_that_is_asked_to_end_leaves_checkpoints_and_nothing_runs_on(batch: Batch) -> None:

@@ -24,6 +24,7 @@ from dreamfusion_mesh.errors import reason
 
 _PLACEMENT = 60.0  # seconds for an actor to find a node with room
 _ANSWER = 10.0  # seconds for an actor to end a process, before it is ended itself
+_LONGEST = 200  # characters of an error there
 _LOOK = 0.1  # seconds until new actors are waited for, too
 _REPORTS = "reports"  # a thread of the actor of their own, so that its orders keep their order while a report waits
 _PER_REPORT = 100  # workers: with more, each reports its steps less often than once a second
@@ -56,7 +57,7 @@ class RemoteChild:
 
     def tell(self, message: Task) -> None:
         """Send a task; one that the process has not lived to take is dropped."""
-        self.actor.handle.tell.remote(self.number, message)
+        self.hosts.order(self, "tell", message)
 
     def hear(self) -> Note | None:
         """The next note; None once the process has ended."""
@@ -108,6 +109,7 @@ class Hosts:
         self._settings = dict(variables), os.getcwd(), max(1.0, count / _PER_REPORT)
         self._actors: dict[int, _Actor] = {}
         self._reports: dict[Any, _Actor] = {}
+        self._orders: dict[Any, RemoteChild] = {}
         self._numbers = itertools.count()
         self._changing = threading.RLock()
         self._closed = threading.Event()
@@ -121,8 +123,13 @@ class Hosts:
             actor = self._actors.get(worker) or self._make(worker)
             child = RemoteChild(self, actor, next(self._numbers), ours, theirs)
             actor.children[child.number] = child
-            actor.handle.start.remote(child.number, role, log, setup)
+            self.order(child, "start", role, log, setup)
         return child
+
+    def order(self, child: RemoteChild, method: str, *arguments: object) -> None:
+        """Have the actor do something for a process; what goes wrong there ends that, or nobody would hear of it again."""
+        with self._changing:
+            self._orders[getattr(child.actor.handle, method).remote(child.number, *arguments)] = child
 
     def end(self, child: RemoteChild) -> None:
         """Kill a process, or its actor where that does not answer."""
@@ -153,16 +160,18 @@ class Hosts:
     def _listen(self) -> None:
         while not self._closed.is_set():
             with self._changing:
-                waiting = [*self._reports]
+                waiting = [*self._reports, *self._orders]
             if not waiting:
                 self._closed.wait(_LOOK)
                 continue
             ready, _ = self._ray.wait(waiting, num_returns=1, timeout=_LOOK)
             for report in ready:
                 with self._changing:
-                    actor = self._reports.pop(report, None)
+                    actor, child = self._reports.pop(report, None), self._orders.pop(report, None)
                 if actor is not None:
                     self._take(actor, report)
+                elif child is not None:
+                    self._check_order(child, report)
             self._check_placement()
 
     def _take(self, actor: _Actor, report: Any) -> None:
@@ -177,6 +186,14 @@ class Hosts:
             found = [(actor.children.get(number), message) for number, message in heard]
         for child, message in found:
             _pass_on(child, message)
+
+    def _check_order(self, child: RemoteChild, order: Any) -> None:
+        try:
+            self._ray.get(order)
+        except self._ray.exceptions.RayTaskError as error:
+            _pass_on(child, Ended(1, f"could not be given work by its Ray actor ({_last_line(error)})"))
+        except self._ray.exceptions.RayError as error:
+            self._drop(child.actor, reason(error))
 
     def _check_placement(self) -> None:
         now = time.monotonic()
@@ -205,6 +222,11 @@ def _pass_on(child: RemoteChild | None, message: Note | Ended) -> None:
     if child is not None:
         with suppress(OSError):  # the scheduler has closed it meanwhile
             child.theirs.send(message)
+
+
+def _last_line(error: Exception) -> str:
+    """What a traceback that Ray sends along ends with."""
+    return str(error).strip().rpartition("\n")[2][:_LONGEST]
 
 
 def thread_variables() -> dict[str, str | None]:
