@@ -25,6 +25,7 @@ _OPTIONAL_PARTS = (  # package, how Python imports it, extra, what for
     ("usd-core", "pxr", "usd", "for asset.usdz"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "video", "for asset.video; its ffmpeg is GPL-3, a program of its own"),
     ("viser", "viser", "view", "for the command `view`"),
+    ("ray", "ray", "ray", "for batch --ray"),
     ("DracoPy", "DracoPy", "draco", "for the audit of meshes that Draco compressed"),
 )
 

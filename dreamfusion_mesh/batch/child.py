@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from dreamfusion_mesh.batch.messages import Note, Role, Setup, Task
 from dreamfusion_mesh.errors import RunFailed, reason
@@ -32,13 +32,51 @@ worker.main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
 _PATIENCE = 10.0  # seconds, for a process that has closed its pipe to end
 
 
+class Child(Protocol):
+    """A process of a batch's worker, on this machine or on a cluster's (cluster/hosts.py).
+
+    pipe     can be read once there is a note, or the process has ended
+    is_lost  whether it ended with the machine or the actor that held it, which is no fault of the row it was at
+    """
+
+    @property
+    def pipe(self) -> Connection: ...
+    @property
+    def is_lost(self) -> bool: ...
+
+    def tell(self, message: Task) -> None:
+        """Send a task; one that the process has not lived to take is dropped."""
+        ...
+
+    def hear(self) -> Note | None:
+        """The next note; None once the process has ended."""
+        ...
+
+    def halt(self) -> None:
+        """Ask it to leave a checkpoint after the step it is at."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+    def ended(self) -> int:
+        """The exit code of a process that has ended, minus the signal's number where one killed it."""
+        ...
+
+    def how_it_ended(self, code: int) -> str:
+        """An exit code in words, and where to look."""
+        ...
+
+
 @dataclass(frozen=True)
-class Child:
+class LocalChild:
     """A process that serves this one; `log` has what it prints."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
     log: Path
+    is_lost: bool = False
 
     def tell(self, message: Setup | Task) -> None:
         """Send a message; one that the process has not lived to take is dropped."""
@@ -82,7 +120,7 @@ class Child:
         return f"ended with exit code {code}; its log is {shown(self.log)}"
 
 
-def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Setup) -> Child:
+def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Setup) -> LocalChild:
     """A new process that takes tasks of `role`. Raises BadInput where its log cannot be written, RunFailed where it cannot be started."""
     with _open_log(log) as output:
         ours, theirs = Pipe()
@@ -102,7 +140,7 @@ def start_child(role: Role, log: Path, environment: Mapping[str, str], setup: Se
             raise RunFailed(f"batch: no process to {role} can be started ({reason(error)}); lower --workers, or end others") from error
         finally:
             theirs.close()
-    child = Child(process, ours, log)
+    child = LocalChild(process, ours, log)
     child.tell(setup)
     return child
 

@@ -1,4 +1,4 @@
-"""The scheduler of a batch on this machine: which process works on what, how long it may, and what follows when it ends, well or not.
+"""The scheduler of a batch, here or on a cluster: which process works on what, how long it may, and what follows when it ends.
 
 Each worker has a process that fits and one that delivers, so that the next attempt is fitted while the last one is unwrapped, baked and
 written. One loop in the parent waits for all of them, and for signals.
@@ -6,7 +6,7 @@ written. One loop in the parent waits for all of them, and for signals.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from dreamfusion_mesh.process import StopRequest
 
 WAITING = 4  # fitted attempts that may wait for their delivery, for each worker
 _AT_ONCE = 1000  # failures that are recorded between two looks at the processes
+_MOST_LOSSES = 3  # of machines that were at one attempt
 _NOT_LOADED = f"its model could not be loaded, {MOST_STARTS} times"
 _LONGEST_WAIT = 86400.0  # seconds; the system refuses to wait for more than 24 days
 _ASKED_TO_END = {128 + number for number in (1, 2, 15)}  # exit codes of a delivery that a signal has ended
@@ -49,6 +50,7 @@ class Scheduler:
         self._stopping = False
         self._waiting: deque[Running] = deque()
         self._refused: deque[tuple[Attempt, Outcome]] = deque()
+        self._losses: Counter[str] = Counter()
         shares = [*enumerate(queue.shares)]
         self._fits = [Seat("fit", share, partial(start, "fit", number)) for number, share in shares]
         self._deliveries = [Seat("deliver", share, partial(start, "deliver", number)) for number, share in shares]
@@ -81,16 +83,17 @@ class Scheduler:
         if self._stopping:
             return
         for fit, delivery in zip(self._fits, self._deliveries, strict=True):
-            while fit.running is None and len(self._waiting) < WAITING * len(self._fits) and (attempt := self.queue.take(fit.share)):
+            while fit.is_free and len(self._waiting) < WAITING * len(self._fits) and (attempt := self.queue.take(fit.share)):
                 running = Running(attempt, fit.share)
                 if self.ledger.is_fitted(attempt):
                     self.ledger.started(attempt)
                     self._fitted(running)
                 else:
                     fit.give(running)
-                    delivery.warm()  # while the first attempt is fitted
+                    if delivery.is_free:
+                        delivery.warm()  # while the first attempt is fitted
         for delivery in self._deliveries:
-            if delivery.running is None and self._waiting:
+            if delivery.is_free and self._waiting:
                 delivery.give(self._waiting.popleft())
 
     def _listen(self) -> None:
@@ -188,9 +191,11 @@ class Scheduler:
 
     def _lost(self, seat: Seat) -> None:
         """A process has ended by itself, or was killed by another."""
-        was_ready = seat.ready
+        was_ready, is_lost = seat.ready, seat.child is not None and seat.child.is_lost
         code, how = seat.bury()
-        if seat.running is None:
+        if is_lost and not self._stopping:
+            self._machine_lost(seat, was_ready, how)
+        elif seat.running is None:
             if not was_ready and not self._stopping:
                 seat.count_start(f"it {how}")
         elif self._stopping or (seat.role == "deliver" and code in _ASKED_TO_END):
@@ -204,6 +209,22 @@ class Scheduler:
             seat.count_start(f"it {how}")
         else:
             self._fail(seat.take(), "crashed", f"its process {how}")
+
+    def _machine_lost(self, seat: Seat, was_ready: bool, how: str) -> None:
+        """A process has ended with its machine: its attempt, if that is not done, is made again, a few times."""
+        if not was_ready:
+            seat.rest()
+            if not any(other.ready for other in self._fits):
+                seat.count_start(f"it {how}")
+        if seat.running is None:
+            return
+        attempt = seat.running.attempt
+        self._losses[attempt.job.name] += seat.running.begun is not None
+        self.ledger.killed(attempt)
+        if self._losses[attempt.job.name] >= _MOST_LOSSES or self.ledger.finished(attempt) is not None:
+            self._fail(seat.take(), "crashed", f"its process {how}")
+        else:
+            self._put_back(seat)
 
     def _fail(self, running: Running, failure: Failure, message: str) -> None:
         """An attempt whose process has ended: it failed, unless all but the last note of its process was done."""
@@ -233,6 +254,7 @@ class Scheduler:
         if self._refused:
             return 0.0
         due = [] if (flush := self.ledger.patience()) is None else [flush]
+        due += [seat.rests for seat in self._seats if seat.rests]
         if self.time_limit is not None and not self._stopping:
             due += [seat.running.left(self.time_limit) for seat in self._seats if seat.running and seat.running.begun is not None]
         return max(0.0, min(_LONGEST_WAIT, *due)) if due else None

@@ -87,12 +87,14 @@ class Options:
     retries     further attempts, with other seeds, at a job whose attempt failed in QUALITY
     time_limit  seconds of an attempt, from its first stage to its last file; None: none
     strict      a row of the audit that failed or was not measured fails the job
+    ray         address of the Ray cluster whose processes do the work, "local": one of its own on this machine; None: without Ray
     """
 
     workers: int | None = None
     retries: int = 0
     time_limit: float | None = None
     strict: bool = False
+    ray: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

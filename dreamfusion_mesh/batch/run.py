@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 from dreamfusion_mesh.batch.child import Child, start_child
 from dreamfusion_mesh.batch.entry import Entry
@@ -26,6 +28,16 @@ from dreamfusion_mesh.run.lock import locked
 _PATIENCE = 1.0  # seconds, for a batch here that was killed to end
 
 
+class Workers(Protocol):
+    """Where processes are started: this machine, or a cluster. `count` is how many workers that has room for."""
+
+    count: int
+
+    def start(self, role: Role, worker: int, log: Path, setup: Setup) -> Child:
+        """A process of a role for a worker, by its number from 0. Raises BadInput or RunFailed where there can be none."""
+        ...
+
+
 def watch_nothing(event: Event) -> None:
     """A `Watch` that does nothing."""
 
@@ -34,32 +46,33 @@ def run_batch(jobs: Sequence[Job], out: Path, options: Options, watch: Watch = w
     """Make the assets of `jobs` in `out`, going on where an earlier call with them was stopped.
 
     rows  what is done with an attempt; None: the pipeline
-    Raises BadInput before anything is written, where the folder is in use, holds something else or cannot be written; RunFailed where the
-    disk is full or no process can be started; Stopped where a signal asked for the end. The same call then goes on.
+    Raises BadInput before anything is written, where the folder is in use, holds something else or cannot be written, or where the Ray
+    cluster that the options name cannot be used; RunFailed where the disk is full or no process can be started; Stopped where a signal
+    asked for the end. The same call then goes on.
     """
     if os.name == "nt":
         raise BadInput("batch: needs a system with POSIX signals; on Windows, run it in WSL")
-    folder = BatchFolder(out)
+    folder = BatchFolder(out if options.ray is None else Path(os.path.abspath(out)))  # a cluster's processes have other working folders
     folder.check()
-    gpus = _gpus(jobs)
-    with locked(out, patience=_PATIENCE):
+    gpus = [] if options.ray is not None else _gpus(jobs)
+    with locked(out, patience=_PATIENCE), _workers(folder, jobs, options, gpus) as workers:
         try:
-            return _work(folder, jobs, options, watch, rows, gpus)
+            return _work(folder, jobs, options, watch, rows, workers)
         except BadInput as error:
             if is_disk_full(error):
                 raise _disk_full(str(error)) from error
             raise
 
 
-def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Watch, rows: Rows | None, gpus: Sequence[str]) -> Totals:
+def _work(folder: BatchFolder, jobs: Sequence[Job], options: Options, watch: Watch, rows: Rows | None, machine: Workers) -> Totals:
     manifest = Manifest(folder.manifest)
     plan = _plan(folder, manifest, jobs, options, watch)
     ledger = Ledger(folder, manifest, options, watch)
-    workers = min(options.workers or max(1, len(gpus)), max(1, len(plan.todo)))
+    workers = min(options.workers or machine.count, max(1, len(plan.todo)))
     queue = Queue((todo.attempt for todo in plan.todo), workers)
     setup = Setup(folder, PipelineRows(options.strict, folder.encodings, workers) if rows is None else rows)
     with gentle_signals() as request:
-        scheduler = Scheduler(queue, ledger, _starter(folder, setup, gpus), options.time_limit, watch, request)
+        scheduler = Scheduler(queue, ledger, _starter(machine, folder, setup), options.time_limit, watch, request)
         scheduler.run()
     if request.stop is not None:
         raise request.stop
@@ -95,14 +108,32 @@ def _disk_full(what: str) -> RunFailed:
     return RunFailed(f"the disk is full: {what}; the same command goes on from here")
 
 
-def _starter(folder: BatchFolder, setup: Setup, gpus: Sequence[str]) -> Callable[[Role, int], Child]:
-    """Starts a process of a role for a worker, each with one of the GPUs where there are any."""
+def _starter(machine: Workers, folder: BatchFolder, setup: Setup) -> Callable[[Role, int], Child]:
+    return lambda role, worker: machine.start(role, worker, folder.log(worker), setup)
 
-    def start(role: Role, number: int) -> Child:
-        environment = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-        return start_child(role, folder.log(number), environment, setup)
 
-    return start
+@contextmanager
+def _workers(folder: BatchFolder, jobs: Sequence[Job], options: Options, gpus: Sequence[str]) -> Iterator[Workers]:
+    """Where the options have the work done."""
+    if options.ray is None:
+        yield _Local(gpus)
+        return
+    from dreamfusion_mesh.batch.cluster.connect import connected
+
+    with connected(options.ray, folder, {job.settings.device for job in jobs}, options.workers) as hosts:
+        yield hosts
+
+
+class _Local:
+    """Processes of this machine, each with one of the GPUs where there are any."""
+
+    def __init__(self, gpus: Sequence[str]) -> None:
+        self.count, self._gpus = max(1, len(gpus)), gpus
+
+    def start(self, role: Role, worker: int, log: Path, setup: Setup) -> Child:
+        """See Workers."""
+        environment = {"CUDA_VISIBLE_DEVICES": self._gpus[worker % len(self._gpus)]} if self._gpus else {}
+        return start_child(role, log, environment, setup)
 
 
 def _gpus(jobs: Sequence[Job]) -> list[str]:

@@ -12,6 +12,7 @@ from dreamfusion_mesh.batch.queue import Share
 from dreamfusion_mesh.batch.records import Attempt
 from dreamfusion_mesh.errors import RunFailed
 
+_REST = 30.0  # seconds until a machine that was lost is asked for again
 MOST_STARTS = 3  # one after the other, of a process that has not begun any attempt
 
 
@@ -52,6 +53,7 @@ class Seat:
     child   None where there is none now
     ready   whether it takes tasks
     starts  of it, or of its model, that came to nothing since it last began an attempt
+    rests_until  no process is started before that time, by the monotonic clock
     """
 
     role: Role
@@ -61,6 +63,21 @@ class Seat:
     running: Running | None = None
     ready: bool = False
     starts: int = field(default=0)
+    rests_until: float = 0.0
+
+    @property
+    def rests(self) -> float:
+        """Seconds until it may be started again; 0 where it may."""
+        return 0.0 if self.child is not None else max(0.0, self.rests_until - time.monotonic())
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it can be given an attempt."""
+        return self.running is None and not self.rests
+
+    def rest(self) -> None:
+        """Start no process for a while: there is no machine for it now."""
+        self.rests_until = time.monotonic() + _REST
 
     def warm(self) -> Child:
         """The process, started where there is none."""

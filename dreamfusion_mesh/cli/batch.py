@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dreamfusion_mesh.batch.folder import BatchFolder
     from dreamfusion_mesh.batch.records import Event, Job, Options, Totals, Watch
 
-MOST_WORKERS = 256
+MOST_WORKERS = 256  # on this machine
+MOST_RAY_WORKERS = 2048
 _MOST_RETRIES = 100
 
 
@@ -44,7 +45,15 @@ Retries = Annotated[
 ]
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="Of work on one asset; past it, the row fails.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", min=1, max=MOST_WORKERS, help="Default: one for each GPU, one on a CPU.")
+    int | None, typer.Option("--workers", metavar="N", min=1, max=MOST_RAY_WORKERS, help="Default: one for each GPU, one on a CPU.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[HOST:PORT]",
+        help="Work on the Ray cluster whose head is there (extra `ray`, docs/cluster.md); without an address on one of this machine.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what each row asks for and what all will cost, and write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings, errors and the last line alone.")]
@@ -70,6 +79,7 @@ def batch(
     retries: Retries = 0,
     time_limit: TimeLimit = None,
     workers: Workers = None,
+    ray: Ray = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     log: Annotated[Log, typer.Option("--log", help="json: an object a line for each event, on standard output.")] = Log.text,
@@ -83,7 +93,7 @@ def batch(
     from dreamfusion_mesh.batch.records import Options
     from dreamfusion_mesh.batch.row_settings import Flags
 
-    options = Options(workers, retries, _checked(time_limit), strict)
+    options = Options(_counted(workers, ray), retries, _checked(time_limit), strict, ray)
     flags = Flags(
         preset, [given_text(change) for change in set_ or ()], seed, device, commercial, model if model is None else given_text(model)
     )
@@ -119,6 +129,12 @@ def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False
     print(f"Written to {shown(folder)}:")
     for name in (SUMMARY, CONTACT):
         print(f"  {shown(folder / name)}")
+
+
+def _counted(workers: int | None, ray: str | None) -> int | None:
+    if ray is None and workers is not None and workers > MOST_WORKERS:
+        raise BadInput(f"--workers {workers}: expected at most {MOST_WORKERS} on one machine; name a cluster with --ray for more")
+    return workers
 
 
 def _checked(time_limit: float | None) -> float | None:

@@ -9,7 +9,7 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.app import app
-from dreamfusion_mesh.cli.options import NAME
+from dreamfusion_mesh.cli.options import NAME, with_ray_address
 from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.files import check_working_folder
 from dreamfusion_mesh.out_of_memory import describe
@@ -29,7 +29,7 @@ def _run() -> int:
     """The exit code of the command that sys.argv holds; every error that is not a bug in lines on standard error."""
     try:
         check_working_folder()
-        return int(app(standalone_mode=False, prog_name=NAME) or 0)
+        return int(app(with_ray_address(sys.argv[1:]), standalone_mode=False, prog_name=NAME) or 0)
     except BadInput as error:
         return max(_fail(line, 2) for line in error.lines)
     except RunFailed as error:

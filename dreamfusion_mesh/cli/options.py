@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -31,3 +32,17 @@ Strict = Annotated[
         "Without it such rows are warnings. Row 1 needs the Khronos validator.",
     ),
 ]
+
+
+def with_ray_address(words: Sequence[str]) -> list[str]:
+    """The command line's words, with `--ray=local` for a `--ray` without an address: options that may have a value are not Typer's."""
+    found = list(words)
+    if found[:1] != ["batch"]:
+        return found
+    for index, word in enumerate(found):
+        following = found[index + 1] if index + 1 < len(found) else ""
+        if word == "--":
+            break
+        if word == "--ray" and ":" not in following and following != "local":
+            found[index] = "--ray=local"
+    return found

@@ -4,6 +4,7 @@ What a job's prompt says is done, one word after the other:
     fail-fit, fail-delivery   an exception      bad      BadInput         memory   MemoryError
     hang-fit, hang-delivery   sleeps for ever   die-fit, die-delivery     killed by SIGKILL
     hang-end, die-end         likewise, but when all is done
+    sleep                     takes a second
     exit-fit                  ends its process  full     a full disk, the first time
     empty                     PoorOutcome of the attempts whose number is below that in the prompt: "empty 2"
     steps                     many steps with checkpoints, until it is stopped once: then it takes few
@@ -148,6 +149,8 @@ class StubRows:
             os.kill(os.getpid(), signal.SIGKILL)
         if f"exit-{half}" in words:
             os._exit(7)
+        if half == "fit" and "sleep" in words:
+            time.sleep(1.0)
         if half == "fit" and "bad" in words:
             raise BadInput("prompt: is bad")
         if half == "fit" and "memory" in words:

@@ -1,0 +1,78 @@
+"""What --ray is given and what a Ray cluster lacks, before any cluster is started."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from stub_rows import StubRows, job
+
+from dreamfusion_mesh.batch.cluster import connect
+from dreamfusion_mesh.batch.cluster.probe import Found, look
+from dreamfusion_mesh.batch.folder import BatchFolder
+from dreamfusion_mesh.batch.records import Options
+from dreamfusion_mesh.batch.run import run_batch
+from dreamfusion_mesh.cli.options import with_ray_address
+from dreamfusion_mesh.errors import BadInput
+
+
+def refused(out: Path, address: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        run_batch([job("a")], out, Options(ray=address), rows=StubRows(out.parent))
+    assert not out.exists()
+    (line,) = caught.value.lines
+    return line
+
+
+def test_without_ray_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert refused(tmp_path / "out", "local").endswith('; pip install "dreamfusion-mesh[ray]"')
+
+
+def test_an_address_that_does_not_answer_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert refused(tmp_path / "out", address).startswith(f"--ray {address}: does not answer (")
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", "127.0.0.1:x", "", ":6379", "host:999999"])
+def test_what_is_no_address_is_refused(address: str, tmp_path: Path) -> None:
+    assert "expected HOST:PORT" in refused(tmp_path / "out", address)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (Found("n7", "", False, False), "--ray local: node n7 has no dreamfusion-mesh, this is "),
+        (Found("n7", connect.__version__, True, False), "node n7 of the cluster cannot write there; name a folder that all nodes share"),
+    ],
+)
+def test_a_node_that_cannot_work_is_named(found: Found, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=message):
+        connect._check_answer("local", BatchFolder(tmp_path), found)
+
+
+def test_a_node_that_shares_the_folder_sees_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"here")
+    assert look(str(tmp_path / "a"), b"here")[2:] == (True, True)
+    assert look(str(tmp_path / "a"), b"other")[2:] == (False, True)
+    assert look(str(tmp_path / "none" / "a"), b"here")[2:] == (False, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("a.csv --ray", "a.csv --ray=local"),
+        ("--ray a.csv --out o", "--ray=local a.csv --out o"),
+        ("--ray --out o a.csv", "--ray=local --out o a.csv"),
+        ("a.csv --ray head:6379", "a.csv --ray head:6379"),
+        ("a.csv --ray=head:6379", "a.csv --ray=head:6379"),
+        ("a.csv -- --ray", "a.csv -- --ray"),
+    ],
+)
+def test_ray_takes_an_address_or_none(words: str, wanted: str) -> None:
+    assert with_ray_address(["batch", *words.split()]) == ["batch", *wanted.split()]
