@@ -123,6 +123,13 @@ def sound(tmp_path_factory):
     return {write: write(parent / write.__name__) for write in (write_clip, write_towers)}
 
 
+def test_a_tokenizer_of_few_tokens_is_named_without_a_word_of_the_library(sound, tmp_path, capfd):
+    folder = shutil.copytree(sound[write_clip], tmp_path / "clip")
+    edit_json(folder / "tokenizer_config.json", model_max_length=1)
+    assert "at most 1 are read" in _refusal(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(("change", "pattern"), WHOLE.values(), ids=WHOLE)
 def test_a_whole_clip_that_cannot_be_used_is_refused_in_one_line(sound, tmp_path, change, pattern):
     folder = shutil.copytree(sound[write_clip], tmp_path / "clip")

@@ -143,6 +143,7 @@ CASES = {
     "more words than memory": (_edit("text_encoder/config.json", vocab_size=2**40), "vocab_size 1099511627776, but its weights are"),
     "a mark without content": (_edit(MARKS, bos_token={"lstrip": False}), r"tokenizer/ cannot be loaded \(KeyError"),
     "no number of words": (_edit(MARKS, model_max_length={}), r"model_max_length \{\}; expected a number"),
+    "a truth for a number": (_edit(MARKS, model_max_length=True), "model_max_length True; expected a number"),
     "room for no word": (_edit(MARKS, model_max_length=0), "model_max_length 0; expected a number"),
     "pictures larger than memory": (_edit("unet/config.json", sample_size=2**31), "sample_size 2147483648; expected one whole"),
     "no tokenizer file": (_drop("tokenizer/tokenizer.json"), "neither tokenizer.json nor vocab.json"),

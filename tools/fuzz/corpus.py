@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from tools.fuzz.mutate.safetensors import in_order
-
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests" / "support"))  # its runs, model folders and glTF packing serve here too
 
 SMALL = {  # the least work that still gives an asset with every file
     "device": "cpu",

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.fuzz.corpus import ROOT
+from tools.fuzz import ROOT
 from tools.fuzz.targets import target_of
 from tools.fuzz.usage import Usage
 

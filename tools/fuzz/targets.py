@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from tools.fuzz.arguments import NO_MODEL, any_arguments, audit_changes, delivery_changes, run_changes, work_changes
-from tools.fuzz.corpus import ROOT
-from tools.fuzz.mutate.files import mutate_file
+from tools.fuzz.batches import batch_folder, batch_table, evaluate
+from tools.fuzz.draw import Draw
 from tools.fuzz.mutate.raw import random_bytes
-from tools.fuzz.mutate.table import random_table
-from tools.fuzz.runs import change_run
 from tools.fuzz.values import INSIDE
 
-JUDGE = ROOT / "dreamfusion_mesh" / "evaluate" / "judge"
 _MESHES = ("binary.ply", "text.ply", "binary.stl", "text.stl", "asset.off")
-
-
-@dataclass
-class Draw:
-    """One case under way: random choices, the corpus, and the case's folder, in which the command will run."""
-
-    rng: Random
-    corpus: Path
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    read_only: bool = False  # whether the command may change nothing at all
-    changed: list[str] = field(default_factory=list)  # names of the files that are no more as they were
-
-    def copy(self, name: str, to: str = "") -> Path:
-        """A copy of a file or a folder of the corpus, by default of the same name."""
-        source, target = self.corpus / name, self.folder / (to or Path(name).name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copy(source, target)
-        return target
-
-    def mutate(self, *files: Path) -> None:
-        """Change one of the files."""
-        others = [file for part in ("finished", "meshes") for file in sorted((self.corpus / part).rglob("*")) if file.is_file()]
-        file = self.rng.choice(files)
-        mutate_file(self.rng, file, others)
-        self.changed.append(file.name)
-
-    def mutate_run(self, run: Path) -> None:
-        """Change a run's folder."""
-        self.changed += [file.name for file in change_run(self.rng, run, self.mutate)]
 
 
 def _audit_file(draw: Draw, *names: str) -> list[str]:
@@ -175,38 +138,6 @@ def export_set(draw: Draw) -> list[str]:
     return ["export", "run", *delivery_changes(draw.rng)]
 
 
-def batch_table(draw: Draw) -> list[str]:
-    """A table of prompts, sound or hostile, and what a batch of it would do."""
-    (draw.folder / "prompts.csv").write_bytes(random_table(draw.rng))
-    draw.changed.append("prompts.csv")
-    draw.read_only = True
-    more = run_changes(draw.rng) if draw.rng.random() < 0.1 else []
-    return ["batch", "prompts.csv", "--out", "run", "--dry-run", "--preset", "smoke", *more]
-
-
-def evaluate(draw: Draw) -> list[str]:
-    """Runs, of which one is changed, or the prompts are, or the judge."""
-    runs = [draw.copy("finished", f"runs/{name}") for name in ("one", "two")]
-    prompts, rng, more = draw.folder / "prompts.csv", draw.rng, list[str]()
-    prompts.write_text("prompt,shape,front,parts,holes\na red mushroom with white parts,,no,1,0\na blue chair,a grey chair,yes,,\n")
-    match rng.choice(("run", "run", "prompts", "table", "judge", "target")):
-        case "run":
-            draw.mutate_run(runs[0])
-        case "prompts":
-            draw.mutate(prompts)
-        case "table":
-            prompts.write_bytes(random_table(rng))
-            draw.changed.append(prompts.name)
-        case "judge":
-            shutil.copytree(JUDGE, draw.folder / "judge")
-            draw.mutate(*sorted(file for file in (draw.folder / "judge").rglob("*") if file.is_file()))
-            more = ["--judge", "judge"]
-        case "target":
-            more = [rng.choice(("--json", "--report")), rng.choice(("found", "new/found", "runs/one/run.yaml", "prompts.csv", *INSIDE))]
-    draw.read_only = more[:1] not in (["--json"], ["--report"])
-    return ["evaluate", rng.choice(("runs", "runs/one", "runs/two")), "--prompts", "prompts.csv", *more]
-
-
 def doctor(draw: Draw) -> list[str]:
     names = ("DREAMFUSION_MESH_GLTF_VALIDATOR", "NODE_PATH", "PATH", "COLUMNS", "TERM", "LANG")
     draw.environment = {draw.rng.choice(names): draw.rng.choice([path for path in INSIDE if path.isprintable()])}
@@ -237,6 +168,7 @@ TARGETS: dict[str, tuple[int, Target]] = {  # by name: in how many of a hundred 
     "export": (3, export),
     "export-set": (2, export_set),
     "batch-table": (6, batch_table),
+    "batch-folder": (5, batch_folder),
     "evaluate": (4, evaluate),
     "doctor": (1, doctor),
     "arguments": (4, arguments),

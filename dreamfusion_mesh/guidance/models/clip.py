@@ -70,7 +70,7 @@ class Clip:
         return self.files.text_fingerprint((self.networks.text_part,), self.limit, self.device)
 
     def _token_ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, padding=False, truncation=False, verbose=False).input_ids
+        ids: list[int] = self.tokenizer(text, padding=False, truncation=False).input_ids
         if len(ids) > self.limit:
             raise BadInput(
                 f"{self.files.source}: the text {cut(text)!r} has {len(ids)} tokens with both marks, at most {self.limit} are read; "

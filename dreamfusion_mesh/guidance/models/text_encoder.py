@@ -72,7 +72,7 @@ class Reader:
     def tokens(self, text: str) -> list[int]:
         """Ids of all tokens of a text, however many, with its marks."""
         words = text.lower().strip() if self.lower else text
-        ids: list[int] = self.tokenizer(self.around[0] + words + self.around[1], padding=False, truncation=False, verbose=False).input_ids
+        ids: list[int] = self.tokenizer(self.around[0] + words + self.around[1], padding=False, truncation=False).input_ids
         return ids
 
     @torch.no_grad()

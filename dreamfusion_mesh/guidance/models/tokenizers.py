@@ -14,6 +14,7 @@ from dreamfusion_mesh.guidance.weights.folder import Source, read_json
 
 _WHOLE, _CLIP, _PIECES = "tokenizer.json", ("vocab.json", "merges.txt"), "spiece.model"
 _MARKS = ("bos_token", "eos_token", "unk_token", "pad_token")
+_TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"  # the library's name of a warning that it gives once
 _MOST_EXTRA = 1000  # words that a T5 has beside its pieces
 _LONGEST_PIECES = 64 << 20  # bytes
 
@@ -30,8 +31,9 @@ def load_tokenizer(source: Source, folder: Path, part: str) -> Any:
     if tokenizer.pad_token_id is None:
         raise BadInput(f"{source}: {settings} names no pad_token that the tokenizer has; add it")
     longest = tokenizer.model_max_length
-    if not isinstance(longest, (int, float)) or not longest >= 1:
+    if isinstance(longest, bool) or not isinstance(longest, (int, float)) or not longest >= 1:
         raise BadInput(f"{source}: {settings} has model_max_length {longest!r:.60}; expected a number")
+    tokenizer.deprecation_warnings[_TOO_LONG] = True  # as said already: callers cut texts themselves, and warn of it
     return tokenizer
 
 

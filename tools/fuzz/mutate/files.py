@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import yaml
-from written_files import pack  # of tests/support, see corpus.py
+from written_files import pack  # of tests/support, see __init__.py
 
 from tools.fuzz.mutate.json_values import edit_values, mutate_json, mutate_json_lines, write_json
 from tools.fuzz.mutate.png import mutate_png
