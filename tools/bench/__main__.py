@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from tools.bench import bake, batch, guidance, imports, kernels, scaling, stages, unwrap
+from tools.bench import bake, batch, guidance, imports, kernels, ray, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
 from tools.bench.random_models import SIZES, VIEWS
@@ -72,6 +72,11 @@ PARTS = {
         "over stub rows, scheduling, resuming and memory; over the preset smoke, what overlapped deliveries save",
         ("rounds",),
         lambda o: batch.measure(o.rounds or (3 if o.thorough else 1), 12 if o.thorough else 6),
+    ),
+    "ray": Part(
+        "stub rows on a local Ray cluster: what a second worker gains, and what a row costs",
+        ("rounds",),
+        lambda o: ray.measure(o.rounds or (3 if o.thorough else 1)),
     ),
     "resolution": Part(
         "a step of the preset demo against the size of its pictures", ("device", "prompt"), lambda o: scaling.resolution(o.chosen, o.prompt)
