@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from tools.bench import bake, batch, guidance, imports, kernels, ray, scaling, stages, unwrap
+from tools.bench import bake, batch, gallery, guidance, imports, kernels, ray, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
 from tools.bench.random_models import SIZES, VIEWS
@@ -77,6 +77,11 @@ PARTS = {
         "stub rows on a local Ray cluster: what a second worker gains, and what a row costs",
         ("rounds",),
         lambda o: ray.measure(o.rounds or (3 if o.thorough else 1)),
+    ),
+    "gallery": Part(
+        "the gallery of a batch of 10,000 rows: to write it, and in a browser to open and to filter it",
+        ("rounds",),
+        lambda o: gallery.measure(o.rounds or (9 if o.thorough else 3)),
     ),
     "resolution": Part(
         "a step of the preset demo against the size of its pictures", ("device", "prompt"), lambda o: scaling.resolution(o.chosen, o.prompt)

@@ -144,14 +144,19 @@ def _manifest(folder: Path) -> Iterator[Figure]:
     """A line for each of a million jobs, and one more for some, as a batch leaves them."""
     (job,) = _jobs(folder, ["a red mug with white parts,mug,7"])
     manifest = Manifest(folder / "manifest.jsonl")
-    for first in range(0, MANIFEST_ROWS, _CHUNK):
-        jobs = (Job(f"{job.name}-{number}", job.prompt, number, job.settings, job.key) for number in range(first, first + _CHUNK))
+    for numbers in in_chunks(MANIFEST_ROWS):
+        jobs = (Job(f"{job.name}-{number}", job.prompt, number, job.settings, job.key) for number in numbers)
         manifest.append(make_entry(Attempt(each), "done", _WHOLE) for each in jobs)
     ended = whole_process(["-c", _SCAN, str(manifest.path)])
     lines, seconds = ended.output.split()
     assert int(lines) == MANIFEST_ROWS, lines
     yield Figure(f"reading a manifest of {MANIFEST_ROWS:,} lines", "s", (float(seconds),), target=SCAN)
     yield Figure("memory of the process that reads it", "MiB", (ended.memory / 2**20,), target=SCAN_BYTES / 2**20)
+
+
+def in_chunks(rows: int) -> Iterator[range]:
+    """Numbers of rows, as many at once as a manifest takes up well."""
+    return (range(first, min(first + _CHUNK, rows)) for first in range(0, rows, _CHUNK))
 
 
 def _overlap(folder: Path, rounds: int, rows: int) -> Iterator[Figure]:
