@@ -11,14 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+from diffusers import UNet2DConditionModel
 from smoke_runs import CONFIG, PROMPT, SMALL_DELIVERY
 from stub_rows import job
+from tiny_folders import write_folder
 
 from dreamfusion_mesh.batch.records import Attempt, Event, Options, Totals
 from dreamfusion_mesh.batch.rows import PipelineRows
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.config import GuidanceSettings, change, load_config
 from dreamfusion_mesh.contracts import GuidanceModel
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import fit, generate
 from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.run.settings import read_settings
@@ -112,3 +115,16 @@ def killed_batches(rows: int, kills: int, draws: random.Random, guidance: Guidan
 @pytest.mark.timeout(7200)
 def test_a_batch_killed_at_fifty_random_moments_gives_what_an_undisturbed_one_gives(guidance: GuidanceModel, tmp_path: Path) -> None:
     killed_batches(12, 50, random.Random(0), guidance, tmp_path)
+
+
+def test_a_row_whose_loss_the_model_cannot_serve_fails_alone(tmp_path: Path) -> None:
+    """The model is loaded for it as for any other, and is then there for the rows that follow."""
+    folder = write_folder(tmp_path / "model")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    UNet2DConditionModel.from_config({**config, "time_cond_proj_dim": 8}).save_pretrained(folder / "unet")
+    words, plain = (change(CONFIG, [f"guidance.model={folder}", f"guidance.loss={loss}"], None, ["guidance"]) for loss in ("csd", "sds"))
+    rows = PipelineRows(strict=False, encodings=tmp_path / "encodings")
+    rows.load(words)
+    with pytest.raises(BadInput, match=r"^guidance\.loss csd: compares the words with none"):
+        rows.fit(Attempt(job("words", settings=words)), tmp_path / "words", no_progress, never)
+    assert not rows.fit(Attempt(job("plain", settings=plain)), tmp_path / "plain", no_progress, lambda: True), "it begins, and is stopped"

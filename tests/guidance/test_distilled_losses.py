@@ -21,8 +21,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses import csd, ism, sdi, sds
 from dreamfusion_mesh.guidance.losses.make import make_loss
-from dreamfusion_mesh.guidance.models import text_families
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.load import check_served, load_guidance
 from dreamfusion_mesh.records.diffusion import Answers
 
 LOSSES = {"sds": sds.distill, "csd": csd.distill, "sdi": sdi.distill, "ism": ism.distill}
@@ -229,14 +228,13 @@ def test_a_unets_answer_without_words_is_the_one_beside_the_texts(folders: dict[
 
 
 @pytest.mark.parametrize("loss", ["csd", "ism"])
-def test_a_model_distilled_from_guidance_is_refused_before_it_is_loaded(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_distilled_from_guidance_is_refused(loss: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "distilled")
     edit_json(folder / "unet" / "config.json", time_cond_proj_dim=256)
-    monkeypatch.setattr(text_families, "load_network", lambda *arguments: pytest.fail("it is loaded"))
     with pytest.raises(
         BadInput, match=rf"^guidance.loss {loss}: compares the words with none, and .* is distilled from guidance"
     ) as caught:
-        load_guidance(GuidanceSettings(loss=loss, model=str(folder)), "cpu")
+        check_served(GuidanceSettings(loss=loss, model=str(folder)), "sphere")
     assert "\n" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from tiny_pipelines import write_pipeline
 from dreamfusion_mesh import cli
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput, RunFailed
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models.load import check_served
 
 PROMPT = "a red mug"
 
@@ -173,7 +173,7 @@ def test_a_klein_that_is_distilled_has_no_answer_without_words(loss: Any, copied
     folder = copied("flux2")
     edit_json(folder / "model_index.json", is_distilled=True)
     with pytest.raises(BadInput, match=rf"guidance.loss {loss}: .*is distilled from guidance \(model_index.json has is_distilled\)"):
-        load_guidance(GuidanceSettings(model=str(folder), loss=loss), "cpu")
+        check_served(GuidanceSettings(model=str(folder), loss=loss), "sphere")
     model = load(folder)
     with pytest.raises(BadInput, match="is distilled from guidance"):
         model.for_prompt(PROMPT, GuidanceSettings(model=str(folder), loss=loss))

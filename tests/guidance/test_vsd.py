@@ -21,8 +21,8 @@ from dreamfusion_mesh.config.distillation import VsdSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.guidance.losses.vsd import VariationalScore, denoising_target
-from dreamfusion_mesh.guidance.models import low_rank, text_families
-from dreamfusion_mesh.guidance.models.load import load_guidance
+from dreamfusion_mesh.guidance.models import low_rank
+from dreamfusion_mesh.guidance.models.load import check_served
 from dreamfusion_mesh.records.diffusion import Answers
 
 SPANS = (0.1, 0.1), (0.9, 0.5)
@@ -169,7 +169,7 @@ def test_the_loras_weights_are_drawn_and_are_all_of_its_state(folders: dict[str,
     assert all(not value.any() for name, value in first.items() if "lora_B" in name)
 
 
-def test_a_model_without_room_is_refused_before_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_room_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model")
     edit_json(
         folder / "unet" / "config.json",
@@ -177,26 +177,20 @@ def test_a_model_without_room_is_refused_before_it_is_loaded(tmp_path: Path, mon
         up_block_types=["UpBlock2D"],
         mid_block_type="UNetMidBlock2D",
     )
-    monkeypatch.setattr(text_families, "load_network", _not_to_be_called)
     with pytest.raises(
         BadInput, match=r"^guidance.loss vsd: guidance '.*' has no room for a LoRA: no block of unet/config.json has attention"
     ):
-        load_guidance(GuidanceSettings(loss="vsd", model=str(folder)), "cpu")
+        check_served(GuidanceSettings(loss="vsd", model=str(folder)), "sphere")
 
 
-def test_without_peft_the_remedy_is_told_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch, embedded: Any) -> None:
+def test_without_peft_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, embedded: Any) -> None:
     def missing(find: Callable[[str], Any], name: str) -> Any:
         return None if name == "peft" else find(name)
 
     find = importlib.util.find_spec
     monkeypatch.setattr(low_rank.importlib.util, "find_spec", lambda name: missing(find, name))
-    monkeypatch.setattr(text_families, "load_network", _not_to_be_called)
     message = r'^guidance.loss vsd: needs the package peft, .*; install it with pip install "dreamfusion-mesh\[vsd\]", or use another loss$'
     with pytest.raises(BadInput, match=message):
-        load_guidance(GuidanceSettings(loss="vsd"), "cpu")
+        check_served(GuidanceSettings(loss="vsd"), "sphere")
     with pytest.raises(BadInput, match=message):
         embedded.for_prompt("a red mug", GuidanceSettings(loss="vsd"))
-
-
-def _not_to_be_called(*_: object) -> None:
-    raise AssertionError("the model was loaded")

@@ -20,7 +20,7 @@ from dreamfusion_mesh.guidance.models.denoiser import Denoiser
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents, pixel_space
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
-from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream
+from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, check_mvdream_settings, load_mvdream
 from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.schedules import load_flow, load_schedule
@@ -52,9 +52,9 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> Dif
 def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> DiffusionModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
-    Of the settings `model`, `half_precision` and `loss` are used; `for_prompt` binds the rest. Only local safetensors are read and no code
-    from the folder is run. Raises BadInput in one line where anything is missing, broken, of the wrong size or kind, or leads out of the
-    folder.
+    Of the settings `model` and `half_precision` are used; `for_prompt` binds the rest, and `check_served` says before whether it will.
+    Only local safetensors are read and no code from the folder is run. Raises BadInput in one line where anything is missing, broken, of
+    the wrong size or kind, or leads out of the folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
     dtype = _precision(source, device) if settings.half_precision else torch.float32
@@ -64,7 +64,7 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
     folder = open_folder(source, layout)
     texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, device)
     load = _load_unet if layout is unet.LAYOUT else _load_transformer
-    parts = load(source, folder, dtype, texts, settings.loss)
+    parts = load(source, folder, dtype, texts)
     network = parts.denoiser.network.to(device)
     return DiffusionModel(
         files=ModelFiles(source, folder, layout),
@@ -79,9 +79,8 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
     )
 
 
-def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, loss: str) -> _Parts:
+def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder) -> _Parts:
     config = read_json(source, folder, "unet/config.json")
-    unet.check_unet_loss(source, config, loss)
     schedule, prediction = load_schedule(source, folder)
     text = unet.load_unet_text(config, texts)
     denoiser = unet.load_unet(source, folder, dtype)
@@ -93,10 +92,10 @@ def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFold
     return _Parts(denoiser, text, latents, schedule, prediction, unet.side(source, own) * latents.scale)
 
 
-def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, loss: str) -> _Parts:
+def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder) -> _Parts:
     config, index = read_json(source, folder, "transformer/config.json"), read_json(source, folder, INDEX)
     family = transformer.family_of(source, config)
-    family.check_config(source, config, index, loss)
+    family.check_config(source, config, index)
     schedule, prediction = (load_flow if family.is_flow else load_schedule)(source, folder)
     text = family.text(texts, config)
     denoiser = transformer.load_transformer(source, folder, config, index, dtype)
@@ -145,14 +144,29 @@ def clip_files(source: Source) -> ModelFiles:
     return ModelFiles(source, *open_clip_folder(source))
 
 
-def check_start(start: str, model: str) -> None:
-    """Raises BadInput where `coarse.start` asks for views together and `guidance.model`, which is not loaded, cannot see them so."""
-    if start != "views" or mvdream_layout(source := diffusion_source(model)) is not None:
+def check_served(settings: GuidanceSettings, start: str) -> None:
+    """Raises BadInput where the model, which is not loaded, is missing, cannot give what the loss asks for, or cannot see views together.
+
+    start  coarse.start of the work that is left, which like `guidance.multiview` may ask for views together
+    """
+    if settings.loaded_kind == "CLIP":
+        return
+    source = diffusion_source(settings.model)
+    if mvdream_layout(source) is not None:
+        check_mvdream_settings(source, settings)
         return
     layout = _layout(source)
     folder = open_folder(source, layout)
-    if layout is not unet.LAYOUT or not unet.is_multiview(source, folder, read_json(source, folder, "unet/config.json")):
-        raise no_multiview(source, "coarse.start=sphere")
+    takes_cameras = False
+    if layout is unet.LAYOUT:
+        config = read_json(source, folder, "unet/config.json")
+        unet.check_unet_loss(source, config, settings.loss)
+        takes_cameras = unet.is_multiview(source, folder, config)
+    else:
+        config = read_json(source, folder, "transformer/config.json")
+        transformer.family_of(source, config).check_answers(source, read_json(source, folder, INDEX), settings.loss)
+    if not takes_cameras and (settings.multiview or start == "views"):
+        raise no_multiview(source, "guidance.multiview=false" if settings.multiview else "coarse.start=sphere")
 
 
 def model_bytes(settings: GuidanceSettings) -> int:

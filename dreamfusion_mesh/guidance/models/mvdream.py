@@ -14,10 +14,11 @@ from torch import Tensor
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
+from dreamfusion_mesh.guidance.models.low_rank import check_peft
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
-from dreamfusion_mesh.guidance.models.unet import UNet, check_unet, check_unet_loss, side
+from dreamfusion_mesh.guidance.models.unet import UNet, check_unet, side
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, open_folder
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.records import Cameras
@@ -51,9 +52,7 @@ class MVDreamModel(DiffusionModel):
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
         super()._check_settings(settings)
-        if not settings.multiview:
-            needed = _remedy(self.files.source, "guidance.multiview=true")
-            raise BadInput(f"{self.files.source}: is MVDream, which sees four views together; set {needed}")
+        check_mvdream_settings(self.files.source, settings)
 
     def check_views(self, settings: ViewSettings) -> None:
         """Raises BadInput for views that MVDream was not trained on: other elevations, or several of them in one step."""
@@ -66,12 +65,19 @@ class MVDreamModel(DiffusionModel):
             )
 
 
+def check_mvdream_settings(source: Source, settings: GuidanceSettings) -> None:
+    """Raises BadInput where MVDream, which need not be loaded, is to see each view alone, or to learn without the package for it."""
+    if not settings.multiview:
+        raise BadInput(f"{source}: is MVDream, which sees four views together; set {_remedy(source, 'guidance.multiview=true')}")
+    if settings.loss == "vsd":
+        check_peft()
+
+
 def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dtype: torch.dtype, device: torch.device) -> MVDreamModel:
     """MVDream from a folder that has `layout` (see `mvdream_layout`), frozen, on `device`. Raises BadInput as `load_diffusion` does."""
     folder = open_folder(source, layout)
     parts = load_parts(source, folder, layout, dtype, device)
     own = parts.unet.config
-    check_unet_loss(source, own, settings.loss)
     check_unet(source, own, parts.text)
     set_multiview_attention(parts.unet)
     network = parts.unet.to(device)

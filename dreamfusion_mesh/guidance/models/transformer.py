@@ -54,16 +54,20 @@ class Transformer(Denoiser):
         self._index = index
 
     @classmethod
-    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any], loss: str) -> None:
-        """Raises BadInput where it takes more than the prompt, or cannot give what the loss asks for."""
+    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any]) -> None:
+        """Raises BadInput where it takes more than the prompt."""
         for key, most in cls.counts.items():
             checked_count(source, f"transformer/config.json has {key}", config.get(key), most)
+
+    @classmethod
+    def check_answers(cls, source: Source, index: Mapping[str, Any], loss: str) -> None:
+        """Raises BadInput where one whose model_index.json is `index` cannot give what the loss asks for."""
         if loss == "vsd":
             check_peft()
 
     def check_loss(self, source: Source, loss: str) -> None:
         """See Denoiser.check_loss."""
-        self.check_config(source, self.config, self._index, loss)
+        self.check_answers(source, self._index, loss)
 
     @classmethod
     @abstractmethod
@@ -149,11 +153,16 @@ class Flux2(Transformer):
     lora_layers = (*Denoiser.lora_layers, "to_qkv_mlp_proj")
 
     @classmethod
-    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any], loss: str) -> None:
+    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any]) -> None:
         """See Transformer.check_config."""
-        super().check_config(source, config, index, loss)
+        super().check_config(source, config, index)
         if config.get("guidance_embeds", True):
             raise BadInput(f"{source}: transformer/config.json has guidance_embeds: it is given its guidance; only FLUX.2 klein is read")
+
+    @classmethod
+    def check_answers(cls, source: Source, index: Mapping[str, Any], loss: str) -> None:
+        """See Transformer.check_answers."""
+        super().check_answers(source, index, loss)
         if index.get("is_distilled"):
             refuse_without_words(source, loss, f"{INDEX} has is_distilled")
 
@@ -189,9 +198,9 @@ class PixArt(Transformer):
     counts: ClassVar = {"sample_size": _MOST_PLACES}
 
     @classmethod
-    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any], loss: str) -> None:
+    def check_config(cls, source: Source, config: Mapping[str, Any], index: Mapping[str, Any]) -> None:
         """See Transformer.check_config."""
-        super().check_config(source, config, index, loss)
+        super().check_config(source, config, index)
         more = config.get("use_additional_conditions")
         if more or (more is None and config.get("sample_size") == 128):  # what diffusers takes where it is not said
             found = "transformer/config.json has use_additional_conditions"
