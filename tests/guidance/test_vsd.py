@@ -158,6 +158,19 @@ def test_a_lora_is_at_first_the_model_and_leaves_it_alone(folders: dict[str, Pat
     assert {name: torch.equal(value, kept[name]) for name, value in still.items()} == dict.fromkeys(kept, True)
 
 
+def test_a_loras_gradients_do_not_vanish_in_a_float16_network(folders: dict[str, Path]) -> None:
+    """The mean over the values of a large picture, here of a small one, has gradients below float16's least number."""
+    noisy, t, views = normal(2, 3, 8, 8), torch.full((2,), 300), views_around(2)
+    found = []
+    for kind in (torch.float32, torch.float16):
+        model = bind(folders["epsilon"], loss="vsd")
+        model.model.denoiser.network.to(kind)
+        adapter = model.adapter(2, draws())
+        (1e-5 * adapter(noisy, t, views).text.square().mean()).backward()
+        found.append(torch.cat([value.grad.flatten() for name, value in adapter.named_parameters() if "lora_B" in name]))
+    assert float((found[1] - found[0]).norm() / found[0].norm()) < 0.02
+
+
 def test_the_loras_weights_are_drawn_and_are_all_of_its_state(folders: dict[str, Path]) -> None:
     model = bind(folders["epsilon"], loss="vsd")
     first, again, other = (make_loss(model, model.settings, 16, draws(seed)).state_dict() for seed in (1, 1, 2))
