@@ -22,7 +22,8 @@ from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.losses import csd, ism, sdi, sds
 from dreamfusion_mesh.guidance.losses.make import make_loss
 from dreamfusion_mesh.guidance.models.load import check_served, load_guidance
-from dreamfusion_mesh.records.diffusion import Answers
+from dreamfusion_mesh.guidance.schedule import flow_matching
+from dreamfusion_mesh.records.diffusion import Answers, Schedule
 
 LOSSES = {"sds": sds.distill, "csd": csd.distill, "sdi": sdi.distill, "ism": ism.distill}
 SPANS = (0.1, 0.1), (0.9, 0.5)
@@ -158,6 +159,31 @@ def test_the_ends_of_the_ranges_give_finite_gradients(name: str, value: float, s
     found = step(Model(negative=NEGATIVE), images, loss, **{loss: {setting: value if spot is None else [value, value]}})
     assert found.finite
     assert gradient_of(found, images).abs().sum() > 0
+
+
+@pytest.mark.parametrize("loss", ["sds", "csd", "sdi", "ism"])
+def test_a_flow_gives_finite_gradients_from_pure_noise_on(loss: str) -> None:
+    """At its last time there is no signal, and noise / signal is infinite."""
+    schedule = flow_matching(torch.linspace(0.001, 1, 1000, dtype=torch.float64))
+    model = Model(_Flow(WORDS, schedule), _Flow(ALL, schedule))
+    model.schedule = schedule  # type: ignore[misc]
+    images, draws = normal(2, 4, 4, 3).requires_grad_(), torch.Generator().manual_seed(0)
+    seen = step_of(images, views_around(2), (1.0, 1.0), (1.0, 1.0), 0.0, draws)
+    found = LOSSES[loss](model, seen, GuidanceSettings(loss=loss))
+    assert found.finite
+    assert gradient_of(found, images).isfinite().all()
+
+
+@dataclasses.dataclass
+class _Flow:
+    """eps_hat of Gaussian data by the schedule of a flow."""
+
+    data: Gaussian
+    schedule: Schedule
+
+    def eps(self, noisy: Tensor, t: Tensor) -> Tensor:
+        signal, noise = self.schedule.at(t, noisy)
+        return noise * (noisy - signal * self.data.mean) / (signal**2 * self.data.spread**2 + noise**2)
 
 
 SPOILED = [("csd", name) for name in ("text", "uncond", "negative")] + [("sdi", "text"), ("sdi", "uncond")]

@@ -15,6 +15,11 @@ def first_time(schedule: Schedule) -> int:
     return min(int((schedule.noise < LEAST_NOISE).sum()), len(schedule) - 1)
 
 
+def last_time(schedule: Schedule) -> int:
+    """The last time that has signal, up to which noise / signal is finite: that of a flow's pure noise has none."""
+    return int(schedule.signal.nonzero().max())
+
+
 def ddim_step(noisy: Tensor, eps: Tensor, schedule: Schedule, now: Tensor, then: Tensor) -> Tensor:
     """x at `then` [B] int64 from x = `noisy` [B, ...] at `now` [B] int64 with the prediction eps [B, ...]; the same x where both agree.
 

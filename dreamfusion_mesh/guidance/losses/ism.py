@@ -11,7 +11,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_by_words, guided_noise
 from dreamfusion_mesh.guidance.losses.distilled import Distilled, with_gradient
-from dreamfusion_mesh.guidance.losses.inversion import ddim_step, first_time
+from dreamfusion_mesh.guidance.losses.inversion import ddim_step, first_time, last_time
 from dreamfusion_mesh.guidance.losses.sds import draw_times
 from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.records.diffusion import Schedule
@@ -53,7 +53,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     Raises BadInput where the model has no answer without words.
     """
     latents, schedule = model.encode(step.render.rgb), model.schedule
-    drawn = draw_times(model, step, settings)
+    drawn = draw_times(model, step, settings).clamp_max(last_time(schedule))
 
     def guided(noisy: Tensor, t: Tensor) -> Tensor:
         return guided_noise(guided_by_words(model.answer(noisy, t, step.views), settings.loss), noisy, schedule, t, settings)

@@ -12,7 +12,7 @@ from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.contracts import ScoreModel
 from dreamfusion_mesh.guidance.answers import guided_noise
 from dreamfusion_mesh.guidance.losses.distilled import Distilled, with_gradient
-from dreamfusion_mesh.guidance.losses.inversion import ddim_deviation, ddim_step, first_time
+from dreamfusion_mesh.guidance.losses.inversion import ddim_deviation, ddim_step, first_time, last_time
 from dreamfusion_mesh.guidance.losses.sds import draw_times, noise_residual
 from dreamfusion_mesh.guidance.losses.step import Step
 from dreamfusion_mesh.guidance.schedule import draw_noise
@@ -63,7 +63,7 @@ def distill(model: ScoreModel, step: Step, settings: GuidanceSettings) -> Distil
     `sdi.inversions` 0 the noise is fresh, and this is SDS with the weight noise / signal.
     """
     latents, schedule, own = model.encode(step.render.rgb), model.schedule, settings.sdi
-    t = draw_times(model, step, settings)
+    t = draw_times(model, step, settings).clamp_max(last_time(schedule))
     inverting = settings.model_copy(update={"scale": own.inversion_scale, "rescale": 0.0})
 
     def predict(noisy: Tensor, times: Tensor, guidance: GuidanceSettings = settings) -> Tensor:
