@@ -100,6 +100,14 @@ def test_views_seen_together_share_their_times_and_come_in_fours(folders):
         distilled(2)
 
 
+def test_views_are_drawn_away_from_the_negative_prompt_whatever_the_loss(folders):
+    noisy, t, views = normal(4, 3, 8, 8), torch.full((4,), 500), views_around(4)
+    drawn = [bind(folders["multiview"], loss=loss, negative_prompt="a blue table").seeing_together() for loss in ("sds", "csd")]
+    first, second = (model.answer(noisy, t, views) for model in drawn)
+    assert second.negative is None
+    assert torch.equal(first.uncond, second.uncond)
+
+
 def test_multiview_is_refused_for_a_model_that_is_not_made_for_it(folders):
     model = load(folders["epsilon"])
     with pytest.raises(BadInput, match=r"is not a multi-view model; set guidance.multiview=false"):
