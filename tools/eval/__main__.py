@@ -90,14 +90,16 @@ def _judge(name: str, prompts: Sequence[Prompt], file: Path) -> ImageTextModel:
 
 
 def _refuse_guides(judge: ImageTextModel, listed: dict[str, RunConfig]) -> None:
-    """What `evaluate` would refuse of the runs, before they are made. Raises BadInput for models that are missing, too."""
+    """What the runs or `evaluate` would refuse, before they are made. Raises BadInput for models that are missing, too."""
     from dreamfusion_mesh.evaluate.judges import refuse_guides
-    from dreamfusion_mesh.guidance.models.load import model_files
+    from dreamfusion_mesh.guidance.models.load import check_served, model_files
 
-    models = {(config.guidance.loss, config.guidance.model, config.guidance.clip): config.guidance for config in listed.values()}
-    notes = {key: model_files(settings).provenance() for key, settings in models.items()}
-    of = {name: notes[config.guidance.loss, config.guidance.model, config.guidance.clip] for name, config in listed.items()}
-    refuse_guides(judge, of, "guide the setting")
+    keys = {name: (config.guidance.loaded_kind, config.guidance.loaded_model) for name, config in listed.items()}
+    models = {keys[name]: config.guidance for name, config in listed.items()}
+    notes = {key: model_files(settings).provenance() for key, settings in models.items()}  # hashes the weights, which may be large
+    refuse_guides(judge, {name: notes[key] for name, key in keys.items()}, "guide the setting")
+    for config in listed.values():
+        check_served(config.guidance, config.coarse.start)
 
 
 def _evaluate(out: Path, listed: Iterable[str], rows: set[str], prompts: Sequence[Prompt], judge: ImageTextModel) -> None:
