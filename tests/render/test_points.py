@@ -10,6 +10,7 @@ from surfaces import sphere
 from torch import Tensor
 
 from dreamfusion_mesh.geometry.normals import vertex_normals
+from dreamfusion_mesh.guidance.losses.surface_noise import voxel_rows
 from dreamfusion_mesh.records import FieldSample, Mesh, Render, Shading, Views
 from dreamfusion_mesh.render.cameras import orbit
 from dreamfusion_mesh.render.points import surface_points
@@ -54,6 +55,20 @@ def test_the_points_lie_on_the_ball_that_both_renderers_see(draw, side: int) -> 
     assert float((found.points[:, middle, middle].norm(dim=3) - RADIUS).abs().max()) < 0.015  # a sample along a ray is 0.0135 long
     around = found.points[:, side // 2 - 1 : side // 2 + 1, side // 2 - 1 : side // 2 + 1].mean(dim=(1, 2))
     torch.testing.assert_close(around, views.cameras.positions * RADIUS / 2.6, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [as_volume, as_mesh])
+def test_two_cameras_name_the_same_voxels_where_they_see_the_same_place(draw) -> None:
+    """As the noise of consistent flow distillation has it: on the part of the ball that both see, wherever it is in their pictures."""
+    views, voxels = views_of_two(), 8
+    found = surface_points(draw(views), views, 4 * SIZE)
+    first, second = (points[hit] for points, hit in zip(found.points, found.hit, strict=True))
+    distances, nearest = torch.cdist(first, second).min(dim=1)
+    both = distances < 0.015
+    same = voxel_rows(first, voxels)[both] == voxel_rows(second[nearest], voxels)[both]
+    assert int(both.sum()) > 50
+    assert float(same.float().mean()) > 0.9
+    assert len(voxel_rows(first, voxels)[both].unique()) > 5
 
 
 def test_fog_has_its_surface_in_the_middle_and_what_is_not_finite_has_none() -> None:
