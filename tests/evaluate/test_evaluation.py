@@ -175,6 +175,8 @@ def test_the_table_is_narrow_and_says_what_was_left_out(found: Evaluation) -> No
     assert max(map(len, lines)) <= 100
     assert lines[0] == "3 of the 3 prompts have runs; judge colours"
     assert any(re.fullmatch(r"base .* 50\.0 ± 28\.9 .*", line) for line in lines)
+    head = next(at for at, line in enumerate(lines) if line.split()[-1:] == ["diversity"])  # how far apart the seeds of a prompt are
+    assert f"{found.groups[0].means['diversity'].value:.3f}" in lines[head + 1]
     assert any(re.fullmatch(r"better .* \+50\.0, p 0\.\d{3} .*", line) for line in lines)
     assert "base: 4 runs of 3 prompts; 1 not done and left out; failed: diverged 1" in lines
     assert "better: 3 runs of 3 prompts; audit rows failed: LODs 1; at most 3.0 GiB resident" in lines
