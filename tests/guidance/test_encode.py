@@ -61,3 +61,16 @@ def test_a_latent_model_gets_the_vaes_scaled_mean_and_passes_gradients(folders):
         "unet/diffusion_pytorch_model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
     ]
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_do_not_vanish_in_a_float16_autoencoder(folders, checkpointed):
+    """As small as score distillation's are, which is a mean over all values: below float16's least number."""
+    found = []
+    for kind in (torch.float32, torch.float16):
+        latent = load(folders["latent"])
+        latent.latents.vae.to(kind)
+        images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        (1e-8 * latent.encode(images, checkpointed=checkpointed) * normal(2, 4, 8, 8)).sum().backward()
+        found.append(images.grad)
+    assert float((found[1] - found[0]).norm() / found[0].norm()) < 0.02

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.float16 import GradientScale
 from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
@@ -40,9 +41,22 @@ class LatentSpace:
         """The mean that the autoencoder gives, scaled as its config says; differentiable in `pixels` alone."""
         if self.vae is None:
             return functional.pixel_unshuffle(pixels, self.patch)
-        kind = next(iter(self.vae.parameters())).dtype
-        made = self.vae.encode(pixels.to(kind))
-        config = self.vae.config
+        mean, config = self._mean(pixels), self.vae.config
+        if config._class_name == _FLUX2:
+            folded = functional.pixel_unshuffle(mean, self.patch)
+            center, deviation = self._statistics(folded)
+            return (folded - center) / deviation
+        return (mean - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+
+    def _mean(self, pixels: Tensor) -> Tensor:
+        """What the autoencoder makes of pixels, before any scaling."""
+        vae: Any = self.vae
+        kind, scale = next(iter(vae.parameters())).dtype, GradientScale()
+        scaled = kind == torch.float16 and pixels.requires_grad
+        if scaled:
+            pixels = pixels.clone()  # so that the hook is on this use of it alone
+            scale.restore(pixels)
+        made, config = vae.encode(pixels.to(kind)), vae.config
         match config._class_name:
             case "AutoencoderDC":
                 mean = made.latent
@@ -51,11 +65,9 @@ class LatentSpace:
             case _:
                 mean = made.latent_dist.mean
         mean = mean.to(pixels.dtype)
-        if config._class_name == _FLUX2:
-            folded = functional.pixel_unshuffle(mean, self.patch)
-            center, deviation = self._statistics(folded)
-            return (folded - center) / deviation
-        return (mean - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+        if scaled:
+            scale.enlarge(mean)
+        return mean
 
     def decode(self, latents: Tensor) -> Tensor:
         """What the network sees, [B, C, h, h], back to pixels [B, 3, S, S], about in [-1, 1]."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.float16 import GradientScale
 from dreamfusion_mesh.records import Views
 from dreamfusion_mesh.records.diffusion import Answers
 
-_GRADIENT_SCALE = 2.0**14  # a mean over 50,000 values has gradients of millionths, and the least number of float16 is 6e-8
 REMEDY = 'pip install "dreamfusion-mesh[vsd]"'
 
 
@@ -37,20 +37,17 @@ class LowRank(nn.Module):
         copied = shared_copy(network)
         added = add_lora(copied, layers, rank, draws)
         self.weights = nn.ParameterDict({name.replace(".", "-"): parameter for name, parameter in added.items()})
-        self._in_float16 = next(iter(network.parameters())).dtype == torch.float16
-        if self._in_float16:
+        self._scale = GradientScale() if next(iter(network.parameters())).dtype == torch.float16 else None
+        if self._scale is not None:
             for parameter in added.values():
-                parameter.register_hook(lambda gradient: gradient / _GRADIENT_SCALE)
+                self._scale.restore(parameter)
         self._answer, self._network = answer, (copied,)  # in a tuple it is no part of this module's state
 
     def forward(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        """See AdaptableModel.adapter. Gradients go through a float16 network larger than they are, so that they do not vanish there.
-
-        Source: Micikevicius et al., arXiv:1710.03740, section 3.2; a power of two takes no digits.
-        """
+        """See AdaptableModel.adapter."""
         answers = self._answer(self._network[0], noisy, t, views)
-        if self._in_float16 and answers.text.requires_grad:
-            answers.text.register_hook(lambda gradient: gradient * _GRADIENT_SCALE)
+        if self._scale is not None and answers.text.requires_grad:
+            self._scale.enlarge(answers.text)
         return answers
 
 
