@@ -10,6 +10,7 @@ from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Word
 from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
+_LOADED_WITH = ("half_precision", "autoencoder")
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -48,6 +49,10 @@ class GuidanceSettings(Settings):
     below; all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
     model: Words = "embedded"
     """The diffusion model: embedded, a folder in the diffusers layout, or the name or id of one that `dreamfusion-mesh models` fetched."""
+    autoencoder: Words = ""
+    """What turns images into a latent model's latents in place of its own vae/: a folder with an autoencoder of diffusers that makes the
+    same latents, or the id of one that `dreamfusion-mesh models` fetched. A tiny one (AutoencoderTiny, such as madebyollin/taesd for Stable
+    Diffusion) takes a fraction of the time and memory, and its gradients are coarser. Empty: the model's own."""
     clip: Words = "embedded"
     """The CLIP of the loss clip: embedded, or a folder that holds one."""
     clip_loss: ClipLossSettings = ClipLossSettings()
@@ -119,6 +124,11 @@ class GuidanceSettings(Settings):
         if self.t_schedule != "auto":
             return self.t_schedule
         return "deterministic" if self.loss in ("sdi", "cfd") else "linear"
+
+    @property
+    def loaded_with(self) -> dict[str, object]:
+        """The settings that a diffusion model is loaded with, beside its name: others need it loaded again."""
+        return {name: getattr(self, name) for name in _LOADED_WITH}
 
     @property
     def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -44,14 +46,15 @@ class Shortage:
 class DiffusionModel:
     """A GuidanceModel: frozen weights, loaded once for any number of prompts and of settings; `load_guidance` makes it.
 
-    prediction  what the network predicts
-    size        pixels a side of the images that it was made for
-    recorded    replays the network's calls on a card; None: they are called
-    shortage    whether memory ran out in a call of the network
+    loaded_with  see GuidanceSettings.loaded_with
+    prediction   what the network predicts
+    size         pixels a side of the images that it was made for
+    recorded     replays the network's calls on a card; None: they are called
+    shortage     whether memory ran out in a call of the network
     """
 
     files: ModelFiles
-    half_precision: bool
+    loaded_with: Mapping[str, object]
     denoiser: Denoiser
     text: TextModel
     latents: LatentSpace
@@ -114,7 +117,7 @@ class DiffusionModel:
         if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
         pixels = 2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1
-        with called(self.files.source, "vae/"):
+        with self._encoding():
             if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
                 return self.latents.encode(pixels)
             made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
@@ -123,7 +126,7 @@ class DiffusionModel:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """What the network sees [B, C, h, h] to images [B, H, H, 3] in [0, 1]; what leaves that range is clipped."""
-        with called(self.files.source, "vae/"):
+        with self._encoding():
             return ((self.latents.decode(latents).permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
 
     def question(self, noisy: Tensor, t: Tensor, text: TextCondition, cameras: Tensor | None = None, size: int = 0) -> Question:
@@ -155,6 +158,11 @@ class DiffusionModel:
             predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
         return predicted[:, : question.noisy.shape[1]].to(question.noisy.dtype)  # the rest, where there is any, is a learned variance
 
+    def _encoding(self) -> AbstractContextManager[None]:
+        """While the autoencoder is called."""
+        chosen = self.latents.source
+        return called(self.files.source, "vae/") if chosen is None else called(chosen, "the folder")
+
     def _check_settings(self, settings: GuidanceSettings) -> None:
         source = self.files.source
         if settings.loaded_kind != "diffusion model":
@@ -163,11 +171,10 @@ class DiffusionModel:
             )
         if not source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
-        if settings.half_precision != self.half_precision:
-            raise BadInput(
-                f"guidance.half_precision {settings.half_precision}: {source} was loaded with {self.half_precision}; "
-                "load it again with this setting"
-            )
+        for name, value in settings.loaded_with.items():
+            if value != self.loaded_with[name]:
+                found = f"guidance.{name} {value!r:.80}: {source} was loaded with {self.loaded_with[name]!r:.80}"
+                raise BadInput(f"{found}; load it again with this setting")
         if settings.multiview and not self.denoiser.takes_cameras:
             raise no_multiview(source, "guidance.multiview=false")
         self._check_size(settings.image_size)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read_layout
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
@@ -68,16 +69,18 @@ class MVDreamModel(DiffusionModel):
 
 def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dtype: torch.dtype, device: torch.device) -> MVDreamModel:
     """MVDream from a folder that has `layout` (see `mvdream_layout`), frozen, on `device`. Raises BadInput as `load_diffusion` does."""
-    folder = open_folder(source, layout)
-    parts = load_parts(source, folder, layout, dtype, device)
+    chosen = autoencoder_files(settings.autoencoder)
+    read = read_layout(layout, chosen)
+    folder = open_folder(source, read)
+    parts = load_parts(source, folder, layout, dtype, device, chosen)
     own = parts.unet.config
     check_unet_loss(source, own, settings.loss)
     check_unet(source, own, parts.text)
     set_multiview_attention(parts.unet)
     network = parts.unet.to(device)
     return MVDreamModel(
-        files=ModelFiles(source, folder, layout),
-        half_precision=settings.half_precision,
+        files=ModelFiles(source, folder, read, chosen),
+        loaded_with=settings.loaded_with,
         denoiser=MVDreamUNet(network, takes_cameras=True),
         text=parts.text,
         latents=parts.latents.to(device),
