@@ -103,6 +103,10 @@ class GuidanceSettings(Settings):
     checkpoint_encoder: bool = False
     """Encode images one at a time, and each once more for its gradient: of a latent model's autoencoder, which takes most of the memory,
     only one image's activations are there, for a third more of its work. Losses and gradients stay the same."""
+    tile_encoder: Literal["auto", "always", "never"] = "auto"
+    """Encode each image in overlapping tiles of about 512 pixels, one at a time, and each once more for its gradient: of a latent model's
+    autoencoder only one tile's activations are there. Its norms and attention see a tile each, so latents differ a little; tiles are
+    blended. auto: images of 1024 pixels or more, on a card with less than 32 GiB, but for a tiny autoencoder."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
+from dreamfusion_mesh.guidance.models.encoding import Shortage, encoded, wants_tiles
 from dreamfusion_mesh.guidance.models.fitted_texts import fitted_texts
 from dreamfusion_mesh.guidance.models.latents import LatentSpace
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
@@ -35,13 +35,6 @@ from dreamfusion_mesh.terminal import cut
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class Shortage:
-    """Whether memory ran out in a call of the network for all images at once."""
-
-    met: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
     """A GuidanceModel: frozen weights, loaded once for any number of prompts and of settings; `load_guidance` makes it.
@@ -50,7 +43,7 @@ class DiffusionModel:
     prediction   what the network predicts
     size         pixels a side of the images that it was made for
     recorded     replays the network's calls on a card; None: they are called
-    shortage     whether memory ran out in a call of the network
+    shortage     whether memory ran out
     """
 
     files: ModelFiles
@@ -82,7 +75,16 @@ class DiffusionModel:
             raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
         text = condition_of(found.to(self.schedule.signal.device))
         views = 2 * len(VIEW_SUFFIXES)
-        return PromptedDiffusion(self, settings, text[:views], text[views : views + 1], text[views + 1 :], [*found.warnings])
+        tiles, notes = self._tiles(settings)
+        warnings = [*found.warnings, *notes]
+        return PromptedDiffusion(self, settings, text[:views], text[views : views + 1], text[views + 1 :], tiles, warnings)
+
+    def _tiles(self, settings: GuidanceSettings) -> tuple[bool, list[str]]:
+        """Whether images are encoded in tiles, and a line for the user where the card has decided it."""
+        size, device = settings.image_size or self.size, self.schedule.signal.device
+        tiles = wants_tiles(settings.tile_encoder, size, self.latents, device)
+        line = f"guidance.tile_encoder auto: images of {size} pixels are encoded in tiles, for the memory of {device} is small"
+        return tiles, [line] if tiles and settings.tile_encoder == "auto" else []
 
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
@@ -107,21 +109,18 @@ class DiffusionModel:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
         return {**self.files.provenance(), "prediction": self.prediction}
 
-    def encode(self, images: Tensor, size: int = 0, checkpointed: bool = False) -> Tensor:
+    def encode(self, images: Tensor, size: int = 0, one_by_one: bool = False, tiles: bool = False) -> Tensor:
         """Images [B, H, H, 3] in [0, 1] to what the network sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
 
-        size          pixels a side; 0: those that the model was made for
-        checkpointed  whether an autoencoder sees one image at a time, and once more when the gradient is asked for
+        size               pixels a side; 0: those that the model was made for
+        one_by_one, tiles  see `encoded`
         Differentiable; an autoencoder gives its mean. Raises ValueError where the images are not square RGB.
         """
         if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
         pixels = 2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1
         with self._encoding():
-            if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
-                return self.latents.encode(pixels)
-            made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
-            return torch.cat(made)
+            return encoded(pixels, self.latents, self.shortage, one_by_one, tiles)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -39,6 +39,11 @@ class LatentSpace:
     channels: int
     source: Source | None = None
 
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the autoencoder is a small one, distilled from a larger one's."""
+        return self.vae is not None and self.vae.config._class_name == _TINY
+
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean that the autoencoder gives, scaled as its config says; differentiable in `pixels` alone."""
         if self.vae is None:

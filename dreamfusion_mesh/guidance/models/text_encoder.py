@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.guidance.models.text_condition import TextCondition
+from dreamfusion_mesh.guidance.models.text_condition import TextCondition, joined
+from dreamfusion_mesh.out_of_memory import describe
 
+_log = logging.getLogger(__name__)
 _LARGEST_KEPT = 2**26  # bytes of weights: a larger text encoder is let go of once it has read
 
 
@@ -77,13 +80,28 @@ class Reader:
 
     @torch.no_grad()
     def read(self, texts: Sequence[str], device: torch.device) -> TextCondition:
-        """The texts, padded to the limit; of longer ones the first tokens and the end mark. The mask is that of padding."""
+        """The texts, padded to the limit; of longer ones the first tokens and the end mark. The mask is that of padding.
+
+        Where memory runs out, one half of them after the other.
+        """
         found = [self.tokens(text) for text in texts]
         fitted = [ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]] for ids in found]
         ids = torch.tensor([_padded(row, self.tokenizer.pad_token_id, self.limit, self._pads_left) for row in fitted], device=device)
         mask = torch.tensor([_padded([1] * len(row), 0, self.limit, self._pads_left) for row in fitted], device=device)
         with self.encoder.ready() as network:
-            output = network(input_ids=ids, attention_mask=mask if self.masked else None, output_hidden_states=True)
+            try:
+                return self._read(network, ids, mask)
+            except Exception as error:
+                if describe(error) is None or len(ids) < 2:
+                    raise
+            half = (len(ids) + 1) // 2  # behind the except, whose error holds what the call had made
+            _log.warning(
+                "guidance: the memory does not hold %d texts in one call of %s/; half of them are read at once", len(ids), self.part
+            )
+            return joined([self._read(network, *part) for part in zip(ids.split(half), mask.split(half), strict=True)])
+
+    def _read(self, network: Any, ids: Tensor, mask: Tensor) -> TextCondition:
+        output = network(input_ids=ids, attention_mask=mask if self.masked else None, output_hidden_states=True)
         return TextCondition(self.states(output).float(), self.pooled(output).float() if self.pooled else None, mask.float())
 
     @property
