@@ -10,7 +10,7 @@ from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Word
 from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
-_LOADED_WITH = ("half_precision", "autoencoder")
+_LOADED_WITH = ("half_precision", "autoencoder", "offload")
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -107,6 +107,9 @@ class GuidanceSettings(Settings):
     """Encode each image in overlapping tiles of about 512 pixels, one at a time, and each once more for its gradient: of a latent model's
     autoencoder only one tile's activations are there. Its norms and attention see a tile each, so latents differ a little; tiles are
     blended. auto: images of 1024 pixels or more, on a card with less than 32 GiB, but for a tiny autoencoder."""
+    offload: Literal["none", "layers"] = "none"
+    """layers: the network's weights, and those of large text encoders, stay in the machine's memory, and are copied to the card layer by
+    layer at every call, which takes longer: for cards that do not hold them. On a CPU there is nothing to copy."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""
@@ -149,6 +152,12 @@ class GuidanceSettings(Settings):
         if self.loss == "clip" and (self.multiview or self.perp_neg):
             found = "multiview true" if self.multiview else f"perp_neg {self.perp_neg:g}"
             raise ValueError(f"loss clip has no diffusion model that sees other views: set perp_neg=0 and multiview=false (given {found})")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_beside_the_network(self) -> GuidanceSettings:
+        if self.loss == "vsd" and self.offload != "none":
+            raise ValueError(f"loss vsd learns through the network, whose weights have to stay: set offload=none (given {self.offload})")
         return self
 
     @model_validator(mode="after")

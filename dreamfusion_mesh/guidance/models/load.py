@@ -23,6 +23,7 @@ from dreamfusion_mesh.guidance.models.latents import LatentSpace, pixel_space
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
 from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, load_mvdream
 from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.schedules import load_flow, load_schedule
 from dreamfusion_mesh.guidance.models.text_encoder import TextModel
@@ -64,10 +65,11 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
     layout, chosen = _layout(source), autoencoder_files(settings.autoencoder)
     read = read_layout(layout, chosen)
     folder = open_folder(source, read)
-    texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, device)
+    placement = Placement(device, settings.offload == "layers")
+    texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, placement)
     load = _load_unet if layout is unet.LAYOUT else _load_transformer
     parts = load(source, folder, dtype, texts, settings.loss, chosen)
-    network = parts.denoiser.network.to(device)
+    network = placement.place(parts.denoiser.network)
     return DiffusionModel(
         files=ModelFiles(source, folder, read, chosen),
         loaded_with=settings.loaded_with,
@@ -77,7 +79,7 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=parts.size,
-        recorded=recorded_calls(network, device) if layout is unet.LAYOUT else None,
+        recorded=recorded_calls(network, placement) if layout is unet.LAYOUT else None,
     )
 
 

@@ -17,6 +17,7 @@ from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNet, check_unet, check_unet_loss, side
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, open_folder
@@ -72,12 +73,13 @@ def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dty
     chosen = autoencoder_files(settings.autoencoder)
     read = read_layout(layout, chosen)
     folder = open_folder(source, read)
-    parts = load_parts(source, folder, layout, dtype, device, chosen)
+    placement = Placement(device, settings.offload == "layers")
+    parts = load_parts(source, folder, layout, dtype, placement, chosen)
     own = parts.unet.config
     check_unet_loss(source, own, settings.loss)
     check_unet(source, own, parts.text)
     set_multiview_attention(parts.unet)
-    network = parts.unet.to(device)
+    network = placement.place(parts.unet)
     return MVDreamModel(
         files=ModelFiles(source, folder, read, chosen),
         loaded_with=settings.loaded_with,
@@ -87,7 +89,7 @@ def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dty
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=side(source, own) * parts.latents.scale,
-        recorded=recorded_calls(network, device),
+        recorded=recorded_calls(network, placement),
     )
 
 

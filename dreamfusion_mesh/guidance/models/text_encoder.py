@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition, joined
 from dreamfusion_mesh.out_of_memory import describe
 
@@ -19,15 +20,15 @@ _LARGEST_KEPT = 2**26  # bytes of weights: a larger text encoder is let go of on
 
 
 class Encoder:
-    """A frozen text encoder on `device`. A large one is there while it reads alone, so that its memory is left to the other networks."""
+    """A frozen text encoder. A large one is in memory while it reads alone, so that this is left to the other networks."""
 
-    def __init__(self, load: Callable[[], Any], device: torch.device) -> None:
+    def __init__(self, load: Callable[[], Any], placement: Placement) -> None:
         """load: from the files, on the CPU; called now, so that what is wrong with them shows, and again for each further reading."""
         network = load()
         self.config = network.config
-        self._load, self._device = load, device
+        self._load, self._placement = load, placement
         self._kept = sum(weight.nbytes for weight in network.parameters()) <= _LARGEST_KEPT
-        self._network = network.to(device) if self._kept else network
+        self._network = network.to(placement.device) if self._kept else network
 
     @property
     def is_loaded(self) -> bool:
@@ -37,8 +38,9 @@ class Encoder:
     @contextmanager
     def ready(self) -> Iterator[Any]:
         """The network on its device."""
-        network = (self._load() if self._network is None else self._network).to(self._device)
-        self._network = network if self._kept else None
+        network = self._load() if self._network is None else self._network
+        if not self._kept:
+            network, self._network = self._placement.place(network), None
         yield network
 
 
