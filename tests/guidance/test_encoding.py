@@ -40,7 +40,7 @@ def tiny_space() -> LatentSpace:
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "_TILE", 64)
+    monkeypatch.setattr(encoding, "TILE", 64)
     monkeypatch.setattr(encoding, "_OVERLAP", 32)
 
 

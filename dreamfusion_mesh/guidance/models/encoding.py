@@ -20,8 +20,8 @@ from dreamfusion_mesh.guidance.models.latents import LatentSpace
 from dreamfusion_mesh.out_of_memory import describe
 
 TILED_FROM = 1024  # pixels a side, on small cards
-SMALL_CARD = 32 * 2**30  # bytes; the gradient through Stable Diffusion's autoencoder takes 14 GiB for an image of 1024 in half precision
-_TILE, _OVERLAP = 512, 128  # pixels a side of a tile, about, and of what it shares with the next one
+SMALL_CARD = 32 * 2**30  # bytes; of Stable Diffusion's autoencoder, one image of 1024 takes about 12 GiB in half precision
+TILE, _OVERLAP = 512, 128  # pixels a side of a tile, about, and of what it shares with the next one
 
 _log = logging.getLogger(__name__)
 _Encode = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ def encoded(pixels: Tensor, latents: LatentSpace, shortage: Shortage, one_by_one
     if latents.vae is None:
         return latents.encode(pixels)
     if tiles:
-        return torch.cat([_in_tiles(one, latents, _TILE, _OVERLAP) for one in pixels.split(1)])
+        return torch.cat([_in_tiles(one, latents, TILE, _OVERLAP) for one in pixels.split(1)])
     differentiated = pixels.requires_grad and torch.is_grad_enabled()
     if not shortage.met_encoding and not (one_by_one and differentiated):
         try:
@@ -59,9 +59,14 @@ def encoded(pixels: Tensor, latents: LatentSpace, shortage: Shortage, one_by_one
 
 def wants_tiles(setting: str, size: int, latents: LatentSpace, device: torch.device) -> bool:
     """Whether images of `size` pixels a side are encoded in tiles, by `guidance.tile_encoder` or, where that is auto, on a small card."""
-    if setting != "auto" or latents.vae is None:
-        return setting == "always" and latents.vae is not None
-    large = size >= TILED_FROM and not latents.is_tiny
+    return latents.vae is not None and tiles_by(setting, size, latents.is_tiny, device)
+
+
+def tiles_by(setting: str, size: int, tiny: bool, device: torch.device) -> bool:
+    """`wants_tiles` of an autoencoder that is a tiny one or not."""
+    if setting != "auto":
+        return setting == "always"
+    large = size >= TILED_FROM and not tiny
     return large and device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < SMALL_CARD
 
 

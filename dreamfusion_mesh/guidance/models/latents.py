@@ -18,6 +18,8 @@ from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
 PART = "vae"  # of a model's folder
 _KL, _DC, _FLUX2, _TINY = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2", "AutoencoderTiny"
+_BLOCKS = "encoder_block_out_channels"
+_NUMBERS, _TINY_NUMBERS = 48, 15  # 2 * 3085 / 128 and 2 * 469 / 64: numbers by the first block's channels
 _LARGEST_SCALE = 1_000_000
 _FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
 
@@ -107,6 +109,18 @@ def check_scale(source: Source, where: str, config: Mapping[str, Any]) -> None:
             raise BadInput(f"{source}: {where} has {key} {value!r:.60}; expected a number below {_LARGEST_SCALE}; download the model again")
 
 
+def autoencoder_width(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers that an autoencoder of this config keeps of one pixel for its gradient, about, and how many sizes it has.
+
+    Counted for those of Stable Diffusion, the full and the tiny one, and taken twice for what its gradient needs beside.
+    """
+    widths = config.get(_BLOCKS if config.get("_class_name") in (_DC, _TINY) else "block_out_channels")
+    if not isinstance(widths, list) or not widths or not all(isinstance(width, int) for width in widths):
+        return 0, 0
+    each = _TINY_NUMBERS if config.get("_class_name") == _TINY else _NUMBERS
+    return each * widths[0], len(widths)
+
+
 def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int], part: str = PART) -> LatentSpace:
     """The autoencoder of vae/, or of another part, frozen, on the CPU. Raises BadInput.
 
@@ -126,7 +140,7 @@ def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtyp
     vae = load_network(source, folder, part, getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
     check_scale(source, where, vae.config)
     patch = _FLUX2_PATCH if found == _FLUX2 else 1
-    blocks = vae.config.get("encoder_block_out_channels" if found in (_DC, _TINY) else "block_out_channels")
+    blocks = vae.config.get(_BLOCKS if found in (_DC, _TINY) else "block_out_channels")
     scale = 2 ** (len(blocks) - 1)
     channels = vae.config.latent_channels * patch * patch
     taker, wanted = taken
