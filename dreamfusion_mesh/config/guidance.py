@@ -10,7 +10,7 @@ from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Word
 from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
-_LOADED_WITH = ("half_precision", "autoencoder", "offload")
+_LOADED_WITH = ("half_precision", "autoencoder", "offload", "compile", "compile_seconds")
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -110,6 +110,11 @@ class GuidanceSettings(Settings):
     offload: Literal["none", "layers"] = "none"
     """layers: the network's weights, and those of large text encoders, stay in the machine's memory, and are copied to the card layer by
     layer at every call, which takes longer: for cards that do not hold them. On a CPU there is nothing to copy."""
+    compile: bool = False
+    """Compile the network's repeated blocks by torch.compile, as they are first called; what is compiled is kept for later runs. Where that
+    fails, such as without a compiler, the network is called as it is, with a warning. Answers differ by rounding."""
+    compile_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds of compiling, after which no further block is compiled; the one under way is finished."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""
@@ -158,6 +163,12 @@ class GuidanceSettings(Settings):
     def _learns_beside_the_network(self) -> GuidanceSettings:
         if self.loss == "vsd" and self.offload != "none":
             raise ValueError(f"loss vsd learns through the network, whose weights have to stay: set offload=none (given {self.offload})")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_where_it_lies(self) -> GuidanceSettings:
+        if self.compile and self.offload != "none":
+            raise ValueError(f"compile takes weights that stay where they are: set offload=none, or compile=false (given {self.offload})")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.compiled import CompiledBlocks
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
 from dreamfusion_mesh.guidance.models.encoding import Shortage, encoded, wants_tiles
 from dreamfusion_mesh.guidance.models.fitted_texts import fitted_texts
@@ -43,6 +44,7 @@ class DiffusionModel:
     prediction   what the network predicts
     size         pixels a side of the images that it was made for
     recorded     replays the network's calls on a card; None: they are called
+    compiled     calls the network, whose blocks are compiled; None: it is not compiled
     shortage     whether memory ran out
     """
 
@@ -55,6 +57,7 @@ class DiffusionModel:
     prediction: Prediction
     size: int
     recorded: RecordedCalls | None = None
+    compiled: CompiledBlocks | None = None
     shortage: Shortage = field(default_factory=Shortage)
 
     @property
@@ -154,7 +157,8 @@ class DiffusionModel:
         given = self.denoiser.given(question)
         call = partial(self.denoiser.call, self.denoiser.network, views=views)
         with called(self.files.source, type(self.denoiser.network).__name__):
-            predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
+            through = self.recorded or self.compiled
+            predicted = call(*given) if through is None else through(call, given, views)
         return predicted[:, : question.noisy.shape[1]].to(question.noisy.dtype)  # the rest, where there is any, is a learned variance
 
     def _encoding(self) -> AbstractContextManager[None]:

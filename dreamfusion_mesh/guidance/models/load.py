@@ -17,6 +17,7 @@ from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
+from dreamfusion_mesh.guidance.models.compiled import compiled_blocks
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.latents import LatentSpace, pixel_space
@@ -79,7 +80,8 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=parts.size,
-        recorded=recorded_calls(network, placement) if layout is unet.LAYOUT else None,
+        recorded=recorded_calls(network, placement) if layout is unet.LAYOUT and not settings.compile else None,
+        compiled=compiled_blocks(network, settings),
     )
 
 

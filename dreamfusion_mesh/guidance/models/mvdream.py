@@ -14,6 +14,7 @@ from torch import Tensor
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read_layout
+from dreamfusion_mesh.guidance.models.compiled import compiled_blocks
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
@@ -89,7 +90,8 @@ def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dty
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=side(source, own) * parts.latents.scale,
-        recorded=recorded_calls(network, placement),
+        recorded=None if settings.compile else recorded_calls(network, placement),
+        compiled=compiled_blocks(network, settings),
     )
 
 
