@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, RunFailed
 from dreamfusion_mesh.guidance.models.compiled import CompiledBlocks
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
 from dreamfusion_mesh.guidance.models.encoding import Shortage, encoded, wants_tiles
@@ -93,7 +93,7 @@ class DiffusionModel:
         """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
 
         Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
-        no word that it knows.
+        no word that it knows; RunFailed where the text encoders fail.
         """
         self._check_settings(settings)
         source, tokenizer = self.files.source, self.text.tokenizer
@@ -102,11 +102,15 @@ class DiffusionModel:
         texts, shortened = fitted_texts(source, self.text, prompt, known)
         with called(source, self.text.made_by):
             made = self.text.encode(texts)
+        if not bool(made.states.isfinite().all()):
+            raise RunFailed(f"{source}: {self.text.made_by} reads the prompt as numbers that are not finite; download the model again")
         return PromptEncoding(texts, made.states, (*warnings, *shortened), made.pooled, made.mask)
 
     def text_fingerprint(self) -> str:
-        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizers and text encoders, and the device."""
-        return self.files.text_fingerprint(self.text.parts, self.text.limit, self.schedule.signal.device)
+        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizers and text encoders, how they read, the device."""
+        text = self.text
+        how = [text.limit, text.length, text.width, text.blank, self.loaded_with["half_precision"]]
+        return self.files.text_fingerprint(text.parts, how, self.schedule.signal.device)
 
     def provenance(self) -> dict[str, Any]:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""

@@ -12,7 +12,7 @@ from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
-from dreamfusion_mesh.guidance.models import transformer, unet
+from dreamfusion_mesh.guidance.models import transformer, transformer_families, unet
 from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read_latents, read_layout
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
@@ -64,6 +64,7 @@ def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> Di
     if (published := mvdream_layout(source)) is not None:
         return load_mvdream(source, published, settings, dtype, device)
     layout, chosen = _layout(source), autoencoder_files(settings.autoencoder)
+    transformer_families.check_latents(source)
     read = read_layout(layout, chosen)
     folder = open_folder(source, read)
     placement = Placement(device, settings.offload == "layers")
@@ -102,13 +103,13 @@ def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFold
 
 def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, loss: str, chosen: ModelFiles | None) -> _Parts:
     config, index = read_json(source, folder, "transformer/config.json"), read_json(source, folder, INDEX)
-    family = transformer.family_of(source, config)
+    family = transformer_families.family_of(source, config)
     family.check_config(source, config, index, loss)
     schedule, prediction = (load_flow if family.is_flow else load_schedule)(source, folder)
     text = family.text(texts, config)
-    denoiser = transformer.load_transformer(source, folder, config, index, dtype)
+    denoiser = transformer_families.load_transformer(source, folder, config, index, dtype)
     latents = read_latents(source, folder, transformer.LAYOUT, dtype, ("transformer", denoiser.config.in_channels), chosen)
-    transformer.check_transformer(source, denoiser, text, latents.channels)
+    transformer_families.check_transformer(source, denoiser, text, latents.channels)
     return _Parts(denoiser, text, latents, schedule, prediction, denoiser.size(source, index, latents.scale))
 
 

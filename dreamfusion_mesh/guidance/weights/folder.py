@@ -201,7 +201,10 @@ def _part_files(source: Source, folder: Path, part: str, stem: str) -> list[Path
 
 def _shards(source: Source, folder: Path, index: Path) -> list[Path]:
     shown = index.relative_to(folder).as_posix()
-    named = read_json(source, folder, shown).get("weight_map")
+    values = read_json(source, folder, shown)
+    named = values.get("weight_map")
+    if not isinstance(values.get("metadata"), dict):
+        raise BadInput(f"{source}: {shown} has no metadata, an object that the libraries ask for; download the model again")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
         raise BadInput(f"{source}: {shown} has no weight_map from tensors to files; download the model again")
     files = []

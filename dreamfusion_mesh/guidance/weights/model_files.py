@@ -53,12 +53,12 @@ class ModelFiles:
         files = {f"{AUTOENCODER}/{name}": digest for name, digest in other["files"].items()}
         return own | {AUTOENCODER: other["model"], "licences": licences + more, "files": own["files"] | files}
 
-    def text_fingerprint(self, parts: Sequence[str], limit: int, device: torch.device) -> str:
-        """SHA-256 of what an encoding depends on beside its texts: the files of `parts`, the most tokens that are read, and the device."""
+    def text_fingerprint(self, parts: Sequence[str], how: Sequence[object], device: torch.device) -> str:
+        """SHA-256 of what an encoding depends on beside its texts: the files of `parts`, how they are read (JSON's values), the device."""
         card = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
         files = sorted(file for part in parts for file in (self.folder / part).rglob("*") if file.is_file() and file.suffix in _READ)
         digests = [(self._shown(file), self._fingerprint(file)) for file in files]
-        return hashlib.sha256(json.dumps([device.type, card, limit, digests]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([device.type, card, *how, digests]).encode()).hexdigest()
 
     def _shown(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
