@@ -71,7 +71,7 @@ class CompiledBlocks:
             return graph.forward
         started = self._clock()
         try:
-            return lookup_backend(self._backend)(graph, examples)  # type: ignore[no-any-return]
+            return lookup_backend(self._backend)(graph, examples)
         except Exception as error:
             self._give_up(f"{type(error).__name__}: {reason(error)}")
             return graph.forward

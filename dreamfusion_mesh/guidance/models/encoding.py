@@ -71,7 +71,7 @@ def tiles_by(setting: str, size: int, tiny: bool, device: torch.device) -> bool:
 
 
 def _whole(pixels: Tensor, encode: _Encode, shortage: Shortage) -> Tensor:
-    made: Tensor = _Whole.apply(pixels, encode, shortage)  # type: ignore[no-untyped-call]
+    made: Tensor = _Whole.apply(pixels, encode, shortage)
     return made
 
 
@@ -88,7 +88,7 @@ class _Whole(torch.autograd.Function):
         return made.detach()
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         given, made = context.given, context.made
         context.made = None  # so that what it holds can be let go
         try:

@@ -40,7 +40,7 @@ class ModelFiles:
         """
         licences = read_licences(self.folder, [part for part in parts_of(self.folder, self.layout) if part])
         embedded = self.source.name == EMBEDDED
-        own = {
+        own: dict[str, Any] = {
             "model": EMBEDDED if embedded else snapshot_name(self.folder) or self.folder.resolve().name,
             "licence": "Apache-2.0" if embedded else licence_name(licences[0]),
             "licences": licences,
