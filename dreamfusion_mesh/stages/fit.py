@@ -167,11 +167,7 @@ class Fit:
                     result, good = self._step(loss, watch)
                 bad = 0 if good else bad + 1
                 if bad >= MAX_BAD_STEPS:
-                    raise PoorOutcome(
-                        "diverged",
-                        f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
-                        f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false",
-                    )
+                    raise PoorOutcome("diverged", f"{self.stage}: {self._why_bad(bad, result)}")
                 halt = self.done < steps and hooks.stop()
                 due = halt or hooks.clock() - saved_at >= self.settings.checkpoint_seconds
                 if writer is not None and due and good and self.done < steps:
@@ -180,6 +176,14 @@ class Fit:
                 hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
         if halt:  # out here, where the writer is done and has raised what went wrong
             raise Halted(f"{self.stage}: stopped as asked, after step {self.done} of {steps}")
+
+    def _why_bad(self, bad: int, last: StepLoss) -> str:
+        """What went wrong in the last steps, and what to try."""
+        if bad == self.done and not last.finite:
+            found = f"the model that guides gave no finite answer in any of the first {bad} steps"
+            return f"{found}: its weights are broken, or half precision too coarse; download it again, or set guidance.half_precision=false"
+        found = f"the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older"
+        return f"{found}. Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
 
     def replace(self, name: str, module: torch.nn.Module) -> None:
         """Put `module` where modules[name] is, and each of its parameters where its namesake is; they start without moments.
