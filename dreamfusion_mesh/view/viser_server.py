@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Any
 
@@ -28,6 +29,7 @@ def start_server(port: int, option: str) -> Any:
     import rich
     import viser
 
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # what a client does wrong is no warning of the command
     rich.reconfigure(quiet=True)  # the console to which viser's threads print, whatever it is told; nothing here prints to it
     try:
         with socket.socket() as probe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 import socket
@@ -32,6 +33,7 @@ from dreamfusion_mesh.view.live_run import LiveRun, curve, glb_of, surface_of, t
 from dreamfusion_mesh.view.serve import LOOPBACK
 
 pytest.importorskip("viser", reason="viser is not installed; pip install 'dreamfusion-mesh[view]'")
+websockets = pytest.importorskip("websockets", reason="comes with viser")
 AT_ONCE = 1e9  # a share of the time that makes an update due in every step
 WARM = ("coarse.start=views", "coarse.warm_start.draw_steps=3", "coarse.warm_start.image_steps=3", "coarse.steps=7", "fine.steps=1")
 WHITE = torch.ones(2, 8, 8, 3)
@@ -168,7 +170,7 @@ def test_updates_take_no_more_than_their_share_of_the_time(pages: Callable[..., 
             times.append(clock.now)
         counts.append(len(live.sent))
     assert times[0] <= 3 + asking  # where one is taken to cost 0.1 s
-    assert all(10 <= later - earlier - asking <= 12 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(10 <= later - earlier - asking <= 12 for earlier, later in itertools.pairwise(times))
     assert 0.5 * counts[-1] <= 0.05 * clock.now + 0.5
     assert [len(update.curves["coarse"]) for update in live.sent[:3]] == [round(at - n * asking) for n, at in enumerate(times[:3], 1)]
 
@@ -233,6 +235,19 @@ def test_it_listens_on_loopback_alone(pages: Callable[..., LiveRun]) -> None:
     listening = [tuple(each.laddr) for each in psutil.Process().net_connections() if each.status == psutil.CONN_LISTEN]
     assert [f"http://{host}:{port}" for host, port in listening] == [live.address]
     assert listening[0][0] == LOOPBACK
+
+
+def test_what_a_client_does_wrong_is_no_warning(pages: Callable[..., LiveRun], caplog: pytest.LogCaptureFixture) -> None:
+    live = pages()
+    port = int(live.address.rpartition(":")[2])
+    with socket.create_connection((LOOPBACK, port)) as client:
+        client.sendall(b"no HTTP\r\n\r\n")
+        client.recv(100)  # until the server has answered or closed
+    with viser_client(port) as other:
+        other.send(b"\xff")
+        with pytest.raises(websockets.exceptions.ConnectionClosedError):
+            list(other)
+    assert caplog.records == []
 
 
 def test_a_port_in_use_is_refused() -> None:
