@@ -24,8 +24,9 @@ from dreamfusion_mesh.view.viser_server import aim, start_server
 SHARE = 0.03  # of the run's time that updates may take; the rest of 5 % is for viser's own threads, which no update can measure
 _FIRST = 0.1  # seconds that the first update is taken to cost, before one was measured
 _NODE = "/surface"
-_HALF_EXTENT = 0.8  # of what cameras begin in front of, scene units
+_HALF_EXTENT = 0.6  # of what cameras begin in front of, scene units
 _GAP = 2  # pixels between views
+_SHEET = 320  # pixels that views side by side have at least, about as wide as the page shows them
 _MOST_POINTS = 300  # of a curve
 _LOG = logging.getLogger(__name__)
 
@@ -201,8 +202,10 @@ def glb_of(surface: Surface) -> bytes:
 
 
 def tiled(images: np.ndarray) -> np.ndarray:
-    """Images [B, H, W, 3] side by side in as many columns as rows, or one more: uint8 with white between them."""
+    """Images [B, H, W, 3] side by side in as many columns as rows, or one more: uint8 with white between them, small ones enlarged."""
     columns = math.ceil(math.sqrt(len(images)))
+    times = math.ceil(_SHEET / (columns * images.shape[2]))
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
     high, wide = images.shape[1] + _GAP, images.shape[2] + _GAP
     sheet = np.full((math.ceil(len(images) / columns) * high - _GAP, columns * wide - _GAP, 3), 255, dtype=np.uint8)
     for at, image in enumerate(images):

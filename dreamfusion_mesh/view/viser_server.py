@@ -44,9 +44,9 @@ def start_server(port: int, option: str) -> Any:
 
 
 def aim(server: Any, low: np.ndarray, high: np.ndarray) -> None:
-    """Have cameras begin in front of a box [3], [3] in the scene."""
-    middle, reach = (low + high) / 2, float((high - low).max())
+    """Have cameras begin in front of a box [3], [3] in the scene, all of which they see: viser's field of view is 75 degrees."""
+    middle, reach = (low + high) / 2, float(np.linalg.norm(high - low))
     server.scene.set_up_direction("+y")
     server.initial_camera.look_at = tuple(middle)
-    server.initial_camera.position = tuple(middle + reach * np.array([0.3, 0.35, 0.85]))
+    server.initial_camera.position = tuple(middle + reach * np.array([0.27, 0.31, 0.76]))
     server.initial_camera.near, server.initial_camera.far = reach / 100, reach * 100

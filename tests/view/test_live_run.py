@@ -269,11 +269,16 @@ def test_a_surface_becomes_a_file_with_its_colours_in_linear_light() -> None:
 
 
 def test_views_stand_side_by_side() -> None:
-    images = np.stack([np.full((4, 6, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
+    images = np.stack([np.full((200, 300, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
     sheet = tiled(images)
-    assert sheet.shape == (10, 14, 3)
-    assert [int(sheet[y, x, 0]) for y, x in ((0, 0), (3, 13), (9, 5), (9, 13), (4, 0), (0, 7))] == [10, 20, 30, 255, 255, 255]
-    assert tiled(images[:1]).shape == (4, 6, 3)
+    assert sheet.shape == (402, 602, 3)
+    places = ((0, 0), (199, 601), (401, 299), (401, 601), (200, 0), (0, 301))
+    assert [int(sheet[place][0]) for place in places] == [10, 20, 30, 255, 255, 255]
+
+
+def test_a_small_view_is_enlarged_pixel_by_pixel() -> None:
+    image = np.arange(100 * 80, dtype=np.uint8).reshape(100, 80, 1).repeat(3, axis=2)
+    assert np.array_equal(tiled(image[None]), image.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_a_long_curve_is_thinned_after_its_mean_is_taken() -> None:
