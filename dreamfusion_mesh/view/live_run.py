@@ -78,6 +78,11 @@ class LiveRun:
         """For a browser on this machine."""
         return f"http://{LOOPBACK}:{self._server.get_port()}"
 
+    @property
+    def watched(self) -> bool:
+        """Whether a browser looks."""
+        return bool(self._server.get_clients())
+
     def report(self, stage: str, done: int, total: int, figures: Mapping[str, float], scene: Scene | None) -> None:
         """A run's `Report`: take note of the residual, and show the scene where that is due. Never raises."""
         if self._ended:
@@ -87,7 +92,7 @@ class LiveRun:
             if math.isfinite(residual := figures.get("residual", math.nan)):
                 self._curves.setdefault(stage, []).append((done, residual))
             self._collect()
-            if self._sending is None and (scene is None or (began >= self._next and self._is_watched())):
+            if self._sending is None and (scene is None or (began >= self._next and self.watched)):
                 update = _update_of(stage, done, total, self._curves, scene)
                 self._sending = self._sender.submit(self._send, update)
                 now = self._clock()
@@ -103,9 +108,6 @@ class LiveRun:
             self._server.stop()
         except Exception as error:
             self._give_up(error)
-
-    def _is_watched(self) -> bool:
-        return bool(self._server.get_clients())
 
     def _collect(self) -> None:
         """Take in what the last update cost its thread, once it is sent. Raises what went wrong there."""

@@ -61,7 +61,7 @@ def test_a_run_is_seen_while_it_is_fitted(browser: Browser, guidance: GuidanceMo
     live = LiveRun(0, share=1e9)
 
     def report(stage: str, done: int, total: int, *more: Any) -> None:
-        wait_until(live._is_watched)
+        wait_until(lambda: live.watched)
         live.report(stage, done, total, *more)
         assert live._sending is not None
         live._sending.result()  # so that the next step finds it sent

@@ -51,7 +51,8 @@ class Watched(LiveRun):
         if self._sending is not None:
             wait([self._sending])
 
-    def _is_watched(self) -> bool:
+    @property
+    def watched(self) -> bool:
         return True
 
     def _send(self, update: Any) -> float:
