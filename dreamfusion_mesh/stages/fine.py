@@ -83,7 +83,7 @@ def fit_surface(
             distilled = guide(distillation, render, seen, progress, settings.t_min, settings.t_max, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
         figures = {"residual": distilled.residual, "faces": float(len(shown.faces)), **terms.figures()}
-        scene = _scene(render, shown, field)
+        scene = _scene(render, mesh, field)
         return StepLoss(terms.total(), distilled.finite, figures, scene=scene)
 
     fit.run(loss, hooks)
@@ -140,6 +140,7 @@ def _render(
 
 
 def _scene(render: Render, mesh: Mesh, field: HashField) -> Scene:
+    """With the mesh before it is subdivided, which has a quarter of the triangles for each time and looks alike."""
     images, still = render.rgb.detach(), mesh.detach()
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ class Scene:
     """To be asked from within a report, on its thread: nothing is drawn at random for the answers, and nothing of the fit changes.
 
     images   [B, H, W, 3]  display-referred: the views as the step rendered them, or as far as a warm start has drawn them
-    surface                what is fitted: the fine stage's surface, or a coarse one of the field's density
+    surface                what is fitted: the fine stage's mesh before it is subdivided, or a rough surface of the field's density
     Answers are on the fit's device and carry no gradients.
     """
 

@@ -22,7 +22,6 @@ from dreamfusion_mesh.view.serve import LOOPBACK
 from dreamfusion_mesh.view.viser_server import aim, start_server
 
 SHARE = 0.03  # of the run's time that updates may take; the rest of 5 % is for viser's own threads, which no update can measure
-_FIRST = 0.1  # seconds that the first update is taken to cost, before one was measured
 _NODE = "/surface"
 _HALF_EXTENT = 0.6  # of what cameras begin in front of, scene units
 _GAP = 2  # pixels between views
@@ -56,7 +55,8 @@ class _Update:
 class LiveRun:
     """A viser server whose `report` shows what a run works on, as often as `share` of the run's time allows and while a browser looks.
 
-    After an update that took c seconds, of this process's thread that fits and of the one that sends, none is begun for c / share seconds.
+    After an update that took c seconds, of the thread that fits and of the one that sends, none is begun for c / share seconds; the first
+    one is taken to cost as much as a step, and waits likewise.
     What goes wrong in an update is one warning, and the run goes on without it.
     """
 
@@ -65,7 +65,7 @@ class LiveRun:
         import trimesh  # noqa: F401  # here, and not in the first update
 
         self._share, self._clock = share, clock
-        self._next = clock() + _FIRST / share
+        self._next: float | None = None
         self._curves: Curves = {}
         self._ended = False
         self._sending: Future[float] | None = None
@@ -91,6 +91,8 @@ class LiveRun:
         try:
             if math.isfinite(residual := figures.get("residual", math.nan)):
                 self._curves.setdefault(stage, []).append((done, residual))
+            if self._next is None:
+                self._next = began + figures.get("step_ms", 0.0) / 1e3 / self._share
             self._collect()
             if self._sending is None and (scene is None or (began >= self._next and self.watched)):
                 update = _update_of(stage, done, total, self._curves, scene)
@@ -114,14 +116,14 @@ class LiveRun:
         if self._sending is not None and self._sending.done():
             sent, self._sending = self._sending, None
             if not sent.cancelled():
-                self._next += sent.result() / self._share
+                self._next = (self._next or 0.0) + sent.result() / self._share
 
     def _send(self, update: _Update) -> float:
-        """The seconds that this took, of a processor."""
-        began = time.thread_time()
+        """The seconds that this took."""
+        began = self._clock()
         with self._server.atomic():
             self._page.show(update)
-        return time.thread_time() - began
+        return self._clock() - began
 
     def _give_up(self, error: Exception) -> None:
         if not self._ended:
@@ -200,7 +202,8 @@ def glb_of(surface: Surface) -> bytes:
     opaque = np.full((len(surface.colors), 1), 255, dtype=np.uint8)
     visual.vertex_attributes["color"] = np.concatenate((surface.colors, opaque), axis=1)
     mesh = trimesh.Trimesh(surface.vertices, surface.faces, vertex_normals=surface.normals, visual=visual, process=False)
-    return bytes(mesh.export(file_type="glb", include_normals=True))
+    content: bytes = mesh.export(file_type="glb", include_normals=True)
+    return content
 
 
 def tiled(images: np.ndarray) -> np.ndarray:

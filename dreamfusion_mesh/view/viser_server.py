@@ -37,7 +37,7 @@ def start_server(port: int, option: str) -> Any:
             probe.bind((LOOPBACK, port))
     except OSError as error:
         raise BadInput(f"{option} {port}: cannot be listened on ({reason(error)}); name another one, or 0 for a free one") from error
-    server = viser.ViserServer(host=LOOPBACK, port=port, label="dreamfusion_mesh", verbose=False)
+    server: Any = viser.ViserServer(host=LOOPBACK, port=port, label="dreamfusion_mesh", verbose=False)
     server.gui.configure_theme(show_share_button=False)
     server.request_share_url = lambda *_, **__: None  # which opens a tunnel to this server from outside, for whoever asks without a button
     return server
