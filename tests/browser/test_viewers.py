@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_an_asset_is_seen_in_each_look_and_another_one_and_its_hulls(browser: Br
 def test_a_run_is_seen_while_it_is_fitted(browser: Browser, guidance: GuidanceModel, tmp_path: Path) -> None:
     steps = [f"{stage}: step {total} of {total}" for stage, total in (("coarse", CONFIG.coarse.steps), ("fine", CONFIG.fine.steps))]
     (tmp_path / LOOKED).mkdir()
-    live = LiveRun(0, share=1e9)
+    live = LiveRun(0, share=math.inf)
 
     def report(stage: str, done: int, total: int, *more: Any) -> None:
         wait_until(lambda: live.watched)

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import math
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -34,7 +35,7 @@ from dreamfusion_mesh.view.serve import LOOPBACK
 
 pytest.importorskip("viser", reason="viser is not installed; pip install 'dreamfusion-mesh[view]'")
 websockets = pytest.importorskip("websockets", reason="comes with viser")
-AT_ONCE = 1e9  # a share of the time that makes an update due in every step
+AT_ONCE = math.inf  # a share of the time that makes an update due in every step
 WARM = ("coarse.start=views", "coarse.warm_start.draw_steps=3", "coarse.warm_start.image_steps=3", "coarse.steps=7", "fine.steps=1")
 WHITE = torch.ones(2, 8, 8, 3)
 

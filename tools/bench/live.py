@@ -17,6 +17,7 @@ from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.pipeline import fit
 from dreamfusion_mesh.stages.fit import Report, no_progress
+from dreamfusion_mesh.view.live_run import SHARE, LiveRun
 from tools.bench.machine import ROOT
 from tools.bench.records import Figure, missing
 
@@ -24,8 +25,8 @@ SLOWER = 1.05  # target
 _CLIENT = ROOT / "tests" / "support" / "viser_clients.py"
 
 
-def measure(preset: str, device: torch.device, prompt: str, steps: int, rounds: int) -> Iterator[Figure]:
-    """A preset's fit with so many steps in each stage."""
+def measure(preset: str, device: torch.device, prompt: str, steps: int, rounds: int, share: float = SHARE) -> Iterator[Figure]:
+    """A preset's fit with so many steps in each stage; `share` of its time may go into what is shown."""
     try:
         import viser  # noqa: F401
     except ImportError as error:
@@ -35,7 +36,7 @@ def measure(preset: str, device: torch.device, prompt: str, steps: int, rounds: 
     config = load_config(preset, changes, {"prompt": prompt, "device": device.type})
     guidance = load_guidance(config.guidance, device)
     _fitted(config.model_copy(update={"coarse": config.coarse.model_copy(update={"steps": 2})}), guidance)  # kernels compile
-    turns = [(_fitted(config, guidance), *_shown(config, guidance)) for _ in range(rounds)]
+    turns = [(_fitted(config, guidance), *_shown(config, guidance, share)) for _ in range(rounds)]
     name = f"a fit of {preset}, {steps} steps a stage"
     yield Figure(name, "s", tuple(plain.seconds for plain, _, _ in turns))
     sent = max(count for _, _, count in turns) / 2**20
@@ -62,11 +63,9 @@ def _fitted(config: RunConfig, guidance: GuidanceModel, report: Report = no_prog
         return _Cost(time.perf_counter() - started, time.process_time() - used)
 
 
-def _shown(config: RunConfig, guidance: GuidanceModel) -> tuple[_Cost, int]:
+def _shown(config: RunConfig, guidance: GuidanceModel, share: float) -> tuple[_Cost, int]:
     """Its cost, and the bytes that a client was sent. Raises RuntimeError where the client fails."""
-    from dreamfusion_mesh.view.live_run import LiveRun
-
-    live = LiveRun(0)
+    live = LiveRun(0, share)
     command = [sys.executable, str(_CLIENT), live.address.rpartition(":")[2]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
         try:
