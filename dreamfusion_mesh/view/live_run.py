@@ -202,8 +202,8 @@ def glb_of(surface: Surface) -> bytes:
     opaque = np.full((len(surface.colors), 1), 255, dtype=np.uint8)
     visual.vertex_attributes["color"] = np.concatenate((surface.colors, opaque), axis=1)
     mesh = trimesh.Trimesh(surface.vertices, surface.faces, vertex_normals=surface.normals, visual=visual, process=False)
-    content: bytes = mesh.export(file_type="glb", include_normals=True)
-    return content
+    content: Any = mesh.export(file_type="glb", include_normals=True)
+    return bytes(content)
 
 
 def tiled(images: np.ndarray) -> np.ndarray:
