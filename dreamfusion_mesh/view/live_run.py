@@ -56,7 +56,7 @@ class LiveRun:
     """A viser server whose `report` shows what a run works on, as often as `share` of the run's time allows and while a browser looks.
 
     After an update that took c seconds, of the thread that fits and of the one that sends, none is begun for c / share seconds; the first
-    one is taken to cost as much as a step, and waits likewise.
+    one is taken to cost as much as the quickest step so far, and waits likewise.
     What goes wrong in an update is one warning, and the run goes on without it.
     """
 
@@ -65,7 +65,9 @@ class LiveRun:
         import trimesh  # noqa: F401  # here, and not in the first update
 
         self._share, self._clock = share, clock
-        self._next: float | None = None
+        self._began: float | None = None  # when the first report came
+        self._quickest: float | None = math.inf  # seconds of a step; None once an update was begun
+        self._next = 0.0
         self._curves: Curves = {}
         self._ended = False
         self._sending: Future[float] | None = None
@@ -91,14 +93,13 @@ class LiveRun:
         try:
             if math.isfinite(residual := figures.get("residual", math.nan)):
                 self._curves.setdefault(stage, []).append((done, residual))
-            if self._next is None:
-                self._next = began + figures.get("step_ms", 0.0) / 1e3 / self._share
             self._collect()
+            self._expect(began, figures.get("step_ms", 0.0) / 1e3)
             if self._sending is None and (scene is None or (began >= self._next and self.watched)):
                 update = _update_of(stage, done, total, self._curves, scene)
                 self._sending = self._sender.submit(self._send, update)
                 now = self._clock()
-                self._next = now + (now - began) / self._share
+                self._quickest, self._next = None, now + (now - began) / self._share
         except Exception as error:
             self._give_up(error)
 
@@ -111,12 +112,19 @@ class LiveRun:
         except Exception as error:
             self._give_up(error)
 
+    def _expect(self, now: float, step: float) -> None:
+        """Say when the first update is due, by what is known so far: a first step may be slow."""
+        if self._quickest is not None:
+            self._began = now if self._began is None else self._began
+            self._quickest = min(self._quickest, step)
+            self._next = self._began + self._quickest / self._share
+
     def _collect(self) -> None:
         """Take in what the last update cost its thread, once it is sent. Raises what went wrong there."""
         if self._sending is not None and self._sending.done():
             sent, self._sending = self._sending, None
             if not sent.cancelled():
-                self._next = (self._next or 0.0) + sent.result() / self._share
+                self._next += sent.result() / self._share
 
     def _send(self, update: _Update) -> float:
         """The seconds that this took."""
