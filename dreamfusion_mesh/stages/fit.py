@@ -32,8 +32,10 @@ from dreamfusion_mesh.stages.restore import (
     step_counts,
     tensors_of_modules,
 )
+from dreamfusion_mesh.stages.scene import Scene
 
-Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
+# Stage, steps done, steps in all, figures, and what the step worked on, where it is a step of a fit that can be looked at.
+Report = Callable[[str, int, int, Mapping[str, float], Scene | None], None]
 
 Stop = Callable[[], bool]  # whether the work is to end where it can go on later
 
@@ -44,7 +46,7 @@ class Halted(Exception):
     """The work ended because it was asked to, where another process can go on with it."""
 
 
-def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float], scene: Scene | None) -> None:
     """A `Report` that does nothing."""
 
 
@@ -96,13 +98,15 @@ class Stopwatch:
 class StepLoss:
     """One step's loss with its graph; `finite` is False where guidance gave NaN or infinity, and then the step is skipped.
 
-    rate  of this step, in the learning rates that the schedule has for it
+    rate   of this step, in the learning rates that the schedule has for it
+    scene  what the step worked on, for reports
     """
 
     loss: Tensor
     finite: bool
     figures: dict[str, float]
     rate: float = 1.0
+    scene: Scene | None = None
 
 
 StepFunction = Callable[[int, float, Stopwatch], StepLoss]  # step from 0, progress in [0, 1]
@@ -173,7 +177,7 @@ class Fit:
                 if writer is not None and due and good and self.done < steps:
                     writer.put(self.state())
                     saved_at = hooks.clock()
-                hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
+                hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)}, result.scene)
         if halt:  # out here, where the writer is done and has raised what went wrong
             raise Halted(f"{self.stage}: stopped as asked, after step {self.done} of {steps}")
 
