@@ -1,5 +1,5 @@
 # make demo: a first asset.  make test: everything that must hold.  make test-all: long sweeps also.  make fuzz: hostile input to every command.
-# make engine-tests: the asset in Blender, Godot and three.js, which it installs.  make browser-tests: the gallery in Chromium, also installed.
+# make engine-tests: the asset in Blender, Godot and three.js, which it installs.  make browser-tests: the gallery and the viewers in Chromium, also installed.
 # All go through make install.
 PYTHON ?= python3
 VENV := .venv

@@ -197,7 +197,7 @@ class _Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        self.report("deliver", STEPS.index(name), len(STEPS), {})
+        self.report("deliver", STEPS.index(name), len(STEPS), {}, None)
         started = time.perf_counter()
         with self.during(name):
             yield
@@ -205,4 +205,4 @@ class _Steps:
 
     def end(self) -> None:
         """All are done, however often one was."""
-        self.report("deliver", len(STEPS), len(STEPS), {})
+        self.report("deliver", len(STEPS), len(STEPS), {}, None)

@@ -24,7 +24,7 @@ _OPTIONAL_PARTS = (  # package, how Python imports it, extra, what for
     ("peft", "peft", "vsd", "for guidance.loss=vsd"),
     ("usd-core", "pxr", "usd", "for asset.usdz"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "video", "for asset.video; its ffmpeg is GPL-3, a program of its own"),
-    ("viser", "viser", "view", "for the command `view`"),
+    ("viser", "viser", "view", "for `view` and `generate --live`"),
     ("ray", "ray", "ray", "for batch --ray"),
     ("DracoPy", "DracoPy", "draco", "for the audit of meshes that Draco compressed"),
 )

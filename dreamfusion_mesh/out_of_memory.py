@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dreamfusion_mesh.errors import BadInput, RunFailed
@@ -60,8 +60,8 @@ def describe(error: BaseException) -> str | None:
 
 
 @contextmanager
-def named_shortage(stage: str, advice: str) -> Iterator[None]:
-    """Turn running out of memory into RunFailed with the stage, what was asked for, and `advice`.
+def named_shortage(stage: str, advice: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory into RunFailed with the stage, what was asked for, and what `advice` gives then.
 
     Errors that already name a stage stay as they are.
     """
@@ -71,7 +71,7 @@ def named_shortage(stage: str, advice: str) -> Iterator[None]:
         if isinstance(error, OutOfMemory) or (asked := describe(error)) is None:
             raise
         wanted = f" (asked for {asked})" if asked else ""
-        raise OutOfMemory(f"{stage}: out of memory{wanted}; {advice}") from error
+        raise OutOfMemory(f"{stage}: out of memory{wanted}; {advice()}") from error
 
 
 class OutOfMemory(RunFailed):

@@ -212,8 +212,8 @@ def test_a_model_folder_with_pickles_is_refused(command: Callable[..., Ended], t
 
 def test_progress_shows_the_residual(capfd: pytest.CaptureFixture[str]) -> None:
     with progress() as (report, begun):
-        report("coarse", 5, 10, {"loss": 0.0307, "residual": 0.2539})
-        report("deliver", 3, 3, {})
+        report("coarse", 5, 10, {"loss": 0.0307, "residual": 0.2539}, None)
+        report("deliver", 3, 3, {}, None)
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("coarse 5/10, residual 0.2539")
     assert lines[1] == "deliver 3/3"

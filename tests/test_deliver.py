@@ -93,7 +93,7 @@ def test_the_material_holds_the_fields_colour_and_the_settings_finish() -> None:
 
 def test_what_was_done_is_reported_and_timed() -> None:
     lines: list[tuple[str, int, int]] = []
-    made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {}, lambda stage, done, total, _: lines.append((stage, done, total)))
+    made = deliver(Surface(torus(), field()), RASTERIZER, CONFIG, {}, lambda stage, done, total, *_: lines.append((stage, done, total)))
     assert lines == [("deliver", done, len(STEPS)) for done in range(len(STEPS) + 1)]
     assert tuple(made.seconds) == STEPS
     assert tuple(made.notes) == STEPS

@@ -103,9 +103,9 @@ def test_a_run_stopped_in_each_stage_goes_on_to_the_same_bytes(finished: Result,
         stop, steps = stop_at(stage, step), []
         firsts.append(first_step(run))
 
-        def report(name: str, done: int, total: int, figures: object, stop=stop, steps=steps) -> None:
+        def report(name: str, done: int, total: int, figures: object, scene: object, stop=stop, steps=steps) -> None:
             steps.append((name, done))
-            stop(name, done, total, figures)
+            stop(name, done, total, figures, scene)
 
         with pytest.raises(KeyboardInterrupt):
             generate(CONFIG, run.path, guidance=guidance, report=report)
@@ -131,7 +131,7 @@ from smoke_runs import CONFIG
 
 from dreamfusion_mesh.pipeline import generate
 
-def wait(stage, done, total, figures):
+def wait(stage, done, total, figures, scene):
     if (stage, done) == ("fine", 1):
         print("there", flush=True)
         sys.stdin.read()

@@ -1,4 +1,4 @@
-"""The attempts that are still to be made, and which worker takes which: each stays with one model, precision and device while it can."""
+"""The attempts that are still to be made, and which worker takes which: each stays with one loaded model and device while it can."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Group(NamedTuple):
 
     kind: str
     model: str
-    half_precision: bool
+    loaded_with: tuple[object, ...]
     device: str
 
 
 def group_of(settings: RunConfig) -> Group:
     """The group of an attempt with these settings."""
-    return Group(settings.guidance.loaded_kind, settings.guidance.loaded_model, settings.guidance.half_precision, settings.device)
+    guidance = settings.guidance
+    return Group(guidance.loaded_kind, guidance.loaded_model, tuple(guidance.loaded_with.values()), settings.device)
 
 
 @dataclass(eq=False)

@@ -89,7 +89,7 @@ class Worker:
             if self.spent or (note.outcome is not None and note.outcome.failure == "error" and not rows.usable()):
                 raise Done
 
-    def report(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def report(self, stage: str, done: int, total: int, figures: Mapping[str, float], scene: object) -> None:
         """A run's `Report`: the parent hears of each stage, and of its steps a few times a second."""
         now = time.monotonic()
         if stage != self.stage or now - self.told_at >= BETWEEN_STAGE_NOTES:

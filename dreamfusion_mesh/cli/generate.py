@@ -11,7 +11,8 @@ import typer
 
 from dreamfusion_mesh import process
 from dreamfusion_mesh.cli.advice import advice, same_command
-from dreamfusion_mesh.cli.options import LEAST_FOR_RUNS, Commercial, Device, Engine, Model, Preset, Seed, Set, Strict
+from dreamfusion_mesh.cli.live import live_page, view_command
+from dreamfusion_mesh.cli.options import LARGEST_PORT, LEAST_FOR_RUNS, Commercial, Device, Engine, Model, Preset, Seed, Set, Strict
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
 from dreamfusion_mesh.out_of_memory import check_address_space
@@ -20,6 +21,7 @@ from dreamfusion_mesh.run.out import check_out, generate_command
 from dreamfusion_mesh.terminal import given_text
 
 if TYPE_CHECKING:
+    from dreamfusion_mesh.audit.row import Row
     from dreamfusion_mesh.config import RunConfig
     from dreamfusion_mesh.run.result import Result
 
@@ -37,18 +39,33 @@ def generate(
     out: Annotated[
         Path | None, typer.Option("--out", readable=False, help="Folder of the run. Default: out/ and the prompt's words.")
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Show the surface, its views and the residual to this machine's browsers while they are fitted. "
+            'Needs viser: pip install "dreamfusion-mesh[view]".',
+        ),
+    ] = False,
+    live_port: Annotated[
+        int | None, typer.Option("--live-port", metavar="N", min=0, max=LARGEST_PORT, help="Of --live; default: a free one.")
+    ] = None,
 ) -> None:
     """Make an asset from a prompt. The same command goes on where a stopped run left off."""
     check_address_space(LEAST_FOR_RUNS)
     config = _run_config(prompt, preset, model, _changes(set_, engine), seed, device, commercial, out)
     folder = out or _folder_for(config.prompt)
     check_out(folder)
-    with advice(lambda: _how_to_go_on(folder, strict)), progress() as (report, begun):
+    more = [option for option, given in (("--strict", strict), ("--live", live)) if given]
+    with advice(lambda: _how_to_go_on(folder, *more)), live_page(live, live_port) as heard, progress() as (report, begun):
         from dreamfusion_mesh.pipeline import generate as run
 
         process.raise_received()  # some imports drop what is raised in them
-        result = run(config, folder, report=report)
-    _print_result(result, strict, bool(begun))
+        result = run(config, folder, report=heard(report))
+    _print_result(result, bool(begun))
+    if live:
+        print(f"\nTo look at it: {view_command(result.folder)}")
+    _check_strict(result, strict)
 
 
 def export(
@@ -75,7 +92,8 @@ def export(
         process.raise_received()
         with progress() as (report, begun):
             result = redo(run, config, report=report)
-    _print_result(result, strict, bool(begun))
+    _print_result(result, bool(begun))
+    _check_strict(result, strict)
 
 
 def _changes(changes: list[str] | None, engine: str | None) -> list[str]:
@@ -111,11 +129,11 @@ def _run_config(
     return load_config(preset or "default", changes, {key: value for key, value in flags.items() if value is not None}, over)
 
 
-def _how_to_go_on(folder: Path, strict: bool) -> str:
+def _how_to_go_on(folder: Path, *more: str) -> str:
     """The command that goes on with a run that was stopped, and from what. Imports nothing: an import may be what was stopped."""
     if not (folder / "run.yaml").is_file():
         return f"nothing was begun in {folder}; again with: {same_command()}"
-    command = generate_command(folder, *(["--strict"] if strict else []))
+    command = generate_command(folder, *more)
     found = [file.name for file in folder.glob("checkpoints/*.safetensors") if file.name.startswith(("coarse", "fine"))]
     return f"go on, from {'the last checkpoint' if found else 'the beginning'}, with: {command}"
 
@@ -126,18 +144,25 @@ def _folder_for(prompt: str) -> Path:
     return Path("out") / os.fsdecode(slug(prompt).encode())  # the same bytes on disk, whatever letters the locale has
 
 
-def _print_result(result: Result, strict: bool, anew: bool) -> None:
-    """What was made `anew`, or found finished. Raises typer.Exit where `strict` and a row of the audit did not pass."""
+def _print_result(result: Result, anew: bool) -> None:
+    """What was made `anew`, or found finished."""
     log = logging.getLogger(__name__)
     for warning in result.warnings:
         log.warning("%s", warning)
-    wrong = [row for row in result.audit.rows if row.status != "pass"]
-    for row in wrong:
+    for row in _not_passed(result):
         status = "failed" if row.status == "fail" else row.status
         log.warning("audit row %d, %s, %s: %s", row.number, row.property, status, row.detail.removeprefix(f"{status}: "))
     print(result.audit.table())
     print(f"\n{'Written to' if anew else 'Already finished, in'} {result.folder}:")
     for path in result.files.values():
         print(f"  {path}")
-    if strict and wrong:
+
+
+def _check_strict(result: Result, strict: bool) -> None:
+    """Raises typer.Exit where `strict` and a row of the audit did not pass."""
+    if strict and _not_passed(result):
         raise typer.Exit(1)
+
+
+def _not_passed(result: Result) -> list[Row]:
+    return [row for row in result.audit.rows if row.status != "pass"]

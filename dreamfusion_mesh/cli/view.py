@@ -8,12 +8,10 @@ from typing import Annotated
 
 import typer
 
-from dreamfusion_mesh.cli.options import NAME
+from dreamfusion_mesh.cli.options import LARGEST_PORT, NAME
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.process import Stopped
 from dreamfusion_mesh.run.out import GALLERY, operand
-
-LARGEST_PORT = 65535
 
 
 def gallery(

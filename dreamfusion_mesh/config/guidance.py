@@ -10,6 +10,7 @@ from dreamfusion_mesh.config.base import Count, Fraction, Settings, Weight, Word
 from dreamfusion_mesh.config.distillation import CfdSettings, CsdSettings, IsmSettings, SdiSettings, VsdSettings
 
 MULTIVIEW = 4  # views that a multi-view model sees together
+_LOADED_WITH = ("half_precision", "autoencoder", "offload", "compile", "compile_seconds")
 Transmittance = Annotated[float, Field(ge=0, le=0.999)]
 Blur = Annotated[float, Field(ge=0, le=0.5)]
 
@@ -48,6 +49,10 @@ class GuidanceSettings(Settings):
     below; all by `model`. clip: the similarity of `clip`, as the baselines before them have it (Dream Fields, arXiv:2112.01455)."""
     model: Words = "embedded"
     """The diffusion model: embedded, a folder in the diffusers layout, or the name or id of one that `dreamfusion-mesh models` fetched."""
+    autoencoder: Words = ""
+    """What turns images into a latent model's latents in place of its own vae/: a folder with an autoencoder of diffusers that makes the
+    same latents, or the id of one that `dreamfusion-mesh models` fetched. A tiny one (AutoencoderTiny, such as madebyollin/taesd for Stable
+    Diffusion) takes a fraction of the time and memory, and its gradients are coarser. Empty: the model's own."""
     clip: Words = "embedded"
     """The CLIP of the loss clip: embedded, or a folder that holds one."""
     clip_loss: ClipLossSettings = ClipLossSettings()
@@ -98,6 +103,18 @@ class GuidanceSettings(Settings):
     checkpoint_encoder: bool = False
     """Encode images one at a time, and each once more for its gradient: of a latent model's autoencoder, which takes most of the memory,
     only one image's activations are there, for a third more of its work. Losses and gradients stay the same."""
+    tile_encoder: Literal["auto", "always", "never"] = "auto"
+    """Encode each image in overlapping tiles of about 512 pixels, one at a time, and each once more for its gradient: of a latent model's
+    autoencoder only one tile's activations are there. Its norms and attention see a tile each, so latents differ a little; tiles are
+    blended. auto: images of 1024 pixels or more, on a card with less than 32 GiB, but for a tiny autoencoder."""
+    offload: Literal["none", "layers"] = "none"
+    """layers: the network's weights, and those of large text encoders, stay in the machine's memory, and are copied to the card layer by
+    layer at every call, which takes longer: for cards that do not hold them. On a CPU there is nothing to copy."""
+    compile: bool = False
+    """Compile the network's repeated blocks by torch.compile, as they are first called; what is compiled is kept for later runs. Where that
+    fails, such as without a compiler, the network is called as it is, with a warning. Answers differ by rounding."""
+    compile_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds of compiling, after which no further block is compiled; the one under way is finished."""
     multiview: bool = False
     """Predict a step's four views together, given their cameras (MVDream, arXiv:2308.16512); needs a multi-view model, such as the
     embedded one."""
@@ -121,6 +138,11 @@ class GuidanceSettings(Settings):
         return "deterministic" if self.loss in ("sdi", "cfd") else "linear"
 
     @property
+    def loaded_with(self) -> dict[str, object]:
+        """The settings that a diffusion model is loaded with, beside its name: others need it loaded again."""
+        return {name: getattr(self, name) for name in _LOADED_WITH}
+
+    @property
     def loaded_kind(self) -> Literal["diffusion model", "CLIP"]:
         """What kind of model the loss evaluates."""
         return "CLIP" if self.loss == "clip" else "diffusion model"
@@ -135,6 +157,18 @@ class GuidanceSettings(Settings):
         if self.loss == "clip" and (self.multiview or self.perp_neg):
             found = "multiview true" if self.multiview else f"perp_neg {self.perp_neg:g}"
             raise ValueError(f"loss clip has no diffusion model that sees other views: set perp_neg=0 and multiview=false (given {found})")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_beside_the_network(self) -> GuidanceSettings:
+        if self.loss == "vsd" and self.offload != "none":
+            raise ValueError(f"loss vsd learns through the network, whose weights have to stay: set offload=none (given {self.offload})")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_where_it_lies(self) -> GuidanceSettings:
+        if self.compile and self.offload != "none":
+            raise ValueError(f"compile takes weights that stay where they are: set offload=none, or compile=false (given {self.offload})")
         return self
 
     @model_validator(mode="after")

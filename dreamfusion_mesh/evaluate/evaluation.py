@@ -104,7 +104,7 @@ def evaluate(
         found.append([])
         for run in group.runs:
             found[-1].append(_judge(run, pool, judge, rasterizer, device))
-            report("evaluate", sum(map(len, found)), total, {})
+            report("evaluate", sum(map(len, found)), total, {}, None)
     values = [_values_of(judged) for judged in found]
     figures = [_figures(group, judged, own, values[0]) for group, judged, own in zip(groups, found, values, strict=True)]
     return Evaluation(judge.provenance(), tuple(prompts), len(set(pool.shapes)), tuple(figures))

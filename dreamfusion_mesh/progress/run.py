@@ -11,7 +11,7 @@ from dreamfusion_mesh import process
 
 
 @contextmanager
-def progress() -> Iterator[tuple[Callable[[str, int, int, Mapping[str, float]], None], Mapping[str, Any]]]:
+def progress() -> Iterator[tuple[Callable[[str, int, int, Mapping[str, float], object], None], Mapping[str, Any]]]:
     """Bars with the time left, one a stage; a plain line for each tenth where the output is no terminal.
 
     Gives the `Report` of a run, and the stages that have called it.
@@ -33,7 +33,7 @@ def progress() -> Iterator[tuple[Callable[[str, int, int, Mapping[str, float]], 
     )
     tasks: dict[str, Any] = {}
 
-    def report(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def report(stage: str, done: int, total: int, figures: Mapping[str, float], scene: object) -> None:
         process.raise_received()
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total, note="")

@@ -56,6 +56,12 @@ class OccupancyGrid(nn.Module):
         """Cells along an axis."""
         return self.values.shape[0]
 
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest corner [3] of what is occupied, scene units; of the whole box where nothing is."""
+        found = self.occupied.nonzero() if bool(self.occupied.any()) else torch.ones_like(self.occupied).nonzero()
+        low, high = (found.amin(dim=0), found.amax(dim=0) + 1)
+        return (low * (2 / self.size) - 1) * self.half_extent, (high * (2 / self.size) - 1) * self.half_extent
+
     @torch.no_grad()
     def update(self, density: Callable[[Tensor], Tensor], draws: torch.Generator, step: int) -> None:
         """Take density (points [N, 3] -> [N]) at a random point of every cell, or, from training step `warm_up` on, of a random half."""

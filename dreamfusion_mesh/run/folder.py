@@ -31,6 +31,7 @@ from dreamfusion_mesh.run.settings import SETTINGS, read_settings
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Hooks, Report, Stop, never
 from dreamfusion_mesh.stages.restore import fits, step_counts
+from dreamfusion_mesh.stages.scene import Scene
 
 STAGE_CHECKPOINTS = (checkpoint_name("coarse"), checkpoint_name("fine"))
 CHECKPOINTS = ("coarse.part", "coarse", "fine.part", "fine", "reference")
@@ -127,9 +128,9 @@ class RunFolder:
             done = 0 if resume is None else step_counts(resume)[0]
         self.metrics.trim(stage, done)
 
-        def record(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        def record(stage: str, done: int, total: int, figures: Mapping[str, float], scene: Scene | None) -> None:
             self.metrics.add({"stage": stage, "step": done, **{key: round(value, 6) for key, value in figures.items()}})
-            report(stage, done, total, figures)
+            report(stage, done, total, figures, scene)
 
         def seconds() -> dict[str, float]:
             return {stage: round(earlier + perf_counter() - started, 3)}

@@ -2,7 +2,7 @@
 
 The estimate is a sum of terms, each a count from the settings times bytes that were measured: peak resident memory on the CPU, of the
 presets and of single settings changed (tet_size 24 to 128, sizes 32 to 512, tables of 2^12 to 2^22, textures of 256 to 2048), lay between
-0.8 and 1.2 of the estimate. For models other than the embedded one the term of the guidance is a guess from their weights.
+0.8 and 1.2 of the estimate. Of models other than the embedded one the weights are counted; what they compute is a guess.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from dreamfusion_mesh.config import DELIVERY_GROUPS, MULTIVIEW, RunConfig
-from dreamfusion_mesh.guidance.models.load import model_bytes
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.kernels.hashgrid import hash_grid
 from dreamfusion_mesh.limits import address_space_limit
 from dreamfusion_mesh.out_of_memory import readable
+from dreamfusion_mesh.run.guidance_memory import GuidanceMemory, guidance_memory
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,11 +36,10 @@ STAGES = {  # in their order, with the settings that lower each one's memory
     "audit": ("texture.size", "mesh.triangles"),
 }
 
+_CPU = torch.device("cpu")
 _LIBRARIES = 600 * 2**20  # torch, Warp, diffusers and transformers, loaded
 _ADDRESS_SPACE = 1200 * 2**20  # what a process maps beyond what is resident
 _SCRATCH = 16 * 2**20  # that libraries take as work begins
-_IMAGE = 8 * 2**20  # the embedded model's activations for one image of 64 x 64
-_IMAGE_SHARE, _LARGEST_IMAGE = 1.5, 2**30  # another model's: a share of its weights, up to a limit
 _SAMPLED = 0.4  # of a ray's samples lie in the scene's box
 _CELL = 600  # of the finest tetrahedral lattice, with gradients and moments
 _FACES, _FACE = 27, 600  # faces of a surface in units of tet_size^2, before it has a shape; bytes of one that subdivision adds
@@ -49,25 +49,24 @@ _KEPT = 0.7  # of the fine stage's peak but for the table, by the allocator, unt
 _TEXEL = 150  # of the textures: where it lies, and what all maps have there
 
 
-def estimate(config: RunConfig, done: Collection[str] = ()) -> dict[str, int]:
-    """Peak bytes of the process by stage, about; without the stages that are `done` and those that take less than their neighbours."""
+def estimate(config: RunConfig, done: Collection[str] = (), device: torch.device = _CPU) -> dict[str, int]:
+    """Peak bytes on `device` by stage, about; without the stages that are `done` and those that take less than their neighbours."""
     field = config.coarse.field
-    weights = model_bytes(config.guidance) if "fine" not in done else 0
-    image = _IMAGE if config.guidance.loaded_model == "embedded" else min(_IMAGE_SHARE * weights, _LARGEST_IMAGE)
+    model = guidance_memory(config.guidance, device) if "fine" not in done else GuidanceMemory(0)
     grid = hash_grid(field.levels, field.features, field.table_size_log2, field.coarsest, field.finest)
     table = 4 * grid.rows * field.features
     point = 4 * (2 * grid.width + 5 * field.hidden)  # encoded, hidden, and the gradients of both
     asked, drawn = _evaluations(config), MULTIVIEW if config.coarse.start == "views" else 0
     coarse, fine, texture = config.coarse, config.fine, config.texture
-    loaded = _LIBRARIES + weights
+    loaded = _LIBRARIES + model.weights
     volume = _SAMPLED * point * coarse.views * coarse.size**2 * coarse.samples
     added = _FACES * fine.tet_size**2 * (4**fine.surface_subdivisions - 1)
     surface = _CELL * fine.tet_size**3 + _FACE * added + _PIXEL * fine.views * fine.size**2
     baked = _TEXEL * texture.size**2
-    refined = _SCRATCH + asked * fine.views * image + surface
+    refined = _SCRATCH + model.step(fine.views, asked) + surface
     stages = {
-        "model": loaded,
-        "coarse": loaded + _SCRATCH + asked * max(coarse.views, drawn) * image + volume + _TABLE_COPIES * table,
+        "model": loaded + model.reading,
+        "coarse": loaded + _SCRATCH + model.step(max(coarse.views, drawn), asked) + volume + _TABLE_COPIES * table,
         "fine": loaded + refined + _TABLE_COPIES * table,
         "bake": loaded + baked + _TABLE_KEPT * table + (0 if "fine" in done else _KEPT * refined),
     }
@@ -86,16 +85,56 @@ def _evaluations(config: RunConfig) -> int:
 
 
 def warn_where_memory_is_short(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
-    """Log a warning for each stage to come whose estimate is above what there is and above that of a stage before it. It stops nothing."""
-    if device.type == "cuda":
-        free, where, elsewhere = torch.cuda.mem_get_info(device)[0], f"on {device}", _LIBRARIES
-    else:
-        (free, where), elsewhere = available(), 0
+    """Log a warning for each stage to come whose estimate is above what there is and above that of a stage before it.
+
+    Raises BadInput where there is less than the weights alone take, which are counted.
+    """
+    free, where, elsewhere = _there_is(device)
+    _check_weights(config, device, done)
     largest = free
-    for stage, wanted in estimate(config, done).items():
+    for stage, wanted in estimate(config, done, device).items():
         if wanted - elsewhere > largest:
             largest = wanted - elsewhere
-            _warn(stage, largest, free, where, config)
+            _warn(stage, largest, free, where, config, device)
+
+
+def _there_is(device: torch.device) -> tuple[int, str, int]:
+    """Bytes that this process may hold on `device`, what sets that limit, and how many of an estimate are not there."""
+    if device.type != "cuda":
+        return (*available(), 0)
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device), f"on {device}", _LIBRARIES
+
+
+def _check_weights(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
+    import psutil
+
+    if "fine" in done or config.guidance.loaded_model == "embedded":  # which is small beside the rest
+        return
+    model, (free, where, _) = guidance_memory(config.guidance, device), _there_is(device)
+    wanted, spare = model.weights + model.reading, psutil.swap_memory().free if device.type == "cpu" else 0
+    if wanted > free + spare:
+        name = f"guidance {config.guidance.loaded_model!r:.80}"
+        found = f"the weights of {name} alone take {readable(wanted)}, {readable(model.reading)} of them its text encoders'"
+        remedy = _what_fits(config, "model", device) or "name a smaller model (`dreamfusion-mesh models` lists some)"
+        raise BadInput(f"memory: {found}, and {readable(free + spare)} are available {where}; {remedy}, or free memory")
+
+
+def _what_fits(config: RunConfig, stage: str, device: torch.device) -> str:
+    """The fewest changes of the guidance's settings with which a stage is estimated to fit; empty where none will do."""
+    free, _, elsewhere = _there_is(device)
+    guidance = config.guidance
+    steps: dict[str, object] = {"checkpoint_encoder": True, "tile_encoder": "always"} if stage != "model" else {}
+    if device.type == "cuda" and guidance.loss != "vsd":
+        steps["offload"] = "layers"
+    changes: dict[str, object] = {}
+    for name, value in steps.items():
+        if getattr(guidance, name) == value:
+            continue
+        changes[name] = value
+        changed = config.model_copy(update={"guidance": guidance.model_copy(update=changes)})
+        if estimate(changed, (), device)[stage] - elsewhere <= free:
+            return "set " + " ".join(f"guidance.{key}={str(each).lower()}" for key, each in changes.items())
+    return ""
 
 
 def warn_where_processes_are_many(config: RunConfig, workers: int) -> None:
@@ -109,12 +148,19 @@ def warn_where_processes_are_many(config: RunConfig, workers: int) -> None:
         _LOG.warning(text, 2 * workers, readable(wanted), readable(free), where, workers, settings)
 
 
-def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig) -> None:
+def _warn(stage: str, wanted: int, free: int, where: str, config: RunConfig, device: torch.device) -> None:
     text = "memory: the stage %s takes about %s, and %s are available %s; should it run out, %s"
-    _LOG.warning(text, stage, readable(wanted), readable(free), where, advice(stage, config))
+    _LOG.warning(text, stage, readable(wanted), readable(free), where, advice(stage, config, device))
 
 
-def advice(stage: str, config: RunConfig) -> str:
+def advice(stage: str, config: RunConfig, device: torch.device = _CPU) -> str:
+    """What lowers the memory of a stage: settings of the guidance with which it would fit, and others with their present values."""
+    guided = stage in ("model", "coarse", "fine") and config.guidance.loaded_model != "embedded"
+    fits = _what_fits(config, stage, device) if guided else ""
+    return f"{fits}, which would fit, about; or {_lower(stage, config)}" if fits else _lower(stage, config)
+
+
+def _lower(stage: str, config: RunConfig) -> str:
     """Which settings lower the memory of a stage, with their present values, and where they may change."""
     names = STAGES[stage] if stage != "model" or config.guidance.loaded_kind == "diffusion model" else ("guidance.clip",)
     if stage == "model" and config.guidance.loaded_model == "embedded":  # there is no smaller one

@@ -62,7 +62,7 @@ class Work:
             raise Halted(f"{name}: stopped as asked, before it began")
         started, outer = time.perf_counter(), self.lock.stage
         self.lock.note_stage(name)
-        with named_shortage(name, advice(name, self.config)):
+        with named_shortage(name, lambda: advice(name, self.config, self.device)):
             yield lambda: round(time.perf_counter() - started, 3)
         self.lock.note_stage(outer)
 

@@ -19,12 +19,16 @@ from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
+from dreamfusion_mesh.shape.start.rough import rough_surface
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import coarse_loss, picture_loss
 from dreamfusion_mesh.stages.restore import LOSS, OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
+from dreamfusion_mesh.stages.scene import ColoredMesh, Scene
 from dreamfusion_mesh.stages.warm_start import VIEWS, WarmStart
+
+_ROUGH_CELLS = 32  # along the longest side of what is occupied, where the field is looked at as a surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,7 @@ class _Steps:
     def _draw(self, warm: WarmStart, index: int, watch: Stopwatch) -> StepLoss:
         with watch.lap("guidance_ms"):
             finite = warm.draw(index, self.draws)
-        return StepLoss(warm.drawn.latents.new_zeros(()), finite, {})
+        return StepLoss(warm.drawn.latents.new_zeros(()), finite, {}, scene=Scene(warm.drawn_images, self._surface))
 
     def _copy(self, warm: WarmStart, index: int, progress: float, watch: Stopwatch) -> StepLoss:
         with watch.lap("render_ms"):
@@ -92,7 +96,7 @@ class _Steps:
             render = self._render(seen)
         terms = picture_loss(render, pictures, self.settings, progress)
         figures = {"alpha": float(render.alpha.detach().mean()), **terms.figures()}
-        return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate)
+        return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate, self._scene(render))
 
     def _distil(self, step: int, progress: float, watch: Stopwatch) -> StepLoss:
         settings, before = self.settings, self.settings.warm_steps
@@ -108,7 +112,7 @@ class _Steps:
             distilled = guide(self.distillation, render, seen, share, self.guidance.t_min, t_max, self.draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
-        return StepLoss(terms.total(), distilled.finite, figures)
+        return StepLoss(terms.total(), distilled.finite, figures, scene=self._scene(render))
 
     def _update_occupancy(self, index: int) -> None:
         if index % self.settings.occupancy_interval == 0:
@@ -117,6 +121,15 @@ class _Steps:
     def _render(self, seen: Views) -> Render:
         coarse, lit = self.coarse, needs_normals(seen)
         return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, lit)
+
+    def _scene(self, render: Render) -> Scene:
+        images = render.rgb.detach()
+        return Scene(lambda: images, self._surface)
+
+    @torch.no_grad()
+    def _surface(self) -> ColoredMesh:
+        mesh = rough_surface(self.coarse.field.density, *self.coarse.occupancy.bounds(), _ROUGH_CELLS)
+        return ColoredMesh(mesh, self.coarse.field.albedo(mesh.vertices))
 
 
 def new_coarse(settings: CoarseSettings, draws: torch.Generator, device: torch.device) -> Coarse:

@@ -29,6 +29,7 @@ from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
 from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import fine_loss
 from dreamfusion_mesh.stages.restore import LOSS, REACH, check_tensors, layout_of_modules, load_mesh, load_modules
+from dreamfusion_mesh.stages.scene import ColoredMesh, Scene
 from dreamfusion_mesh.stages.start import halving_steps, resumed_surface
 from dreamfusion_mesh.stages.uniform_adam import UniformAdam
 
@@ -82,7 +83,8 @@ def fit_surface(
             distilled = guide(distillation, render, seen, progress, settings.t_min, settings.t_max, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
         figures = {"residual": distilled.residual, "faces": float(len(shown.faces)), **terms.figures()}
-        return StepLoss(terms.total(), distilled.finite, figures)
+        scene = _scene(render, mesh, field)
+        return StepLoss(terms.total(), distilled.finite, figures, scene=scene)
 
     fit.run(loss, hooks)
     fitted = _finished(surface, field, settings)
@@ -135,6 +137,17 @@ def _render(
     seen = random_views(settings.views, views, settings.size, settings.size, draws, step, mesh.vertices.device)
     normals = vertex_normals(mesh.vertices, mesh.faces)
     return render_mesh(rasterizer, mesh, normals, field.albedo, seen, shader(seen)), seen
+
+
+def _scene(render: Render, mesh: Mesh, field: HashField) -> Scene:
+    """With the mesh before it is subdivided, which has a quarter of the triangles for each time and looks alike."""
+    images, still = render.rgb.detach(), mesh.detach()
+
+    @torch.no_grad()
+    def surface() -> ColoredMesh:
+        return ColoredMesh(still, field.albedo(still.vertices))
+
+    return Scene(lambda: images, surface)
 
 
 def _not_empty(mesh: Mesh) -> Mesh:

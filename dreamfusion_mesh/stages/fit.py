@@ -32,8 +32,10 @@ from dreamfusion_mesh.stages.restore import (
     step_counts,
     tensors_of_modules,
 )
+from dreamfusion_mesh.stages.scene import Scene
 
-Report = Callable[[str, int, int, Mapping[str, float]], None]  # stage, steps done, steps in all, figures
+# Stage, steps done, steps in all, figures, and what the step worked on, where it is a step of a fit that can be looked at.
+Report = Callable[[str, int, int, Mapping[str, float], Scene | None], None]
 
 Stop = Callable[[], bool]  # whether the work is to end where it can go on later
 
@@ -44,7 +46,7 @@ class Halted(Exception):
     """The work ended because it was asked to, where another process can go on with it."""
 
 
-def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+def no_progress(stage: str, done: int, total: int, figures: Mapping[str, float], scene: Scene | None) -> None:
     """A `Report` that does nothing."""
 
 
@@ -96,13 +98,15 @@ class Stopwatch:
 class StepLoss:
     """One step's loss with its graph; `finite` is False where guidance gave NaN or infinity, and then the step is skipped.
 
-    rate  of this step, in the learning rates that the schedule has for it
+    rate   of this step, in the learning rates that the schedule has for it
+    scene  what the step worked on, for reports
     """
 
     loss: Tensor
     finite: bool
     figures: dict[str, float]
     rate: float = 1.0
+    scene: Scene | None = None
 
 
 StepFunction = Callable[[int, float, Stopwatch], StepLoss]  # step from 0, progress in [0, 1]
@@ -167,19 +171,23 @@ class Fit:
                     result, good = self._step(loss, watch)
                 bad = 0 if good else bad + 1
                 if bad >= MAX_BAD_STEPS:
-                    raise PoorOutcome(
-                        "diverged",
-                        f"{self.stage}: the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older. "
-                        f"Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false",
-                    )
+                    raise PoorOutcome("diverged", f"{self.stage}: {self._why_bad(bad, result)}")
                 halt = self.done < steps and hooks.stop()
                 due = halt or hooks.clock() - saved_at >= self.settings.checkpoint_seconds
                 if writer is not None and due and good and self.done < steps:
                     writer.put(self.state())
                     saved_at = hooks.clock()
-                hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)})
+                hooks.report(self.stage, self.done, steps, {**result.figures, **watch.laps, "skipped": float(self.skipped)}, result.scene)
         if halt:  # out here, where the writer is done and has raised what went wrong
             raise Halted(f"{self.stage}: stopped as asked, after step {self.done} of {steps}")
+
+    def _why_bad(self, bad: int, last: StepLoss) -> str:
+        """What went wrong in the last steps, and what to try."""
+        if bad == self.done and not last.finite:
+            found = f"the model that guides gave no finite answer in any of the first {bad} steps"
+            return f"{found}: its weights are broken, or half precision too coarse; download it again, or set guidance.half_precision=false"
+        found = f"the last {bad} steps up to {self.done} gave no finite gradient; the last checkpoint is older"
+        return f"{found}. Try a lower {self.stage}.learning_rate or guidance.scale, or guidance.half_precision=false"
 
     def replace(self, name: str, module: torch.nn.Module) -> None:
         """Put `module` where modules[name] is, and each of its parameters where its namesake is; they start without moments.

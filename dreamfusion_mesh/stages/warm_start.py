@@ -94,6 +94,11 @@ class WarmStart:
             latents.copy_(moved)
         return finite
 
+    @torch.no_grad()
+    def drawn_images(self) -> Tensor:
+        """[4, H, H, 3] the views as far as they are drawn."""
+        return self._decoder.decode(self.drawn.latents)
+
     def look(self, index: int) -> tuple[Views, Pictures]:
         """As many views as a step has, at most all four, for picture step `index`, by turns, and what was drawn there."""
         count = min(self._settings.views, MULTIVIEW)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import glob
-import io
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,13 @@ from dreamfusion_mesh.audit.readers.model import read_model
 from dreamfusion_mesh.audit.readers.written import Written
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.standing import standings
-from dreamfusion_mesh.errors import BadInput, reason
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import is_file, shown
 from dreamfusion_mesh.geometry.topology import shells
-from dreamfusion_mesh.run.out import ASSET
+from dreamfusion_mesh.run.out import ASSET, generate_command
 from dreamfusion_mesh.run.settings import SETTINGS
 from dreamfusion_mesh.view.serve import LOOPBACK
+from dreamfusion_mesh.view.viser_server import aim, check_viser, start_server
 
 LOOKS = ("textured", "clay", "wireframe", "UV checker")
 MOST_ROWS = 10_000  # a browser's list of more is of no use; the gallery has all
@@ -43,7 +41,10 @@ def rows_of(path: Path) -> dict[str, Models]:
     """
     if path.suffix.lower() == ".glb":
         return {path.stem: _models(path)}
-    if is_file(path / ASSET) or is_file(path / SETTINGS):
+    if is_file(path / SETTINGS) and not is_file(path / ASSET):
+        go_on = generate_command(path, "--live")
+        raise BadInput(f"{shown(path)}: has no {ASSET} yet; `{go_on}` goes on with the run and shows it meanwhile")
+    if is_file(path / ASSET):
         return {path.resolve().name: _models(path / ASSET)}
     found: dict[str, Models] = {}
     for row in standings(BatchFolder(path))[1]:
@@ -63,21 +64,13 @@ def _models(asset: Path) -> Models:
     return {"full": asset, **named, **({"hulls": hulls} if is_file(hulls) else {})}
 
 
-def check_viser() -> None:
-    """Raises BadInput where viser cannot be imported."""
-    try:
-        import viser  # noqa: F401
-    except ImportError as error:
-        raise BadInput(f"view: needs viser, which cannot be imported ({error}); pip install 'dreamfusion-mesh[view]'") from None
-
-
 def serve_view(path: Path, port: int, ready: Callable[[str], None]) -> None:
     """Show what is at `path` to browsers on this machine until a signal ends this process; port 0 takes a free one.
 
     ready  is told the address
     Raises BadInput as `rows_of` and `check_viser` do, where the first asset cannot be read, and where the port cannot be taken.
     """
-    check_viser()
+    check_viser("view")
     viewer = Viewer(rows_of(path), port)
     try:
         ready(f"http://{LOOPBACK}:{viewer.port}")
@@ -94,9 +87,10 @@ class Viewer:
         self._rows, self._lock = rows, threading.Lock()
         first = next(iter(rows))
         surface = _read(rows[first]["full"])
-        self._server = _server(port)
+        self._server = start_server(port, "--port")
         self.port = self._server.get_port()
-        self._aim(surface)
+        points = surface.vertices[surface.faces].reshape(-1, 3)
+        aim(self._server, points.min(0), points.max(0))
         gui = self._server.gui
         self._row = gui.add_dropdown("asset", [*rows], initial_value=first, visible=len(rows) > 1)
         self._model = gui.add_dropdown("file", [*rows[first]], initial_value="full")
@@ -120,8 +114,7 @@ class Viewer:
 
     def stop(self) -> None:
         """Close all connections."""
-        with redirect_stdout(io.StringIO()):
-            self._server.stop()
+        self._server.stop()
 
     def _show_chosen(self) -> None:
         with self._lock:
@@ -133,31 +126,6 @@ class Viewer:
         self._model.options = [*self._rows[self._row.value]]
         self._model.value = "full"
         self._show_chosen()
-
-    def _aim(self, written: Written) -> None:
-        scene, points = self._server.scene, written.vertices[written.faces].reshape(-1, 3)
-        middle, reach = (points.min(0) + points.max(0)) / 2, float(np.ptp(points, axis=0).max())
-        scene.set_up_direction("+y")
-        self._server.initial_camera.look_at = tuple(middle)
-        self._server.initial_camera.position = tuple(middle + reach * np.array([0.3, 0.35, 0.85]))
-        self._server.initial_camera.near, self._server.initial_camera.far = reach / 100, reach * 100
-
-
-def _server(port: int) -> Any:
-    """A server on loopback at that port, and at no other: viser takes the next one where it is in use."""
-    import viser
-
-    try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-    except OSError as error:
-        raise BadInput(f"--port {port}: cannot be listened on ({reason(error)}); name another one, or 0 for a free one") from error
-    with redirect_stdout(io.StringIO()):  # where it prints a panel, whatever it is told
-        server = viser.ViserServer(host=LOOPBACK, port=port, label="dreamfusion_mesh", verbose=False)
-    server.gui.configure_theme(show_share_button=False)
-    server.request_share_url = lambda *_, **__: None  # which opens a tunnel to this server from outside, for whoever asks without a button
-    return server
 
 
 def _read(file: Path) -> Written:

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,27 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsers import Browser, pixels
 from gallery_batches import HOSTILE, gallery_batch
-from PIL import Image
 
-from dreamfusion_mesh.audit.engines.three import MODULES_VARIABLE, find_three
 from dreamfusion_mesh.view import gallery
 from dreamfusion_mesh.view.gallery import write_gallery
 from dreamfusion_mesh.view.serve import LOOPBACK, Files
-
-HOME = Path(__file__).parent
-ENGINES = HOME.parent / "engines"
-
-
-@pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
-    """The browser and the node modules that drive it; skips where they are missing."""
-    if not os.environ.get(MODULES_VARIABLE) and (ENGINES / "node_modules" / "three").is_dir():
-        monkeypatch.setenv(MODULES_VARIABLE, str(ENGINES))
-    found = find_three()
-    if found is None or shutil.which("node") is None:
-        pytest.skip("Chromium or puppeteer-core is not installed; `make browser-tests` installs them")
-    return found
 
 
 @pytest.fixture
@@ -49,24 +28,12 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def look(browser: tuple[str, Path], url: str, **asked: Any) -> dict[str, Any]:
+def look(browser: Browser, url: str, **asked: Any) -> dict[str, Any]:
     """What the scenario of the gallery finds at an address."""
-    given = {"browser": browser[0], "url": url, "text": "BLUE box", "selects": [], "shots": os.environ.get("SCREENSHOTS"), **asked}
-    command = ["node", str(HOME / "drive.cjs"), str(browser[1]), str(HOME / "gallery.cjs"), json.dumps(given)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout.removeprefix("FOUND "))
-    assert found["errors"] == []
-    return found
+    return browser.look("gallery", url, **{"text": "BLUE box", "selects": [], **asked})
 
 
-def pixels(picture: str) -> np.ndarray:
-    """float [H, W, 3] in [0, 255] of a PNG in base64."""
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        return np.asarray(image.convert("RGB"), dtype=float)
-
-
-def test_from_disk_rows_are_filtered_and_sorted_and_one_opens(browser: tuple[str, Path], tmp_path: Path) -> None:
+def test_from_disk_rows_are_filtered_and_sorted_and_one_opens(browser: Browser, tmp_path: Path) -> None:
     write_gallery(gallery_batch(tmp_path))
     filters = [("status", "failed"), ("tag", "cold"), ("tag", HOSTILE), ("audit", "failed")]
     selects = [*filters, ("order", "most triangles"), ("order", "fewest triangles")]
@@ -90,7 +57,7 @@ def test_from_disk_rows_are_filtered_and_sorted_and_one_opens(browser: tuple[str
 
 
 def test_what_is_too_much_for_the_page_opens_where_it_is_served(
-    browser: tuple[str, Path], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "LARGEST_EMBEDDED", 0)
     write_gallery(gallery_batch(tmp_path))

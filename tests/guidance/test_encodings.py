@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_the_fingerprint_of_the_reader_follows_the_files_of_the_text_encoder(fol
     before = load(changed).text_fingerprint()
     (changed / "tokenizer" / "spiece.model").write_bytes(b"others")
     assert before != load(changed).text_fingerprint(), "another SentencePiece model"
+
+
+def test_the_fingerprint_follows_how_the_same_encoders_read(copied: Callable[[str], Path]) -> None:
+    folder = copied("xl")
+    edit_json(folder / "model_index.json", force_zeros_for_empty_prompt=True)
+    before, plain = load(folder), load(folder, half_precision=False)
+    edit_json(folder / "model_index.json", force_zeros_for_empty_prompt=False)
+    after = load(folder)
+    assert len({model.text_fingerprint() for model in (before, plain, after)}) == 3
+    states = [model.encode_prompt(PROMPT, settings_of(model)).states[-1] for model in (before, after)]
+    assert not torch.equal(*states), "of no words"
 
 
 def test_a_models_files_are_hashed_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

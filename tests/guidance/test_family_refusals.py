@@ -76,6 +76,11 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "guidance that is told": ("flux2", _edit("transformer/config.json", guidance_embeds=True), "only FLUX.2 klein is read"),
     "more than the prompt": ("pixart", _edit("transformer/config.json", use_additional_conditions=True), "needs more than the prompt"),
     "a sampler of a flow": ("pixart", _another("scheduler", "sd3"), "no beta_schedule"),
+    "prx in pixels": (
+        "prx",
+        _edit("model_index.json", _class_name="PRXPixelPipeline"),
+        r"is PRX in pixels \(PRXPixelPipeline\), .*not supported: use PRX on latents, such as prx-512",
+    ),
     "no index": ("prx", lambda folder: (folder / "model_index.json").unlink(), r"model_index\.json is missing"),
     "no size": ("prx", _edit("model_index.json", default_sample_size="large"), "default_sample_size 'large'; expected one whole number"),
     "truncated": ("pixart", _truncate(f"{WEIGHTS}.safetensors"), "not a readable safetensors file"),

@@ -77,10 +77,15 @@ def _no_tensors(folder):
 def _index(target):
     def change(folder):
         (folder / UNET).unlink()
-        named = {"weight_map": {"conv_in.weight": target}} if target else {"metadata": {}}
+        named = {"metadata": {}, **({"weight_map": {"conv_in.weight": target}} if target else {})}
         (folder / f"{UNET}.index.json").write_text(json.dumps(named))
 
     return change
+
+
+def _index_alone(folder):
+    _index("shard.safetensors")(folder)
+    edit_json(folder / f"{UNET}.index.json", metadata=None)
 
 
 def _link_out(name):
@@ -158,6 +163,7 @@ CASES = {
     "index names a pickle": (_index("shard.bin"), "only .safetensors files beside it"),
     "index names nothing there": (_index("shard.safetensors"), "names 'shard.safetensors', which is missing"),
     "index without a map": (_index(None), "no weight_map"),
+    "index without metadata": (_index_alone, r"safetensors\.index\.json has no metadata, an object that the libraries ask for; download"),
 }
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from guided import asked, bind, normal, views_around
+from guided import PROMPT, asked, bind, load, normal, views_around
 from loss_steps import step_of
 from torch import Tensor
 
+from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.guidance.losses.sds import distill
 from dreamfusion_mesh.guidance.models.prompted import PromptedDiffusion
+from dreamfusion_mesh.guidance.models.text_condition import TextCondition
+from dreamfusion_mesh.guidance.models.text_encoder import Reader
 
 
 def counted(module: torch.nn.Module) -> list[int]:
@@ -103,3 +106,33 @@ def test_another_error_is_not_tried_again(folders: Any, monkeypatch: pytest.Monk
     with pytest.raises(RuntimeError, match="shapes"):
         model.answer(normal(4, 3, 8, 8), torch.full((4,), 300), views_around(4))
     assert not model.model.shortage.met
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(5, [9, 5, 4]), (3, [9, 5])])
+def test_texts_that_do_not_fit_are_read_in_two_halves(
+    most: int, sizes: list[int], saved: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load(saved("xl"))
+    settings = GuidanceSettings(model=model.model)
+    wanted, found = model.encode_prompt(PROMPT, settings), []
+    read = Reader._read
+
+    def limited(self: Reader, network: Any, ids: Tensor, mask: Tensor) -> TextCondition:
+        if self.part == "text_encoder_2":
+            found.append(len(ids))
+            if len(ids) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return read(self, network, ids, mask)
+
+    monkeypatch.setattr(Reader, "_read", limited)
+    if len(sizes) == 2:
+        with pytest.raises(torch.OutOfMemoryError):
+            model.encode_prompt(PROMPT, settings)
+    else:
+        with caplog.at_level(logging.WARNING):
+            made = model.encode_prompt(PROMPT, settings)
+        for values, expected in ((made.states, wanted.states), (made.pooled, wanted.pooled)):
+            torch.testing.assert_close(values, expected)
+        (line,) = caplog.messages
+        assert line == "guidance: the memory does not hold 9 texts in one call of text_encoder_2/; half of them are read at once"
+    assert found == sizes

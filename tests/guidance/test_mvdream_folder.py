@@ -105,8 +105,12 @@ def test_a_broken_port_is_refused(tmp_path: Path, change: Callable[[Path], None]
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("[1]", "sd-v2-base.yaml has no"),
-        ('{"model": {"params": {}}}', "has no 'timesteps'; take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away"),
+        ("[1]", "sd-v2-base.yaml has nothing as model, expected a mapping"),
+        ('{"model": [1]}', "has a list as model, expected a mapping"),
+        (
+            '{"model": {"params": {}}}',
+            "has no model.params.timesteps; take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away",
+        ),
         ("model: [", "sd-v2-base.yaml"),
     ],
 )
@@ -119,6 +123,10 @@ def test_a_broken_configuration_is_refused(tmp_path: Path, settings: str, messag
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        ("unet_config", [], "has a list as model.params.unet_config, expected a mapping"),
+        ("unet_config", {"params": [["image_size", 4]]}, "has a list as model.params.unet_config.params, expected a mapping"),
+        ("first_stage_config", {"params": {"ddconfig": 4}}, "has a int as model.params.first_stage_config.params.ddconfig"),
+        ("first_stage_config", None, "has nothing as model.params.first_stage_config, expected a mapping"),
         ("timesteps", "x", r"sd-v2-base\.yaml cannot be loaded"),
         ("timesteps", 10**12, "num_train_timesteps is over 100000"),
         ("timesteps", 0, r"sd-v2-base\.yaml (cannot be loaded|gives shares)"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamfusion_mesh.guidance.models import recorded as module
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.recorded import RecordedCalls, Recording, recorded_calls
 
 NEEDS_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -104,12 +105,12 @@ def test_a_recording_that_does_not_follow_what_it_is_given_is_not_used(
 
 def test_calls_are_recorded_on_a_card_alone(device: torch.device) -> None:
     small = torch.nn.Linear(4, 4)
-    assert (recorded_calls(small, device) is not None) == (device.type == "cuda")
+    assert (recorded_calls(small, Placement(device)) is not None) == (device.type == "cuda")
 
 
 def test_a_large_network_is_called() -> None:
     large = torch.nn.Linear(2**13, 2**13 + 1, device="meta")
-    assert recorded_calls(large, torch.device("cuda")) is None
+    assert recorded_calls(large, Placement(torch.device("cuda"))) is None
 
 
 @NEEDS_CARD

@@ -62,3 +62,12 @@ def test_a_saved_grid_comes_back() -> None:
 def test_a_grid_that_cannot_be_is_refused(given: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(given))} {next(iter(given.values()))}.* expected"):
         OccupancyGrid(**{"size": 8, **given})
+
+
+def test_bounds_hold_what_is_occupied_and_all_where_nothing_is() -> None:
+    grid = OccupancyGrid(8, half_extent=2.0)
+    grid.occupied.fill_(False)
+    grid.occupied[2, 3:5, 7] = True
+    assert [corner.tolist() for corner in grid.bounds()] == [[-1.0, -0.5, 1.5], [-0.5, 0.5, 2.0]]
+    grid.occupied.fill_(False)
+    assert [corner.tolist() for corner in grid.bounds()] == [[-2.0] * 3, [2.0] * 3]

@@ -77,14 +77,18 @@ def test_what_an_error_of_ours_came_from_counts() -> None:
             raise RunFailed("fine: its checkpoint does not fit these settings; delete it to redo the stage") from error
 
     asked = r"^fine: out of memory \(asked for 268435456.0 GiB\); lower it$"
-    with pytest.raises(OutOfMemory, match=asked), named_shortage("fine", "lower it"):
+    with pytest.raises(OutOfMemory, match=asked), named_shortage("fine", lambda: "lower it"):
         load()
 
 
 def test_the_inner_stage_is_named_and_other_errors_stay() -> None:
-    with pytest.raises(OutOfMemory, match=r"^bake: out of memory; less$"), named_shortage("deliver", "x"), named_shortage("bake", "less"):
+    with (
+        pytest.raises(OutOfMemory, match=r"^bake: out of memory; less$"),
+        named_shortage("deliver", str),
+        named_shortage("bake", lambda: "less"),
+    ):
         raise MemoryError
-    with pytest.raises(ValueError, match="shape"), named_shortage("bake", "less"):
+    with pytest.raises(ValueError, match="shape"), named_shortage("bake", lambda: "less"):
         raise ValueError("shape")
 
 

@@ -23,9 +23,9 @@ class Clock:
     def stop_at(self, stage: str, step: int):
         stop = stop_at(stage, step)
 
-        def report(name: str, done: int, total: int, figures: object) -> None:
+        def report(name: str, done: int, total: int, figures: object, scene: object) -> None:
             self.now += 1
-            stop(name, done, total, figures)
+            stop(name, done, total, figures, scene)
 
         return report
 

@@ -58,7 +58,7 @@ def test_a_run_that_was_stopped_and_resumed_gives_the_same_bits() -> None:
 
 
 def interrupt_at(step: int):
-    def report(stage, done, total, figures):
+    def report(stage, done, total, figures, scene):
         if done == step:
             raise KeyboardInterrupt
 

@@ -226,7 +226,7 @@ def test_times_follow_the_stages_own_spans(fit) -> None:
 )
 def test_a_step_reports_the_residual_and_its_terms(fit, names: set[str]) -> None:
     lines: list[dict[str, float]] = []
-    fit(StubScore(residual=0.5), Hooks(report=lambda stage, done, total, figures: lines.append(dict(figures))))
+    fit(StubScore(residual=0.5), Hooks(report=lambda stage, done, total, figures, scene: lines.append(dict(figures))))
     assert len(lines) == 3
     assert all(set(line) == {"residual", *names, "render_ms", "guidance_ms", "step_ms", "skipped"} for line in lines)
     assert all(line["residual"] == pytest.approx(0.5, rel=1e-5) for line in lines)

@@ -47,7 +47,7 @@ class Spoiled(StubScore):
 @pytest.mark.parametrize(("loss", "kind"), [("csd", "negative"), ("csd", "uncond"), ("sdi", "uncond"), ("ism", "without")])
 def test_a_step_with_nan_in_an_extra_answer_is_skipped_and_counted(loss: str, kind: str) -> None:
     figures: list[dict[str, Any]] = []
-    hooks = Hooks(report=lambda stage, done, total, found: figures.append(dict(found)))
+    hooks = Hooks(report=lambda stage, done, total, found, scene: figures.append(dict(found)))
     guidance = GuidanceSettings(loss=loss, sdi={"inversions": 2})
     views = ViewSettings(lambertian=0, textureless=0)
     fitted, _ = fit_field(Spoiled(kind, 3), SETTINGS, views, guidance, torch.Generator().manual_seed(0), torch.device("cpu"), hooks)

@@ -107,7 +107,7 @@ def test_nan_in_the_loras_answers_is_skipped_and_counted(folder: Path) -> None:
     told: list[Mapping[str, float]] = []
     saved: list[State] = []
     model: ScoreModel = Spoilt(bind(folder, loss="vsd"), 1)
-    hooks = Hooks(report=lambda stage, done, total, figures: told.append(figures), save=saved.append)
+    hooks = Hooks(report=lambda stage, done, total, figures, scene: told.append(figures), save=saved.append)
     last = coarse(model, hooks, torch.Generator().manual_seed(0))
     assert [figures["skipped"] for figures in told] == [0, 1, 1, 1]
     assert ["lora" in figures for figures in told] == [True, False, True, True]

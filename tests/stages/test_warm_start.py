@@ -147,7 +147,7 @@ def test_the_field_comes_to_look_like_what_was_drawn_from_other_sides_too() -> N
 def test_each_step_is_reported_as_one_of_the_stage_and_distillation_begins_after_them(folder: Path) -> None:
     told: list[tuple[int, int, Mapping[str, float]]] = []
     model = bind(folder, perp_neg=1.0)
-    fit(model, SHORT, Hooks(report=lambda stage, done, total, figures: told.append((done, total, figures))))
+    fit(model, SHORT, Hooks(report=lambda stage, done, total, figures, scene: told.append((done, total, figures))))
     assert [(done, total) for done, total, _ in told] == [(step, 9) for step in range(1, 10)]
     assert ["image" in figures for _, _, figures in told] == [False] * 3 + [True] * 3 + [False] * 3
     assert ["residual" in figures for _, _, figures in told] == [False] * 6 + [True] * 3
@@ -190,7 +190,7 @@ def test_nan_while_views_are_drawn_costs_a_step_and_no_more(folder: Path) -> Non
     told: list[Mapping[str, float]] = []
     longer = SHORT.model_copy(update={"steps": 11})
     _, whole = fit(bind(folder), SHORT)
-    hooks = Hooks(report=lambda stage, done, total, figures: told.append(figures))
+    hooks = Hooks(report=lambda stage, done, total, figures, scene: told.append(figures))
     _, spoilt = fit(SpoiltDrawing(bind(folder), range(1, 3)), longer, hooks)
     assert [figures["skipped"] for figures in told] == [0, 1, *[2] * 9]
     assert ["image" in figures for figures in told] == [False] * 5 + [True] * 3 + [False] * 3

@@ -19,7 +19,7 @@ def glb(folder: Path) -> bytes:
 def stop_at(stage: str, step: int) -> Callable[..., None]:
     """A `Report` that interrupts the run when `stage` has done `step` steps."""
 
-    def report(name: str, done: int, total: int, figures: object) -> None:
+    def report(name: str, done: int, total: int, figures: object, scene: object) -> None:
         if (name, done) == (stage, step):
             raise KeyboardInterrupt
 

@@ -48,7 +48,7 @@ def generate(config: object, out: Path, *, report) -> object:
             sys.stderr.write("cleaning\n")
             time.sleep(1)
             (out / "cleaned").write_text("")
-    report("coarse", 1, 2, {})
+    report("coarse", 1, 2, {}, None)
     audit = SimpleNamespace(rows=(), table=lambda: "table")
     return SimpleNamespace(warnings=(), audit=audit, folder=out, files={"asset.glb": out / "asset.glb"})
 

@@ -33,7 +33,7 @@ from dreamfusion_mesh.run.lock import locked
 SETTINGS = load_config("smoke", ["device=cpu"], {"prompt": "of the batch"})
 FINE = "checkpoints/fine.safetensors"
 STEPS = "steps.txt"
-Report = Callable[[str, int, int, Mapping[str, float]], None]
+Report = Callable[[str, int, int, Mapping[str, float], object], None]
 
 
 def job(name: str, prompt: str = "a red mug", seed: int = 0, settings: RunConfig = SETTINGS) -> Job:
@@ -131,7 +131,7 @@ class StubRows:
         if (folder / STEPS).exists():
             return True
         for step in range(100_000):
-            report("coarse", step, 100_000, {})
+            report("coarse", step, 100_000, {}, None)
             if stop():
                 write_plainly(folder / STEPS, b"stopped")
                 return False

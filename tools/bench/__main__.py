@@ -1,4 +1,4 @@
-"""What the library costs on this machine: `python -m tools.bench [PART]`, without one all of them, in about twelve minutes on two cores.
+"""What the library costs on this machine: `python -m tools.bench [PART]`, without one all of them, in about fifteen minutes on two cores.
 
 Figures go to standard output as they come, and into docs/BENCHMARKS.md when their part is done, in the place of those that the part had on
 this machine before; other parts, and other machines' figures, stay. No part fails where a target is missed: a busy machine is no reason for
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
-from tools.bench import bake, batch, gallery, guidance, imports, kernels, ray, scaling, stages, unwrap
+from tools.bench import bake, batch, gallery, guidance, imports, kernels, live, ray, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
 from tools.bench.random_models import SIZES, VIEWS
@@ -51,6 +51,11 @@ PARTS = {
         "milliseconds a step of each stage of a preset, seconds of each stage, and memory, of a run in a process of its own",
         ("device", "preset", "prompt", "steps"),
         lambda o: stages.measure(o.preset, o.chosen.type, o.prompt, o.steps or (None if o.thorough else 30)),
+    ),
+    "live": Part(
+        "a fit by turns with `--live` and without, while a client takes all that it is sent and draws nothing",
+        ("device", "preset", "prompt", "steps", "rounds"),
+        lambda o: live.measure(o.preset, o.chosen, o.prompt, o.steps or 60, o.rounds or (7 if o.thorough else 3)),
     ),
     "guidance": Part(
         "a step of guidance by a model: milliseconds, counted FLOPs, the device's own rate in one large product, and the ratio",
@@ -178,9 +183,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="leave out what this machine measured with the same versions and options")
     parser.add_argument("--thorough", action="store_true", help="more rounds, all surfaces, and the preset's own steps: an hour or more")
     parser.add_argument("--rounds", type=int, help="turns that each contender has, instead of the part's own number")
-    parser.add_argument("--preset", default="demo", help="of stages")
-    parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages and resolution")
-    parser.add_argument("--steps", type=int, help="of stages: steps of both, instead of 30, or of the preset's with --thorough")
+    parser.add_argument("--preset", default="demo", help="of stages and live")
+    parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages, live and resolution")
+    steps = "of both stages: of stages, instead of 30, or of the preset's with --thorough; of live, instead of 60"
+    parser.add_argument("--steps", type=int, help=steps)
     parser.add_argument(
         "--model",
         default="embedded",

@@ -76,7 +76,7 @@ def random_model(name: str, device: torch.device, dtype: torch.dtype, settings: 
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square()
     model = DiffusionModel(
         files=ModelFiles(Source("guidance", f"random-{name}", "--model", Path()), Path(), LAYOUT),  # for messages: nothing was read
-        half_precision=dtype != torch.float32,
+        loaded_with=settings.model_copy(update={"half_precision": dtype != torch.float32}).loaded_with,
         denoiser=built.denoiser,
         text=cast(Any, None),
         latents=built.latents,

@@ -94,9 +94,10 @@ def _refuse_guides(judge: ImageTextModel, listed: dict[str, RunConfig]) -> None:
     from dreamfusion_mesh.evaluate.judges import refuse_guides
     from dreamfusion_mesh.guidance.models.load import check_served, model_files
 
-    keys = {name: (config.guidance.loaded_kind, config.guidance.loaded_model) for name, config in listed.items()}
-    models = {keys[name]: config.guidance for name, config in listed.items()}
-    notes = {key: model_files(settings).provenance() for key, settings in models.items()}  # hashes the weights, which may be large
+    settings = {name: config.guidance for name, config in listed.items()}
+    keys = {name: (each.loaded_kind, each.loaded_model, each.autoencoder) for name, each in settings.items()}
+    models = {keys[name]: each for name, each in settings.items()}
+    notes = {key: model_files(each).provenance() for key, each in models.items()}  # hashes the weights, which may be large
     refuse_guides(judge, {name: notes[key] for name, key in keys.items()}, "guide the setting")
     for config in listed.values():
         check_served(config.guidance, config.coarse.start)

@@ -67,7 +67,7 @@ class Clip:
 
     def text_fingerprint(self) -> str:
         """What the vectors of texts depend on beside the texts: the tower's files and the device."""
-        return self.files.text_fingerprint((self.networks.text_part,), self.limit, self.device)
+        return self.files.text_fingerprint((self.networks.text_part,), [self.limit], self.device)
 
     def _token_ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, padding=False, truncation=False).input_ids

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from dreamfusion_mesh.config import GuidanceSettings
-from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.errors import BadInput, RunFailed
+from dreamfusion_mesh.guidance.models.compiled import CompiledBlocks
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser, Question
+from dreamfusion_mesh.guidance.models.encoding import Shortage, encoded, wants_tiles
 from dreamfusion_mesh.guidance.models.fitted_texts import fitted_texts
 from dreamfusion_mesh.guidance.models.latents import LatentSpace
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
@@ -33,25 +36,20 @@ from dreamfusion_mesh.terminal import cut
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class Shortage:
-    """Whether memory ran out in a call of the network for all images at once."""
-
-    met: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
     """A GuidanceModel: frozen weights, loaded once for any number of prompts and of settings; `load_guidance` makes it.
 
-    prediction  what the network predicts
-    size        pixels a side of the images that it was made for
-    recorded    replays the network's calls on a card; None: they are called
-    shortage    whether memory ran out in a call of the network
+    loaded_with  see GuidanceSettings.loaded_with
+    prediction   what the network predicts
+    size         pixels a side of the images that it was made for
+    recorded     replays the network's calls on a card; None: they are called
+    compiled     calls the network, whose blocks are compiled; None: it is not compiled
+    shortage     whether memory ran out
     """
 
     files: ModelFiles
-    half_precision: bool
+    loaded_with: Mapping[str, object]
     denoiser: Denoiser
     text: TextModel
     latents: LatentSpace
@@ -59,6 +57,7 @@ class DiffusionModel:
     prediction: Prediction
     size: int
     recorded: RecordedCalls | None = None
+    compiled: CompiledBlocks | None = None
     shortage: Shortage = field(default_factory=Shortage)
 
     @property
@@ -79,13 +78,22 @@ class DiffusionModel:
             raise ValueError(f"encoding: {list(found.states.shape)} of {cut(str(found.texts[:1]))}, expected {list(wanted)} of this prompt")
         text = condition_of(found.to(self.schedule.signal.device))
         views = 2 * len(VIEW_SUFFIXES)
-        return PromptedDiffusion(self, settings, text[:views], text[views : views + 1], text[views + 1 :], [*found.warnings])
+        tiles, notes = self._tiles(settings)
+        warnings = [*found.warnings, *notes]
+        return PromptedDiffusion(self, settings, text[:views], text[views : views + 1], text[views + 1 :], tiles, warnings)
+
+    def _tiles(self, settings: GuidanceSettings) -> tuple[bool, list[str]]:
+        """Whether images are encoded in tiles, and a line for the user where the card has decided it."""
+        size, device = settings.image_size or self.size, self.schedule.signal.device
+        tiles = wants_tiles(settings.tile_encoder, size, self.latents, device)
+        line = f"guidance.tile_encoder auto: images of {size} pixels are encoded in tiles, for the memory of {device} is small"
+        return tiles, [line] if tiles and settings.tile_encoder == "auto" else []
 
     def encode_prompt(self, prompt: str, settings: GuidanceSettings) -> PromptEncoding:
         """The texts of `prompt` encoded once for all views, coloured and textureless, with the warnings about its words.
 
         Raises BadInput where the settings are for another model, or the prompt cannot be used, has more tokens than the model reads, or has
-        no word that it knows.
+        no word that it knows; RunFailed where the text encoders fail.
         """
         self._check_settings(settings)
         source, tokenizer = self.files.source, self.text.tokenizer
@@ -94,36 +102,37 @@ class DiffusionModel:
         texts, shortened = fitted_texts(source, self.text, prompt, known)
         with called(source, self.text.made_by):
             made = self.text.encode(texts)
+        if not bool(made.states.isfinite().all()):
+            raise RunFailed(f"{source}: {self.text.made_by} reads the prompt as numbers that are not finite; download the model again")
         return PromptEncoding(texts, made.states, (*warnings, *shortened), made.pooled, made.mask)
 
     def text_fingerprint(self) -> str:
-        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizers and text encoders, and the device."""
-        return self.files.text_fingerprint(self.text.parts, self.text.limit, self.schedule.signal.device)
+        """SHA-256 of what an encoding depends on beside its texts: the files of tokenizers and text encoders, how they read, the device."""
+        text = self.text
+        how = [text.limit, text.length, text.width, text.blank, self.loaded_with["half_precision"]]
+        return self.files.text_fingerprint(text.parts, how, self.schedule.signal.device)
 
     def provenance(self) -> dict[str, Any]:
         """What an asset has to record: the model's name, licences, kind, and SHA-256 of each weight file."""
         return {**self.files.provenance(), "prediction": self.prediction}
 
-    def encode(self, images: Tensor, size: int = 0, checkpointed: bool = False) -> Tensor:
+    def encode(self, images: Tensor, size: int = 0, one_by_one: bool = False, tiles: bool = False) -> Tensor:
         """Images [B, H, H, 3] in [0, 1] to what the network sees [B, C, h, h]: averaged down or stretched up to `size`, then to [-1, 1].
 
-        size          pixels a side; 0: those that the model was made for
-        checkpointed  whether an autoencoder sees one image at a time, and once more when the gradient is asked for
+        size               pixels a side; 0: those that the model was made for
+        one_by_one, tiles  see `encoded`
         Differentiable; an autoencoder gives its mean. Raises ValueError where the images are not square RGB.
         """
         if images.dim() != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images: shape {list(images.shape)}, expected [B, H, H, 3]")
         pixels = 2 * _resize(images.permute(0, 3, 1, 2), size or self.size) - 1
-        with called(self.files.source, "vae/"):
-            if not checkpointed or self.latents.vae is None or not pixels.requires_grad:
-                return self.latents.encode(pixels)
-            made = [checkpoint(self.latents.encode, one, use_reentrant=False, preserve_rng_state=False) for one in pixels.split(1)]
-            return torch.cat(made)
+        with self._encoding():
+            return encoded(pixels, self.latents, self.shortage, one_by_one, tiles)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """What the network sees [B, C, h, h] to images [B, H, H, 3] in [0, 1]; what leaves that range is clipped."""
-        with called(self.files.source, "vae/"):
+        with self._encoding():
             return ((self.latents.decode(latents).permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
 
     def question(self, noisy: Tensor, t: Tensor, text: TextCondition, cameras: Tensor | None = None, size: int = 0) -> Question:
@@ -152,8 +161,14 @@ class DiffusionModel:
         given = self.denoiser.given(question)
         call = partial(self.denoiser.call, self.denoiser.network, views=views)
         with called(self.files.source, type(self.denoiser.network).__name__):
-            predicted = call(*given) if self.recorded is None else self.recorded(call, given, views)
+            through = self.recorded or self.compiled
+            predicted = call(*given) if through is None else through(call, given, views)
         return predicted[:, : question.noisy.shape[1]].to(question.noisy.dtype)  # the rest, where there is any, is a learned variance
+
+    def _encoding(self) -> AbstractContextManager[None]:
+        """While the autoencoder is called."""
+        chosen = self.latents.source
+        return called(self.files.source, "vae/") if chosen is None else called(chosen, "the folder")
 
     def _check_settings(self, settings: GuidanceSettings) -> None:
         source = self.files.source
@@ -163,11 +178,10 @@ class DiffusionModel:
             )
         if not source.same(settings.model):
             raise BadInput(f"guidance.model {settings.model!r}: the model that was loaded is {self.model!r}; load the one that is named")
-        if settings.half_precision != self.half_precision:
-            raise BadInput(
-                f"guidance.half_precision {settings.half_precision}: {source} was loaded with {self.half_precision}; "
-                "load it again with this setting"
-            )
+        for name, value in settings.loaded_with.items():
+            if value != self.loaded_with[name]:
+                found = f"guidance.{name} {value!r:.80}: {source} was loaded with {self.loaded_with[name]!r:.80}"
+                raise BadInput(f"{found}; load it again with this setting")
         if settings.multiview and not self.denoiser.takes_cameras:
             raise no_multiview(source, "guidance.multiview=false")
         self._check_size(settings.image_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from torch.nn import functional
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.float16 import GradientScale
-from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network
+from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_network, shown_part
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json
 
+PART = "vae"  # of a model's folder
 _KL, _DC, _FLUX2, _TINY = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2", "AutoencoderTiny"
+_BLOCKS = "encoder_block_out_channels"
+_NUMBERS, _TINY_NUMBERS = 48, 15  # 2 * 3085 / 128 and 2 * 469 / 64: numbers by the first block's channels
 _LARGEST_SCALE = 1_000_000
 _FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
 
@@ -30,12 +33,19 @@ class LatentSpace:
     scale     pixels a side of what the network sees as one place
     patch     pixels a side, or the autoencoder's places, that are folded into the channels of one place
     channels  C
+    source    of the autoencoder, where it was chosen in place of the model's own
     """
 
     vae: Any | None
     scale: int
     patch: int
     channels: int
+    source: Source | None = None
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the autoencoder is a small one, distilled from a larger one's."""
+        return self.vae is not None and self.vae.config._class_name == _TINY
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean that the autoencoder gives, scaled as its config says; differentiable in `pixels` alone."""
@@ -84,7 +94,7 @@ class LatentSpace:
 
     def to(self, device: torch.device) -> LatentSpace:
         """The same on `device`."""
-        return self if self.vae is None else LatentSpace(self.vae.to(device), self.scale, self.patch, self.channels)
+        return self if self.vae is None else replace(self, vae=self.vae.to(device))
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation that FLUX.2's autoencoder has learnt of each channel, [1, C, 1, 1]."""
@@ -111,27 +121,41 @@ def check_scale(source: Source, where: str, config: Mapping[str, Any]) -> None:
             raise BadInput(f"{source}: {where} has {key} {value!r:.60}; expected a number below {_LARGEST_SCALE}; download the model again")
 
 
-def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int]) -> LatentSpace:
-    """The autoencoder of vae/, frozen, on the CPU; `taken` is the network's part and how many channels it takes. Raises BadInput.
+def autoencoder_width(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers that an autoencoder of this config keeps of one pixel for its gradient, about, and how many sizes it has.
 
+    Counted for those of Stable Diffusion, the full and the tiny one, and taken twice for what its gradient needs beside.
+    """
+    widths = config.get(_BLOCKS if config.get("_class_name") in (_DC, _TINY) else "block_out_channels")
+    if not isinstance(widths, list) or not widths or not all(isinstance(width, int) for width in widths):
+        return 0, 0
+    each = _TINY_NUMBERS if config.get("_class_name") == _TINY else _NUMBERS
+    return each * widths[0], len(widths)
+
+
+def load_latents(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, taken: tuple[str, int], part: str = PART) -> LatentSpace:
+    """The autoencoder of vae/, or of another part, frozen, on the CPU. Raises BadInput.
+
+    taken  which part takes its latents, and how many channels of them
     A tiny autoencoder (AutoencoderTiny) has the latents of the one that it was distilled from. In float16 the others overflow where their
     config does not say otherwise (force_upcast, true by default), as that of Stable Diffusion XL does: they are then float32.
     """
     import diffusers
 
-    config = read_json(source, folder, "vae/config.json")
+    where, shown = Path(part, "config.json").as_posix(), shown_part(part)
+    config = read_json(source, folder, where)
     found = config.get("_class_name")
     if found not in (_KL, _DC, _FLUX2, _TINY):
-        raise BadInput(f"{source}: vae/ is a {found!s:.60}; only {_KL}, {_FLUX2}, {_DC} and {_TINY} are read")
-    check_extent(source, folder, layout, {"vae": config})
+        raise BadInput(f"{source}: {shown} is a {found!s:.60}; only {_KL}, {_FLUX2}, {_DC} and {_TINY} are read")
+    check_extent(source, folder, layout, {part: config})
     overflows = dtype == torch.float16 and config.get("force_upcast", found != _TINY)
-    vae = load_network(source, folder, "vae", getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
-    check_scale(source, "vae/config.json", vae.config)
+    vae = load_network(source, folder, part, getattr(diffusers, found), torch.float32 if overflows else dtype, low_cpu_mem_usage=False)
+    check_scale(source, where, vae.config)
     patch = _FLUX2_PATCH if found == _FLUX2 else 1
-    blocks = vae.config.get("encoder_block_out_channels" if found in (_DC, _TINY) else "block_out_channels")
+    blocks = vae.config.get(_BLOCKS if found in (_DC, _TINY) else "block_out_channels")
     scale = 2 ** (len(blocks) - 1)
     channels = vae.config.latent_channels * patch * patch
-    part, wanted = taken
+    taker, wanted = taken
     if channels != wanted:
-        raise BadInput(f"{source}: {part}/ takes {wanted} channels, vae/ makes {channels}; they belong to different models")
+        raise BadInput(f"{source}: {taker} takes {wanted} channels, {shown} makes {channels}; they belong to different models")
     return LatentSpace(vae, scale * patch, patch, channels)

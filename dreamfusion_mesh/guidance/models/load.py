@@ -12,16 +12,19 @@ from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
-from dreamfusion_mesh.guidance.models import transformer, unet
+from dreamfusion_mesh.guidance.models import transformer, transformer_families, unet
+from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read_latents, read_layout
 from dreamfusion_mesh.guidance.models.clip import load_clip
 from dreamfusion_mesh.guidance.models.clip_folder import open_clip_folder
 from dreamfusion_mesh.guidance.models.clip_guidance import ClipGuidance, PromptedClip
+from dreamfusion_mesh.guidance.models.compiled import compiled_blocks
 from dreamfusion_mesh.guidance.models.denoiser import Denoiser
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
-from dreamfusion_mesh.guidance.models.latents import LatentSpace, load_latents, pixel_space
+from dreamfusion_mesh.guidance.models.latents import LatentSpace, pixel_space
 from dreamfusion_mesh.guidance.models.multiview import no_multiview
 from dreamfusion_mesh.guidance.models.mvdream import MVDreamModel, check_mvdream_settings, load_mvdream
 from dreamfusion_mesh.guidance.models.mvdream_folder import mvdream_layout
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.schedules import load_flow, load_schedule
 from dreamfusion_mesh.guidance.models.text_encoder import TextModel
@@ -52,55 +55,60 @@ def load_guidance(settings: GuidanceSettings, device: torch.device | str) -> Dif
 def load_diffusion(settings: GuidanceSettings, device: torch.device | str) -> DiffusionModel:
     """The model that `settings.model` names ("embedded" or a folder in the diffusers layout), frozen, on `device`.
 
-    Of the settings `model` and `half_precision` are used; `for_prompt` binds the rest, and `check_served` says before whether it will.
-    Only local safetensors are read and no code from the folder is run. Raises BadInput in one line where anything is missing, broken, of
-    the wrong size or kind, or leads out of the folder.
+    Of the settings `model` and those of `loaded_with` are used; `for_prompt` binds the rest, and `check_served` says before whether it
+    will. Only local safetensors are read and no code from the folder is run. Raises BadInput in one line where anything is missing, broken,
+    of the wrong size or kind, or leads out of the folder.
     """
     source, device = diffusion_source(settings.model), torch.device(device)
     dtype = _precision(source, device) if settings.half_precision else torch.float32
     if (published := mvdream_layout(source)) is not None:
         return load_mvdream(source, published, settings, dtype, device)
-    layout = _layout(source)
-    folder = open_folder(source, layout)
-    texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, device)
+    layout, chosen = _layout(source), autoencoder_files(settings.autoencoder)
+    transformer_families.check_latents(source)
+    read = read_layout(layout, chosen)
+    folder = open_folder(source, read)
+    placement = Placement(device, settings.offload == "layers")
+    texts = TextFolder(source, folder, layout, torch.bfloat16 if dtype == torch.bfloat16 else torch.float32, placement)
     load = _load_unet if layout is unet.LAYOUT else _load_transformer
-    parts = load(source, folder, dtype, texts)
-    network = parts.denoiser.network.to(device)
+    parts = load(source, folder, dtype, texts, chosen)
+    network = placement.place(parts.denoiser.network)
     return DiffusionModel(
-        files=ModelFiles(source, folder, layout),
-        half_precision=settings.half_precision,
+        files=ModelFiles(source, folder, read, chosen),
+        loaded_with=settings.loaded_with,
         denoiser=parts.denoiser,
         text=parts.text,
         latents=parts.latents.to(device),
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=parts.size,
-        recorded=recorded_calls(network, device) if layout is unet.LAYOUT else None,
+        recorded=recorded_calls(network, placement) if layout is unet.LAYOUT and not settings.compile else None,
+        compiled=compiled_blocks(network, settings),
     )
 
 
-def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder) -> _Parts:
+def _load_unet(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, chosen: ModelFiles | None) -> _Parts:
     config = read_json(source, folder, "unet/config.json")
     schedule, prediction = load_schedule(source, folder)
     text = unet.load_unet_text(config, texts)
     denoiser = unet.load_unet(source, folder, dtype)
     own = denoiser.network.config
     unet.check_unet(source, own, text)
-    latent = (folder / "vae").is_dir()
-    taken = ("unet", own.in_channels)
-    latents = load_latents(source, folder, unet.LAYOUT, dtype, taken) if latent else pixel_space(source, own.in_channels)
+    if chosen is None and not (folder / "vae").is_dir():
+        latents = pixel_space(source, own.in_channels)
+    else:
+        latents = read_latents(source, folder, unet.LAYOUT, dtype, ("unet", own.in_channels), chosen)
     return _Parts(denoiser, text, latents, schedule, prediction, unet.side(source, own) * latents.scale)
 
 
-def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder) -> _Parts:
+def _load_transformer(source: Source, folder: Path, dtype: torch.dtype, texts: TextFolder, chosen: ModelFiles | None) -> _Parts:
     config, index = read_json(source, folder, "transformer/config.json"), read_json(source, folder, INDEX)
-    family = transformer.family_of(source, config)
+    family = transformer_families.family_of(source, config)
     family.check_config(source, config, index)
     schedule, prediction = (load_flow if family.is_flow else load_schedule)(source, folder)
     text = family.text(texts, config)
-    denoiser = transformer.load_transformer(source, folder, config, index, dtype)
-    latents = load_latents(source, folder, transformer.LAYOUT, dtype, ("transformer", denoiser.config.in_channels))
-    transformer.check_transformer(source, denoiser, text, latents.channels)
+    denoiser = transformer_families.load_transformer(source, folder, config, index, dtype)
+    latents = read_latents(source, folder, transformer.LAYOUT, dtype, ("transformer", denoiser.config.in_channels), chosen)
+    transformer_families.check_transformer(source, denoiser, text, latents.channels)
     return _Parts(denoiser, text, latents, schedule, prediction, denoiser.size(source, index, latents.scale))
 
 
@@ -130,13 +138,15 @@ def clip_source(clip: str) -> Source:
 
 def model_files(settings: GuidanceSettings) -> ModelFiles:
     """The files of the model that guides, which is not loaded. Raises BadInput where its folder is missing, or is none of such a model."""
-    return clip_files(clip_source(settings.clip)) if settings.loaded_kind == "CLIP" else diffusion_files(diffusion_source(settings.model))
+    if settings.loaded_kind == "CLIP":
+        return clip_files(clip_source(settings.clip))
+    return diffusion_files(diffusion_source(settings.model), autoencoder_files(settings.autoencoder))
 
 
-def diffusion_files(source: Source) -> ModelFiles:
-    """The files of a diffusion model. Raises as `model_files` does."""
-    layout = mvdream_layout(source) or _layout(source)
-    return ModelFiles(source, open_folder(source, layout), layout)
+def diffusion_files(source: Source, chosen: ModelFiles | None = None) -> ModelFiles:
+    """The files of a diffusion model, with those of the autoencoder chosen for it. Raises as `model_files` does."""
+    layout = read_layout(mvdream_layout(source) or _layout(source), chosen)
+    return ModelFiles(source, open_folder(source, layout), layout, chosen)
 
 
 def clip_files(source: Source) -> ModelFiles:
@@ -152,19 +162,19 @@ def check_served(settings: GuidanceSettings, start: str) -> None:
     if settings.loaded_kind == "CLIP":
         return
     source = diffusion_source(settings.model)
+    transformer_families.check_latents(source)
+    folder = model_files(settings).folder
     if mvdream_layout(source) is not None:
         check_mvdream_settings(source, settings)
         return
-    layout = _layout(source)
-    folder = open_folder(source, layout)
     takes_cameras = False
-    if layout is unet.LAYOUT:
+    if _layout(source) is unet.LAYOUT:
         config = read_json(source, folder, "unet/config.json")
         unet.check_unet_loss(source, config, settings.loss)
         takes_cameras = unet.is_multiview(source, folder, config)
     else:
         config = read_json(source, folder, "transformer/config.json")
-        transformer.family_of(source, config).check_answers(source, read_json(source, folder, INDEX), settings.loss)
+        transformer_families.family_of(source, config).check_answers(source, read_json(source, folder, INDEX), settings.loss)
     if not takes_cameras and (settings.multiview or start == "views"):
         raise no_multiview(source, "guidance.multiview=false" if settings.multiview else "coarse.start=sphere")
 

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.autoencoder import autoencoder_files, read_layout
+from dreamfusion_mesh.guidance.models.compiled import compiled_blocks
 from dreamfusion_mesh.guidance.models.diffusion import DiffusionModel
 from dreamfusion_mesh.guidance.models.low_rank import check_peft
 from dreamfusion_mesh.guidance.models.multiview import set_multiview_attention
 from dreamfusion_mesh.guidance.models.mvdream_parts import load_parts
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.recorded import recorded_calls
 from dreamfusion_mesh.guidance.models.unet import UNet, check_unet, side
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, open_folder
@@ -75,22 +78,26 @@ def check_mvdream_settings(source: Source, settings: GuidanceSettings) -> None:
 
 def load_mvdream(source: Source, layout: Layout, settings: GuidanceSettings, dtype: torch.dtype, device: torch.device) -> MVDreamModel:
     """MVDream from a folder that has `layout` (see `mvdream_layout`), frozen, on `device`. Raises BadInput as `load_diffusion` does."""
-    folder = open_folder(source, layout)
-    parts = load_parts(source, folder, layout, dtype, device)
+    chosen = autoencoder_files(settings.autoencoder)
+    read = read_layout(layout, chosen)
+    folder = open_folder(source, read)
+    placement = Placement(device, settings.offload == "layers")
+    parts = load_parts(source, folder, layout, dtype, placement, chosen)
     own = parts.unet.config
     check_unet(source, own, parts.text)
     set_multiview_attention(parts.unet)
-    network = parts.unet.to(device)
+    network = placement.place(parts.unet)
     return MVDreamModel(
-        files=ModelFiles(source, folder, layout),
-        half_precision=settings.half_precision,
+        files=ModelFiles(source, folder, read, chosen),
+        loaded_with=settings.loaded_with,
         denoiser=MVDreamUNet(network, takes_cameras=True),
         text=parts.text,
         latents=parts.latents.to(device),
         schedule=parts.schedule.to(device),
         prediction=parts.prediction,
         size=side(source, own) * parts.latents.scale,
-        recorded=recorded_calls(network, device),
+        recorded=None if settings.compile else recorded_calls(network, placement),
+        compiled=compiled_blocks(network, settings),
     )
 
 

@@ -25,6 +25,8 @@ _PICKLES = (".pt", ".ckpt", ".pth")
 _LONGEST_YAML = 1 << 20  # bytes
 _MOST = {"num_res_blocks": 8, "transformer_depth": 16}  # of what makes modules; all else is bounded by the tensors that are there
 _LARGEST = 1 << 14
+_NUMBERS = ("timesteps", "linear_start", "linear_end", "scale_factor")
+_OWN_YAML = "take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away"
 _ONE_FILE = "that holds MVDream's checkpoint as one .safetensors file, and in tokenizer/ the tokenizer of Stable Diffusion 2.1"
 PORT = Layout(
     name="with MVDream in the diffusers layout, which has unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
@@ -86,13 +88,23 @@ def read_settings(source: Source, folder: Path) -> tuple[str, dict[str, Any]]:
         return "the published configuration", PUBLISHED
     where = f"{source}: {files[0].name}"
     values = read_yaml(read_text(files[0], _LONGEST_YAML, where), where)
-    try:
-        params = values["model"]["params"]
-        found = {key: params[key] for key in ("timesteps", "linear_start", "linear_end", "scale_factor")}
-        unet, vae = params["unet_config"]["params"], params["first_stage_config"]["params"]["ddconfig"]
-        return files[0].name, {**found, "unet": {**unet}, "vae": {**vae}}
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"{where} has no {error}; take MVDream's own mvdream/configs/sd-v2-base.yaml, or take the file away") from None
+    params = _mapping(where, values, "model", "params")
+    for key in _NUMBERS:
+        if key not in params:
+            raise BadInput(f"{where} has no model.params.{key}; {_OWN_YAML}")
+    unet = _mapping(where, values, "model", "params", "unet_config", "params")
+    vae = _mapping(where, values, "model", "params", "first_stage_config", "params", "ddconfig")
+    return files[0].name, {**{key: params[key] for key in _NUMBERS}, "unet": unet, "vae": vae}
+
+
+def _mapping(where: str, values: Any, *names: str) -> dict[str, Any]:
+    """What lies below these names, which is a mapping. Raises BadInput."""
+    for place, name in enumerate(names, 1):
+        values = values.get(name) if isinstance(values, dict) else None
+        if not isinstance(values, dict):
+            found = "nothing" if values is None else f"a {type(values).__name__}"
+            raise BadInput(f"{where} has {found} as {'.'.join(names[:place])}, expected a mapping; {_OWN_YAML}")
+    return {**values}
 
 
 def checked_params(source: Source, where: str, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models import mvdream_keys as keys
-from dreamfusion_mesh.guidance.models.latents import LatentSpace, check_scale, load_latents
+from dreamfusion_mesh.guidance.models.autoencoder import read_latents
+from dreamfusion_mesh.guidance.models.latents import LatentSpace, check_scale
 from dreamfusion_mesh.guidance.models.mvdream_folder import PORT, PUBLISHED, checked_params, read_settings
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.pretrained import load_error, no_library_output, word_count
 from dreamfusion_mesh.guidance.models.schedules import ddpm_schedule, load_schedule
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
@@ -21,6 +23,7 @@ from dreamfusion_mesh.guidance.models.text_encoder import Encoder, Reader, TextM
 from dreamfusion_mesh.guidance.models.text_families import TextFolder
 from dreamfusion_mesh.guidance.models.tokenizers import load_tokenizer
 from dreamfusion_mesh.guidance.weights.folder import Layout, Source, read_json, weight_files
+from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 from dreamfusion_mesh.records.diffusion import Prediction, Schedule
 
 _HEAD = 64  # the width of a head of OpenCLIP's text encoders
@@ -36,30 +39,34 @@ class Parts(NamedTuple):
     prediction: Prediction
 
 
-def load_parts(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, device: torch.device) -> Parts:
-    """All parts, U-Net and autoencoder in `dtype`, the text encoder on `device`. Raises BadInput."""
+def load_parts(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, placement: Placement, chosen: ModelFiles | None) -> Parts:
+    """All parts, U-Net and autoencoder (`chosen`, or its own) in `dtype`, the text encoder placed. Raises BadInput."""
     with no_library_output():
-        return (_load_port if layout is PORT else _load_file)(source, folder, layout, dtype, device)
+        return (_load_port if layout is PORT else _load_file)(source, folder, layout, dtype, placement, chosen)
 
 
-def _load_port(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, device: torch.device) -> Parts:
+def _load_port(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, placement: Placement, chosen: ModelFiles | None) -> Parts:
     where = "unet/config.json"
     params = checked_params(source, where, {**PUBLISHED["unet"], **read_json(source, folder, where)})
     files = weight_files(source, folder, Layout("", ("unet",), (), {"unet": PORT.weights["unet"]}))
     unet = _unet(source, "unet/", _tensors(files), params)
-    text = TextFolder(source, folder, layout, torch.float32, device).clip()
-    latents = load_latents(source, folder, layout, dtype, ("unet", params["in_channels"]))
+    text = TextFolder(source, folder, layout, torch.float32, placement).clip()
+    latents = read_latents(source, folder, layout, dtype, ("unet", params["in_channels"]), chosen)
     return Parts(_frozen(unet, dtype), text, latents, *load_schedule(source, folder))
 
 
-def _load_file(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, device: torch.device) -> Parts:
+def _load_file(source: Source, folder: Path, layout: Layout, dtype: torch.dtype, placement: Placement, chosen: ModelFiles | None) -> Parts:
     where, settings = read_settings(source, folder)
     (file,) = weight_files(source, folder, layout)
     params = checked_params(source, where, settings["unet"])
     unet = _unet(source, file.name, _tensors([file], keys.UNET), params)
-    text = _text_model(source, folder, file, device)
+    text = _text_model(source, folder, file, placement)
     schedule = _published_schedule(source, where, settings)
-    return Parts(_frozen(unet, dtype), text, _latents(source, where, file, settings, dtype), schedule, "epsilon")
+    if chosen is None:
+        latents = _latents(source, where, file, settings, dtype)
+    else:
+        latents = read_latents(source, folder, layout, dtype, ("unet", params["in_channels"]), chosen)
+    return Parts(_frozen(unet, dtype), text, latents, schedule, "epsilon")
 
 
 def _latents(source: Source, where: str, file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> LatentSpace:
@@ -74,15 +81,15 @@ def _latents(source: Source, where: str, file: Path, settings: Mapping[str, Any]
     return LatentSpace(_frozen(vae, kept), 2 ** (levels - 1), 1, config["latent_channels"])
 
 
-def _text_model(source: Source, folder: Path, file: Path, device: torch.device) -> TextModel:
+def _text_model(source: Source, folder: Path, file: Path, placement: Placement) -> TextModel:
     """The original checkpoint's text encoder, float32, and the tokenizer beside it."""
     tokenizer = load_tokenizer(source, folder, "tokenizer")
-    encoder = Encoder(lambda: _frozen(_text_encoder(source, file.name, _tensors([file], keys.TEXT)), torch.float32), device)
+    encoder = Encoder(lambda: _frozen(_text_encoder(source, file.name, _tensors([file], keys.TEXT)), torch.float32), placement)
     if (words := word_count(tokenizer)) > encoder.config.vocab_size:
         raise BadInput(f"{source}: tokenizer/ has {words} words, {file.name} {encoder.config.vocab_size}; they belong to different models")
     limit = int(min(encoder.config.max_position_embeddings, tokenizer.model_max_length))
     reader = Reader("", "tokenizer", tokenizer, encoder, limit, lambda output: output.last_hidden_state)
-    return TextModel((reader,), lambda made: TextCondition(made[0].states), limit, reader.width, device)
+    return TextModel((reader,), lambda made: TextCondition(made[0].states), limit, reader.width, placement.device)
 
 
 def _published_schedule(source: Source, where: str, settings: Mapping[str, Any]) -> Schedule:

@@ -18,9 +18,11 @@ from dreamfusion_mesh.out_of_memory import describe
 _DEPTHS = (
     *("layers_per_block", "num_hidden_layers", "transformer_layers_per_block", "depths"),
     *("num_layers", "num_decoder_layers", "num_single_layers", "depth"),
+    *("num_encoder_blocks", "num_decoder_blocks"),
 )
 _WIDTHS = (
     *("in_channels", "out_channels", "latent_channels", "block_out_channels", "cross_attention_dim", "encoder_hid_dim"),
+    *("encoder_block_out_channels", "decoder_block_out_channels"),
     *("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings"),
     *("num_channels", "embedding_size", "hidden_sizes", "patch_size"),
     *("d_model", "d_ff", "joint_attention_dim", "pooled_projection_dim", "caption_channels", "context_in_dim"),

@@ -29,6 +29,7 @@ class PromptedDiffusion:
     text       8 texts: the prompt for each row of VIEW_SUFFIXES, then the textureless prompt likewise
     negative   one: the negative prompt, or no words
     wordless   one: no words, where the loss takes these beside the negative prompt; none otherwise
+    tiles      whether an autoencoder sees images in tiles
     warnings   lines for the user: words that the model does not know, or that were cut
     """
 
@@ -37,6 +38,7 @@ class PromptedDiffusion:
     text: TextCondition
     negative: TextCondition
     wordless: TextCondition
+    tiles: bool = False
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -56,7 +58,7 @@ class PromptedDiffusion:
 
     def encode(self, images: Tensor) -> Tensor:
         """See DiffusionModel.encode."""
-        return self.model.encode(images, self._size, self.settings.checkpoint_encoder)
+        return self.model.encode(images, self._size, self.settings.checkpoint_encoder, self.tiles)
 
     def decode(self, latents: Tensor) -> Tensor:
         """See DiffusionModel.decode."""

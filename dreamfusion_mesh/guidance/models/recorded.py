@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.guidance.models.placement import Placement
+
 _LARGEST = 2**28  # bytes of weights; a network above keeps the card busy by itself, and a recording would hold its memory
 _MOST = 2  # recordings at once: those of a run's two stages
 _WARM_UPS = 2  # calls before the recording, in which libraries choose their kernels and take their memory
@@ -72,10 +74,11 @@ class RecordedCalls:
         return tuple(weight.data_ptr() for weight in self._weights), self._network.training, autocast, stream
 
 
-def recorded_calls(network: torch.nn.Module, device: torch.device) -> RecordedCalls | None:
-    """None where `network` is better called: off a card, or where it is large."""
+def recorded_calls(network: torch.nn.Module, placement: Placement) -> RecordedCalls | None:
+    """None where `network` is better called: off a card, where its weights come and go, or where it is large."""
     size = sum(weight.nbytes for weight in network.parameters())
-    return RecordedCalls(network) if device.type == "cuda" and size <= _LARGEST else None
+    stays = placement.device.type == "cuda" and not placement.by_layer
+    return RecordedCalls(network) if stays and size <= _LARGEST else None
 
 
 def record(call: Callable[..., Tensor], given: Sequence[Tensor]) -> Recording:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,21 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamfusion_mesh.guidance.models.text_condition import TextCondition
+from dreamfusion_mesh.guidance.models.placement import Placement
+from dreamfusion_mesh.guidance.models.text_condition import TextCondition, joined
+from dreamfusion_mesh.out_of_memory import describe
 
+_log = logging.getLogger(__name__)
 _LARGEST_KEPT = 2**26  # bytes of weights: a larger text encoder is let go of once it has read
 
 
 class Encoder:
-    """A frozen text encoder on `device`. A large one is there while it reads alone, so that its memory is left to the other networks."""
+    """A frozen text encoder. A large one is in memory while it reads alone, so that this is left to the other networks."""
 
-    def __init__(self, load: Callable[[], Any], device: torch.device) -> None:
+    def __init__(self, load: Callable[[], Any], placement: Placement) -> None:
         """load: from the files, on the CPU; called now, so that what is wrong with them shows, and again for each further reading."""
         network = load()
         self.config = network.config
-        self._load, self._device = load, device
+        self._load, self._placement = load, placement
         self._kept = sum(weight.nbytes for weight in network.parameters()) <= _LARGEST_KEPT
-        self._network = network.to(device) if self._kept else network
+        self._network = network.to(placement.device) if self._kept else network
 
     @property
     def is_loaded(self) -> bool:
@@ -34,8 +38,9 @@ class Encoder:
     @contextmanager
     def ready(self) -> Iterator[Any]:
         """The network on its device."""
-        network = (self._load() if self._network is None else self._network).to(self._device)
-        self._network = network if self._kept else None
+        network = self._load() if self._network is None else self._network
+        if not self._kept:
+            network, self._network = self._placement.place(network), None
         yield network
 
 
@@ -77,13 +82,28 @@ class Reader:
 
     @torch.no_grad()
     def read(self, texts: Sequence[str], device: torch.device) -> TextCondition:
-        """The texts, padded to the limit; of longer ones the first tokens and the end mark. The mask is that of padding."""
+        """The texts, padded to the limit; of longer ones the first tokens and the end mark. The mask is that of padding.
+
+        Where memory runs out, one half of them after the other.
+        """
         found = [self.tokens(text) for text in texts]
         fitted = [ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]] for ids in found]
         ids = torch.tensor([_padded(row, self.tokenizer.pad_token_id, self.limit, self._pads_left) for row in fitted], device=device)
         mask = torch.tensor([_padded([1] * len(row), 0, self.limit, self._pads_left) for row in fitted], device=device)
         with self.encoder.ready() as network:
-            output = network(input_ids=ids, attention_mask=mask if self.masked else None, output_hidden_states=True)
+            try:
+                return self._read(network, ids, mask)
+            except Exception as error:
+                if describe(error) is None or len(ids) < 2:
+                    raise
+            half = (len(ids) + 1) // 2  # behind the except, whose error holds what the call had made
+            _log.warning(
+                "guidance: the memory does not hold %d texts in one call of %s/; half of them are read at once", len(ids), self.part
+            )
+            return joined([self._read(network, *part) for part in zip(ids.split(half), mask.split(half), strict=True)])
+
+    def _read(self, network: Any, ids: Tensor, mask: Tensor) -> TextCondition:
+        output = network(input_ids=ids, attention_mask=mask if self.masked else None, output_hidden_states=True)
         return TextCondition(self.states(output).float(), self.pooled(output).float() if self.pooled else None, mask.float())
 
     @property

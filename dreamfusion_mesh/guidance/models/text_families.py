@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.guidance.models.placement import Placement
 from dreamfusion_mesh.guidance.models.pretrained import check_extent, load_error, load_network, word_count
 from dreamfusion_mesh.guidance.models.text_condition import TextCondition
 from dreamfusion_mesh.guidance.models.text_encoder import Encoder, Reader, TextModel
@@ -30,13 +31,14 @@ _QWEN_CHAT = ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\
 
 
 class TextFolder:
-    """A checked folder, from which the text encoders of one network are read onto `device`.
+    """A checked folder, from which the text encoders of one network are read to where `placement` says.
 
     dtype  of encoders other than CLIP, which are large
     """
 
-    def __init__(self, source: Source, folder: Path, layout: Layout, dtype: torch.dtype, device: torch.device) -> None:
-        self.source, self._folder, self._layout, self._dtype, self._device = source, folder, layout, dtype, device
+    def __init__(self, source: Source, folder: Path, layout: Layout, dtype: torch.dtype, placement: Placement) -> None:
+        self.source, self._folder, self._layout, self._dtype = source, folder, layout, dtype
+        self._placement, self._device = placement, placement.device
 
     def kind(self, part: str) -> str:
         """What model the part's config says that it is."""
@@ -162,7 +164,7 @@ class TextFolder:
             given = {} if config is None else {"config": config}
             return load_network(self.source, self._folder, part, kind, dtype, **given)
 
-        encoder = Encoder(load, self._device)
+        encoder = Encoder(load, self._placement)
         if (words := word_count(tokenizer)) > encoder.config.vocab_size:
             found = f"{tokens_in}/ has {words} words, {part}/ {encoder.config.vocab_size}"
             raise BadInput(f"{self.source}: {found}; they belong to different models")

@@ -32,13 +32,13 @@ class Source:
     use       what it is for, such as "guidance" or "judge"
     name      "embedded", or a folder's path
     setting   what names it, such as "guidance.model" or "--judge"
-    embedded  the folder that "embedded" means
+    embedded  the folder that "embedded" means; None: nothing comes with the package, and the setting may be empty
     """
 
     use: str
     name: str
     setting: str
-    embedded: Path
+    embedded: Path | None
 
     def __str__(self) -> str:
         return f"{self.use} {self.name!r}"
@@ -46,7 +46,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """The folder that is named, whether or not it is there: a path, or else a model in the hub's local cache."""
-        if self.name == EMBEDDED:
+        if self.name == EMBEDDED and self.embedded is not None:
             return self.embedded
         path = Path(os.path.expanduser(self.name))
         model = None if os.path.lexists(path) else published(self.name)
@@ -97,7 +97,8 @@ def find_folder(source: Source, wanted: str) -> Path:
     """The folder of `source`, which is there. Raises BadInput asking for a folder `wanted`, such as "in the diffusers layout"."""
     folder = source.folder
     if (kind := kind_of(folder, str(source))) != "folder":
-        raise BadInput(f"{source}: {_no_folder(source, kind, wanted)}, or use {source.setting}={EMBEDDED}")
+        otherwise = f"leave {source.setting} empty" if source.embedded is None else f"use {source.setting}={EMBEDDED}"
+        raise BadInput(f"{source}: {_no_folder(source, kind, wanted)}, or {otherwise}")
     return folder
 
 
@@ -200,7 +201,10 @@ def _part_files(source: Source, folder: Path, part: str, stem: str) -> list[Path
 
 def _shards(source: Source, folder: Path, index: Path) -> list[Path]:
     shown = index.relative_to(folder).as_posix()
-    named = read_json(source, folder, shown).get("weight_map")
+    values = read_json(source, folder, shown)
+    named = values.get("weight_map")
+    if not isinstance(values.get("metadata"), dict):
+        raise BadInput(f"{source}: {shown} has no metadata, an object that the libraries ask for; download the model again")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
         raise BadInput(f"{source}: {shown} has no weight_map from tensors to files; download the model again")
     files = []
