@@ -63,14 +63,14 @@ def test_a_latent_model_gets_the_vaes_scaled_mean_and_passes_gradients(folders):
     ]
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
-def test_gradients_do_not_vanish_in_a_float16_autoencoder(folders, checkpointed):
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_gradients_do_not_vanish_in_a_float16_autoencoder(folders, one_by_one):
     """As small as score distillation's are, which is a mean over all values: below float16's least number."""
     found = []
     for kind in (torch.float32, torch.float16):
         latent = load(folders["latent"])
         latent.latents.vae.to(kind)
         images = torch.rand(2, 16, 16, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        (1e-8 * latent.encode(images, checkpointed=checkpointed) * normal(2, 4, 8, 8)).sum().backward()
+        (1e-8 * latent.encode(images, one_by_one=one_by_one) * normal(2, 4, 8, 8)).sum().backward()
         found.append(images.grad)
     assert float((found[1] - found[0]).norm() / found[0].norm()) < 0.02
