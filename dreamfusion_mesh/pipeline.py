@@ -9,11 +9,11 @@ import torch
 from dreamfusion_mesh.config import DELIVERY_GROUPS, RunConfig
 from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.deliver import deliver, delivery_files
-from dreamfusion_mesh.guidance.models.load import check_device, check_views, load_guidance
+from dreamfusion_mesh.guidance.models.load import check_device, check_views
 from dreamfusion_mesh.guidance.prompts import check_prompt
 from dreamfusion_mesh.guidance.weights.licences import check_commercial_use
 from dreamfusion_mesh.run.find import check_changes
-from dreamfusion_mesh.run.fitting import coarse_stage, fine_stage
+from dreamfusion_mesh.run.fitting import coarse_stage, fine_stage, load_model
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.lock import locked
 from dreamfusion_mesh.run.out import ASSET
@@ -84,7 +84,7 @@ def _fit(work: Work, guidance: GuidanceModel | None) -> None:
     """Prompt to surface, left in the fine checkpoint with what provenance.json will record of the guidance."""
     run, config = work.run, work.config
     with work.stage("model"):
-        guidance = guidance or load_guidance(config.guidance, work.device)
+        guidance = guidance or load_model(work)
         if config.commercial:
             check_commercial_use(guidance.provenance(), config.licence_checked)
         model = guidance.for_prompt(config.prompt, config.guidance)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from commands import Ended, caller, check_refused
 
-from dreamfusion_mesh import doctor, pipeline
+from dreamfusion_mesh import doctor
 from dreamfusion_mesh.config import dump, load_config
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.kernels import launch
 from dreamfusion_mesh.progress import progress
+from dreamfusion_mesh.run import fitting
 from dreamfusion_mesh.run import folder as run_folder
 from dreamfusion_mesh.run.lock import locked
 
@@ -42,7 +43,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: object) -> None:
         raise AssertionError("the model is loaded before the input is checked")
 
-    monkeypatch.setattr(pipeline, "load_guidance", load)
+    monkeypatch.setattr(fitting, "load_guidance", load)
 
 
 def test_help_answers_without_loading_heavy_packages() -> None:

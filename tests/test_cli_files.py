@@ -13,9 +13,8 @@ from commands import Ended, caller, check_refused
 from privileges import file_size_limit, permissions_hold, umask
 from written_files import box
 
-from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.config import dump, load_config
-from dreamfusion_mesh.run import audit_file
+from dreamfusion_mesh.run import audit_file, fitting
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 
@@ -177,7 +176,7 @@ def test_what_bars_a_path_is_one_true_line(
     if "--json" in arguments:
         monkeypatch.setattr(audit_file, "audit_asset", refuse_work)
     if "guidance.model=closed/inner" not in arguments:
-        monkeypatch.setattr(pipeline, "load_guidance", refuse_work)
+        monkeypatch.setattr(fitting, "load_guidance", refuse_work)
     before = sorted(barred.rglob("*"))
     with permissions_hold():
         ended = caller(monkeypatch, capfd, barred)(*(argument.replace("{}", str(barred.parent)) for argument in arguments))

@@ -12,8 +12,8 @@ from tiny_folders import edit_json, write_folder
 from tiny_mvdream import write_port
 from tiny_pipelines import write_pipeline
 
-from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.guidance.models import low_rank
+from dreamfusion_mesh.run import fitting
 
 TOGETHER = ["guidance.multiview=true", "coarse.views=4", "fine.views=4"]
 VIEWS = ["coarse.start=views", "coarse.steps=80"]
@@ -47,7 +47,7 @@ def distilled_transformer(folder: Path) -> None:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ended]:
-    monkeypatch.setattr(pipeline, "load_guidance", lambda *given: pytest.fail("the model is loaded"))
+    monkeypatch.setattr(fitting, "load_guidance", lambda *given: pytest.fail("the model is loaded"))
     return caller(monkeypatch, capfd, tmp_path)
 
 

@@ -19,7 +19,7 @@ from dreamfusion_mesh.contracts import GuidanceModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.models.load import load_guidance
 from dreamfusion_mesh.pipeline import fit, generate
-from dreamfusion_mesh.run import work
+from dreamfusion_mesh.run import fitting, work
 from dreamfusion_mesh.run.find import move_to_device
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result
@@ -70,7 +70,7 @@ def test_a_fit_that_is_halted_again_and_again_gives_the_same_bits(finished: Resu
 
 
 def test_a_fit_that_is_to_stop_before_it_begins_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "load_guidance", refuse)
+    monkeypatch.setattr(fitting, "load_guidance", refuse)
     with pytest.raises(Halted, match="model: stopped as asked, before it began"):
         fit(CONFIG, tmp_path / "run", stop=lambda: True)
     assert list(tmp_path.iterdir()) == []
@@ -83,7 +83,7 @@ def test_a_fitted_run_is_delivered_without_the_model(
     fit(CONFIG, folder, guidance=guidance)
     assert {file.name for file in folder.iterdir()} == {"run.yaml", "checkpoints", "metrics.jsonl"}
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    monkeypatch.setattr(pipeline, "load_guidance", refuse)
+    monkeypatch.setattr(fitting, "load_guidance", refuse)
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "prepare", refuse)  # a fitted run is not even looked over
         fit(CONFIG, folder, report=refuse, stop=refuse)

@@ -1,16 +1,24 @@
-"""The two stages of a fit in a run's folder: what is finished there is read, what was stopped goes on from its last checkpoint."""
+"""A fit in a run's folder: the model, then both stages; what is finished is read, what was stopped goes on from its last checkpoint."""
 
 from __future__ import annotations
 
 import torch
 
-from dreamfusion_mesh.contracts import PromptedModel
+from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel
+from dreamfusion_mesh.guidance.models.load import check_served, load_guidance
 from dreamfusion_mesh.run.peak_memory import peak_memory
 from dreamfusion_mesh.run.work import Work
 from dreamfusion_mesh.stages.checkpoint import State
 from dreamfusion_mesh.stages.coarse import Coarse, fit_field, load_coarse
 from dreamfusion_mesh.stages.fine import fit_surface
 from dreamfusion_mesh.stages.start import resumed_surface, start_from_field
+
+
+def load_model(work: Work) -> GuidanceModel:
+    """The model that guides. Raises BadInput, before it loads one that cannot serve what is left to do, and as `load_guidance` does."""
+    settings = work.config.guidance
+    check_served(settings, "sphere" if work.run.has_state("coarse") else work.config.coarse.start)
+    return load_guidance(settings, work.device)
 
 
 def coarse_stage(work: Work, model: PromptedModel, draws: torch.Generator) -> Coarse:

@@ -20,7 +20,6 @@ from dreamfusion_mesh.contracts import Rasterizer
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.geometry.meshlab import check_meshlab
-from dreamfusion_mesh.guidance.models.load import check_served
 from dreamfusion_mesh.out_of_memory import named_shortage
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from dreamfusion_mesh.run.device import resolve_device
@@ -89,7 +88,7 @@ def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop:
     """Resolve the device and the rasterizer of `config`; warn of a process that was killed here before, and where memory may not do.
 
     Raises BadInput where one of them, a package that the settings ask for, or the glTF validator that the environment names, is missing
-    or may not be used, and where the model is missing or cannot serve the loss, or the stage's start, that the settings ask for.
+    or may not be used.
     """
     if lock.before is not None:
         _LOG.warning("%s: %s", shown(run.path), _how_it_ended(lock.before, config))
@@ -100,8 +99,6 @@ def prepare(run: RunFolder, lock: Lock, config: RunConfig, report: Report, stop:
     check_meshlab(config.mesh)
     find_validator()  # a wrong DREAMFUSION_MESH_GLTF_VALIDATOR is named now, not when the work is done
     done = [stage for stage, states in (("coarse", ("coarse", "fine")), ("fine", ("fine",))) if any(map(run.has_state, states))]
-    if "fine" not in done:
-        check_served(config.guidance, "sphere" if "coarse" in done else config.coarse.start)
     warn_where_memory_is_short(config, device, done)
     return Work(run, lock, config, device, rasterizer, provenance(config, rasterizer, device), report, stop)
 

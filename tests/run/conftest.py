@@ -13,7 +13,7 @@ import pytest
 from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.config import AssetSettings, RunConfig
 from dreamfusion_mesh.deliver import Delivered
-from dreamfusion_mesh.run import publish
+from dreamfusion_mesh.run import fitting, publish
 from dreamfusion_mesh.run.audit_asset import audit_asset
 from dreamfusion_mesh.run.result import Result
 from dreamfusion_mesh.stages.fine import Surface
@@ -54,7 +54,7 @@ def delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "deliver", delivering)
     monkeypatch.setattr(pipeline, "delivery_files", writing)
     monkeypatch.setattr(publish, "audit_asset", auditing)
-    monkeypatch.setattr(pipeline, "load_guidance", refuse("loads the model"))
+    monkeypatch.setattr(fitting, "load_guidance", refuse("loads the model"))
 
 
 def refuse(what: str) -> Callable[..., Any]:

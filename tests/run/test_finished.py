@@ -13,6 +13,7 @@ from smoke_runs import CONFIG
 from dreamfusion_mesh import pipeline
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.pipeline import generate
+from dreamfusion_mesh.run import fitting
 from dreamfusion_mesh.run.folder import RunFolder
 from dreamfusion_mesh.run.result import Result, read_result
 
@@ -43,7 +44,7 @@ def test_a_finished_run_asked_again_gives_the_same_result_and_redoes_nothing(fin
     def never(*arguments: Any, **named: Any) -> Any:
         raise AssertionError("a finished run is done again")
 
-    for name in ("load_guidance", "coarse_stage", "fine_stage", "load_surface", "deliver", "delivery_files", "publish", "prepare"):
+    for name in ("load_model", "coarse_stage", "fine_stage", "load_surface", "deliver", "delivery_files", "publish", "prepare"):
         monkeypatch.setattr(pipeline, name, never)
     before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path != finished.folder}
     again = generate(CONFIG, finished.folder)
@@ -121,7 +122,7 @@ def test_a_surface_whose_checkpoint_is_gone_is_fitted_again(fitted: Path, delive
     (fitted / "checkpoints" / "fine.safetensors").unlink()
     asked = []
     monkeypatch.setattr(pipeline, "_fit", lambda work, guidance: asked.append(work.run.path))
-    monkeypatch.setattr(pipeline, "load_guidance", lambda *arguments: None)
+    monkeypatch.setattr(fitting, "load_guidance", lambda *arguments: None)
     with pytest.raises(BadInput, match="its fine stage is not finished"):  # the stand-in fits nothing
         generate(CONFIG, fitted)
     assert asked == [fitted]

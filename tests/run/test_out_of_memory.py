@@ -110,7 +110,7 @@ def test_each_stage_of_a_run_names_its_settings(
     """Up to the stage that fails the run is that of `finished`; its checkpoints stay."""
     if stage in ("model", "coarse", "conversion", "fine"):
         RunFolder(fitted).drop_state("fine")
-        monkeypatch.setattr(pipeline, "load_guidance", lambda *arguments: guidance)
+        monkeypatch.setattr(fitting, "load_guidance", lambda *arguments: guidance)
     if stage == "coarse":
         RunFolder(fitted).drop_state("coarse")
     left = {file.name for file in (fitted / "checkpoints").iterdir()}
@@ -118,7 +118,7 @@ def test_each_stage_of_a_run_names_its_settings(
     def fail(*arguments: object, **named: object) -> None:
         torch.empty(HUGE, dtype=torch.uint8)
 
-    monkeypatch.setattr(fitting if stage in ("coarse", "conversion", "fine") else pipeline, function, fail)
+    monkeypatch.setattr(fitting if stage in ("model", "coarse", "conversion", "fine") else pipeline, function, fail)
     with pytest.raises(RunFailed) as error:
         pipeline.generate(CONFIG, fitted)
     assert str(error.value).startswith(f"{stage}: out of memory (asked for 268435456.0 GiB); {names}")
