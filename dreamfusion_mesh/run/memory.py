@@ -36,6 +36,13 @@ STAGES = {  # in their order, with the settings that lower each one's memory
     "audit": ("texture.size", "mesh.triangles"),
 }
 
+_SAVINGS: tuple[dict[str, object], ...] = (  # of the guidance's memory: fewer changes first, of as many those that cost less time
+    {"checkpoint_encoder": True},
+    {"tile_encoder": "always"},  # which sees one image at a time, too
+    {"offload": "layers"},
+    {"checkpoint_encoder": True, "offload": "layers"},
+    {"tile_encoder": "always", "offload": "layers"},
+)
 _CPU = torch.device("cpu")
 _LIBRARIES = 600 * 2**20  # torch, Warp, diffusers and transformers, loaded
 _ADDRESS_SPACE = 1200 * 2**20  # what a process maps beyond what is resident
@@ -120,19 +127,19 @@ def _check_weights(config: RunConfig, device: torch.device, done: Collection[str
 
 
 def _what_fits(config: RunConfig, stage: str, device: torch.device) -> str:
-    """The fewest changes of the guidance's settings with which a stage is estimated to fit; empty where none will do."""
+    """The fewest changes of the guidance's settings with which a stage is estimated to take less, and to fit; empty where none will do."""
     free, _, elsewhere = _there_is(device)
     guidance = config.guidance
-    steps: dict[str, object] = {"checkpoint_encoder": True, "tile_encoder": "always"} if stage != "model" else {}
-    if device.type == "cuda" and guidance.loss != "vsd":
-        steps["offload"] = "layers"
-    changes: dict[str, object] = {}
-    for name, value in steps.items():
-        if getattr(guidance, name) == value:
+    present = estimate(config, (), device)[stage]
+    for saving in _SAVINGS:
+        changes = {name: value for name, value in saving.items() if getattr(guidance, name) != value}
+        if "offload" in changes and guidance.loss == "vsd":
             continue
-        changes[name] = value
+        if "offload" in changes and guidance.compile:
+            changes["compile"] = False
         changed = config.model_copy(update={"guidance": guidance.model_copy(update=changes)})
-        if estimate(changed, (), device)[stage] - elsewhere <= free:
+        wanted = estimate(changed, (), device)[stage]
+        if wanted < present and wanted - elsewhere <= free:
             return "set " + " ".join(f"guidance.{key}={str(each).lower()}" for key, each in changes.items())
     return ""
 
@@ -157,7 +164,7 @@ def advice(stage: str, config: RunConfig, device: torch.device = _CPU) -> str:
     """What lowers the memory of a stage: settings of the guidance with which it would fit, and others with their present values."""
     guided = stage in ("model", "coarse", "fine") and config.guidance.loaded_model != "embedded"
     fits = _what_fits(config, stage, device) if guided else ""
-    return f"{fits}, which would fit, about; or {_lower(stage, config)}" if fits else _lower(stage, config)
+    return f"{fits} in a run of its own, which would fit, about; or {_lower(stage, config)}" if fits else _lower(stage, config)
 
 
 def _lower(stage: str, config: RunConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,8 +143,8 @@ def test_less_than_the_weights_take_is_refused(large: RunConfig, monkeypatch: py
     ("free", "fits"),
     [
         (25, "set guidance.checkpoint_encoder=true"),
-        (12, "set guidance.checkpoint_encoder=true guidance.tile_encoder=always"),
-        (8, "set guidance.checkpoint_encoder=true guidance.tile_encoder=always guidance.offload=layers"),
+        (12, "set guidance.tile_encoder=always"),
+        (8, "set guidance.tile_encoder=always guidance.offload=layers"),
     ],
 )
 def test_settings_with_which_it_would_fit_are_named(
@@ -151,13 +152,28 @@ def test_settings_with_which_it_would_fit_are_named(
 ) -> None:
     card_of(int(free * GIB), monkeypatch)
     whole = large.model_copy(update={"guidance": large.guidance.model_copy(update={"tile_encoder": "never"})})
-    assert advice("fine", whole, CARD).startswith(f"{fits}, which would fit, about; or lower fine.tet_size (24)")
+    assert advice("fine", whole, CARD).startswith(f"{fits} in a run of its own, which would fit, about; or lower fine.tet_size (24)")
     if free > 10.1:  # of the weights alone
         with caplog.at_level(logging.WARNING):
             warn_where_memory_is_short(whole, CARD, [])
         assert fits in caplog.text
     card_of(GIB // 2, monkeypatch)
     assert advice("fine", whole, CARD).startswith("lower fine.tet_size (24)"), "nothing of these will do"
+
+
+def test_only_settings_that_lower_what_it_takes_are_named(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "model_sizes", lambda settings: replace(LARGE, autoencoder=0, encoded=0))
+
+    def of(size: int, **changes: Any) -> str:
+        card_of(size * GIB, monkeypatch)
+        changed = large.model_copy(update={"guidance": large.guidance.model_copy(update=changes)})
+        return advice("fine", changed, CARD).split(" in a run of its own")[0]
+
+    assert of(7) == "set guidance.offload=layers", "a model that sees pixels has nothing to encode"
+    assert of(7, compile=True) == "set guidance.offload=layers guidance.compile=false", "which do not go together"
+    assert of(7, loss="vsd").startswith("lower fine.tet_size")
+    assert of(7, offload="layers").startswith("lower fine.tet_size"), "it fits by the estimate, and yet ran out"
+    assert of(80).startswith("set guidance.offload=layers"), "the estimate was wrong; this lowers it"
 
 
 def test_the_command_line_ends_with_2_and_one_line(
