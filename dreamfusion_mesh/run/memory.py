@@ -233,7 +233,7 @@ def _control_groups(root: Path, listed: str) -> list[tuple[int, int]]:
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(base))):
             limit, used = (_number(folder / name) for name in names)
             if limit is not None and used is not None:
-                found.append((limit, used - (_inactive(folder / "memory.stat"))))
+                found.append((limit, used - _cached(folder / "memory.stat")))
     return found
 
 
@@ -245,10 +245,11 @@ def _number(file: Path) -> int | None:
         return None
 
 
-def _inactive(file: Path) -> int:
-    """Bytes of cached files that the kernel gives back where memory is short."""
+def _cached(file: Path) -> int:
+    """Bytes of cached files, a model's that was just fetched among them, which the kernel gives back where memory is short."""
     try:
         values = dict(line.split(" ", 1) for line in file.read_text(encoding="ascii").splitlines())
-        return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+        lists = ("inactive_file", "active_file")
+        return sum(int(values.get(f"total_{name}", values.get(name, 0))) for name in lists)
     except (OSError, ValueError):
         return 0

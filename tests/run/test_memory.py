@@ -139,12 +139,12 @@ def test_on_a_card_its_own_memory_counts(monkeypatch: pytest.MonkeyPatch, caplog
 @pytest.mark.parametrize(
     ("listed", "folder", "files"),
     [
-        ("0::/job/step\n", "job", {"memory.max": "1000000", "memory.current": "600000", "memory.stat": "anon 5\ninactive_file 100000"}),
+        ("0::/job/step\n", "job", {"memory.max": "1000000", "memory.current": "600000", "memory.stat": "anon 5\ninactive_file 80000\nactive_file 20000"}),
         ("0::/\n", ".", {"memory.max": "1000000", "memory.current": "500000"}),
         (
             "5:devices:/x\n4:cpu,memory:/job\n0::/\n",
             "memory/job",
-            {"memory.limit_in_bytes": "1000000", "memory.usage_in_bytes": "800000", "memory.stat": "total_inactive_file 300000"},
+            {"memory.limit_in_bytes": "1000000", "memory.usage_in_bytes": "800000", "memory.stat": "active_file 7\ntotal_inactive_file 100000\ntotal_active_file 200000"},
         ),
     ],
     ids=["version 2, above", "version 2, container", "version 1"],
