@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from commands import caller, check_refused
-from tiny_folders import write_folder
+from tiny_folders import edit_json, write_folder
 from tiny_mvdream import write_checkpoint, write_port
 from tiny_pipelines import write_pipeline
 
@@ -79,6 +79,22 @@ def test_sizes_of_every_layout_are_found(tmp_path: Path) -> None:
     assert found is not None
     assert found.network > 0 == found.autoencoder, "one file holds all"
     assert model_sizes(config(tmp_path / "nowhere").guidance) is None
+
+
+@pytest.mark.parametrize("wrong", [10**400, -8, 10**9, 0])
+def test_numbers_that_no_model_has_are_left_to_its_loading(wrong: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "latent", channels=4, vae=True)
+    right = model_sizes(config(folder, "guidance.image_size=16").guidance)
+    monkeypatch.setattr(memory, "available", lambda: (GIB, "on this machine"))
+    edit_json(folder / "unet/config.json", sample_size=wrong)
+    found = model_sizes(config(folder).guidance)
+    assert found is not None
+    assert found.side == 512
+    edit_json(folder / "vae/config.json", block_out_channels=[wrong, 8])
+    found = model_sizes(config(folder).guidance)
+    assert right is not None
+    assert found == replace(right, encoded=0, side=512)
+    warn_where_memory_is_short(config(folder), CPU, [])
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from safetensors import safe_open
 
@@ -16,7 +16,7 @@ from dreamfusion_mesh.guidance.models.load import model_files
 from dreamfusion_mesh.guidance.weights.folder import INDEX, Layout, read_json, weight_files
 from dreamfusion_mesh.guidance.weights.model_files import ModelFiles
 
-_SIDE = 512  # pixels, where the folder does not say
+_SIDE, _LARGEST_SIDE = 512, 1 << 14  # pixels, where the folder does not say, and of what is no mistake
 _NETWORKS = ("unet", "transformer", "")  # the last where one file holds all networks
 
 
@@ -83,8 +83,12 @@ def _side(files: ModelFiles, scale: int) -> int:
     """As the folder has it, about: the model's own loader is strict."""
     configs = (_config(files, "unet"), _config(files, "transformer"))
     named = [config.get("sample_size", config.get("image_size")) for config in configs]  # the latter of MVDream's port
-    if found := [side for side in named if isinstance(side, int)]:
+    if found := [side for side in named if _is_side(side)]:
         return found[0] * scale
     index = read_json(files.source, files.folder, INDEX) if (files.folder / INDEX).is_file() else {}
     own = index.get("default_sample_size")
-    return own if isinstance(own, int) else _SIDE
+    return own if _is_side(own) else _SIDE
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 < value <= _LARGEST_SIDE
