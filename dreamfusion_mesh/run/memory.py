@@ -109,7 +109,10 @@ def _there_is(device: torch.device) -> tuple[int, str, int]:
     """Bytes that this process may hold on `device`, what sets that limit, and how many of an estimate are not there."""
     if device.type != "cuda":
         return (*available(), 0)
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device), f"on {device}", _LIBRARIES
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    if torch.cuda.get_device_properties(device).is_integrated:  # its memory is the machine's, of which cached files are given back
+        free = max(free, available()[0])
+    return free, f"on {device}", _LIBRARIES
 
 
 def _check_weights(config: RunConfig, device: torch.device, done: Collection[str]) -> None:

@@ -107,7 +107,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> RunConfig:
 
 def card_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (size, size))
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=size))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=size, is_integrated=0))
 
 
 def test_text_encoders_count_while_they_read(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +153,17 @@ def test_less_than_the_weights_take_is_refused(large: RunConfig, monkeypatch: py
         warn_where_memory_is_short(large, CPU, [])
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=16 * GIB))
     warn_where_memory_is_short(large, CPU, [])
+
+
+def test_on_an_integrated_card_what_the_machine_has_counts(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA counts memory that holds cached files as taken there."""
+    card_of(6 * GIB, monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=128 * GIB, is_integrated=1))
+    monkeypatch.setattr(memory, "available", lambda: (100 * GIB, "on this machine"))
+    warn_where_memory_is_short(large, CARD, [])
+    monkeypatch.setattr(memory, "available", lambda: (5 * GIB, "on this machine"))
+    with pytest.raises(BadInput, match="6.0 GiB are available on cuda"):
+        warn_where_memory_is_short(large, CARD, [])
 
 
 @pytest.mark.parametrize(
