@@ -121,10 +121,11 @@ def _check_weights(config: RunConfig, device: torch.device, done: Collection[str
     if "fine" in done or config.guidance.loaded_model == "embedded":  # which is small beside the rest
         return
     model, (free, where, _) = guidance_memory(config.guidance, device), _there_is(device)
-    wanted, spare = model.weights + model.reading, psutil.swap_memory().free if device.type == "cpu" else 0
+    reading = model.reading - model.mapped
+    wanted, spare = model.weights + reading, psutil.swap_memory().free if device.type == "cpu" else 0
     if wanted > free + spare:
         name = f"guidance {config.guidance.loaded_model!r:.80}"
-        found = f"the weights of {name} alone take {readable(wanted)}, {readable(model.reading)} of them its text encoders'"
+        found = f"the weights of {name} alone take {readable(wanted)}, {readable(reading)} of them its text encoders'"
         remedy = _what_fits(config, "model", device) or "name a smaller model (`dreamfusion-mesh models` lists some)"
         raise BadInput(f"memory: {found}, and {readable(free + spare)} are available {where}; {remedy}, or free memory")
 

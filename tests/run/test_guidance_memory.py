@@ -81,6 +81,32 @@ def test_sizes_of_every_layout_are_found(tmp_path: Path) -> None:
     assert model_sizes(config(tmp_path / "nowhere").guidance) is None
 
 
+def test_text_encoders_in_single_precision_stay_in_their_files_on_a_cpu(sd3: Path, tmp_path: Path) -> None:
+    found = model_sizes(config(sd3).guidance)
+    assert found is not None
+    assert found.mapped == sum(found.texts)
+    half = tmp_path / "half"
+    write_pipeline("sd3", half).to(torch.float16).save_pretrained(half)
+    found = model_sizes(config(half).guidance)
+    assert found is not None
+    assert found.mapped == 0
+    if not Path("/proc/self/maps").exists():
+        return
+    for folder, mapped in ((sd3, True), (half, False)):
+        model = load_guidance(config(folder).guidance, CPU)
+        for reader in model.text.readers:  # type: ignore[union-attr]
+            with reader.encoder.ready() as network:
+                places = _mapped(folder / reader.part)
+                held = [any(start <= weight.data_ptr() < end for start, end in places) for weight in network.parameters()]
+            assert all(held) if mapped else not any(held)
+
+
+def _mapped(folder: Path) -> list[tuple[int, int]]:
+    """Where files of a folder lie in this process's memory."""
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder.resolve()}/" in line]
+    return [(int(start, 16), int(end, 16)) for start, end in (line.split()[0].split("-") for line in lines)]
+
+
 @pytest.mark.parametrize("wrong", [10**400, -8, 10**9, 0])
 def test_numbers_that_no_model_has_are_left_to_its_loading(wrong: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "latent", channels=4, vae=True)
@@ -153,6 +179,9 @@ def test_less_than_the_weights_take_is_refused(large: RunConfig, monkeypatch: py
         warn_where_memory_is_short(large, CPU, [])
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=16 * GIB))
     warn_where_memory_is_short(large, CPU, [])
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=0))
+    monkeypatch.setattr(module, "model_sizes", lambda settings: replace(LARGE, mapped=4 * GIB))
+    warn_where_memory_is_short(large, CPU, [])
 
 
 def test_on_an_integrated_card_what_the_machine_has_counts(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +191,7 @@ def test_on_an_integrated_card_what_the_machine_has_counts(large: RunConfig, mon
     monkeypatch.setattr(memory, "available", lambda: (100 * GIB, "on this machine"))
     warn_where_memory_is_short(large, CARD, [])
     monkeypatch.setattr(memory, "available", lambda: (5 * GIB, "on this machine"))
-    with pytest.raises(BadInput, match="6.0 GiB are available on cuda"):
+    with pytest.raises(BadInput, match=r"6\.0 GiB are available on cuda"):
         warn_where_memory_is_short(large, CARD, [])
 
 
