@@ -21,6 +21,8 @@ class GuidanceMemory:
 
     weights  of the networks that every step needs
     reading  of text encoders, while they are loaded or read
+    mapped   of these, what stays in the files: transformers maps weights that have the type which is asked for, and the system reads them
+             from there, as often as it has to
     image    of the network, for one image in one call
     encoded  of the autoencoder, for one image and its gradient
     alone    whether it sees one image at a time
@@ -28,6 +30,7 @@ class GuidanceMemory:
 
     weights: int
     reading: int = 0
+    mapped: int = 0
     image: float = 0
     encoded: int = 0
     alone: bool = False
@@ -56,6 +59,7 @@ def guidance_memory(settings: GuidanceSettings, device: torch.device) -> Guidanc
         weights=each * (sizes.autoencoder + (0 if by_layer else sizes.network)),
         # On a CPU all are there at first; on a card one at a time.
         reading=0 if by_layer else max(texts, default=0) if card else sum(texts),
+        mapped=0 if card else each * sizes.mapped,
         image=min(_IMAGE_SHARE * each * sizes.network, _LARGEST_IMAGE),
         encoded=each * sizes.encoded * pixels,
         alone=tiles or settings.checkpoint_encoder,

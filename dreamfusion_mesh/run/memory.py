@@ -36,6 +36,13 @@ STAGES = {  # in their order, with the settings that lower each one's memory
     "audit": ("texture.size", "mesh.triangles"),
 }
 
+_SAVINGS: tuple[dict[str, object], ...] = (  # of the guidance's memory: fewer changes first, of as many those that cost less time
+    {"checkpoint_encoder": True},
+    {"tile_encoder": "always"},  # which sees one image at a time, too
+    {"offload": "layers"},
+    {"checkpoint_encoder": True, "offload": "layers"},
+    {"tile_encoder": "always", "offload": "layers"},
+)
 _CPU = torch.device("cpu")
 _LIBRARIES = 600 * 2**20  # torch, Warp, diffusers and transformers, loaded
 _ADDRESS_SPACE = 1200 * 2**20  # what a process maps beyond what is resident
@@ -102,7 +109,10 @@ def _there_is(device: torch.device) -> tuple[int, str, int]:
     """Bytes that this process may hold on `device`, what sets that limit, and how many of an estimate are not there."""
     if device.type != "cuda":
         return (*available(), 0)
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device), f"on {device}", _LIBRARIES
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    if torch.cuda.get_device_properties(device).is_integrated:  # its memory is the machine's, of which cached files are given back
+        free = max(free, available()[0])
+    return free, f"on {device}", _LIBRARIES
 
 
 def _check_weights(config: RunConfig, device: torch.device, done: Collection[str]) -> None:
@@ -111,28 +121,29 @@ def _check_weights(config: RunConfig, device: torch.device, done: Collection[str
     if "fine" in done or config.guidance.loaded_model == "embedded":  # which is small beside the rest
         return
     model, (free, where, _) = guidance_memory(config.guidance, device), _there_is(device)
-    wanted, spare = model.weights + model.reading, psutil.swap_memory().free if device.type == "cpu" else 0
+    reading = model.reading - model.mapped
+    wanted, spare = model.weights + reading, psutil.swap_memory().free if device.type == "cpu" else 0
     if wanted > free + spare:
         name = f"guidance {config.guidance.loaded_model!r:.80}"
-        found = f"the weights of {name} alone take {readable(wanted)}, {readable(model.reading)} of them its text encoders'"
+        found = f"the weights of {name} alone take {readable(wanted)}, {readable(reading)} of them its text encoders'"
         remedy = _what_fits(config, "model", device) or "name a smaller model (`dreamfusion-mesh models` lists some)"
         raise BadInput(f"memory: {found}, and {readable(free + spare)} are available {where}; {remedy}, or free memory")
 
 
 def _what_fits(config: RunConfig, stage: str, device: torch.device) -> str:
-    """The fewest changes of the guidance's settings with which a stage is estimated to fit; empty where none will do."""
+    """The fewest changes of the guidance's settings with which a stage is estimated to take less, and to fit; empty where none will do."""
     free, _, elsewhere = _there_is(device)
     guidance = config.guidance
-    steps: dict[str, object] = {"checkpoint_encoder": True, "tile_encoder": "always"} if stage != "model" else {}
-    if device.type == "cuda" and guidance.loss != "vsd":
-        steps["offload"] = "layers"
-    changes: dict[str, object] = {}
-    for name, value in steps.items():
-        if getattr(guidance, name) == value:
+    present = estimate(config, (), device)[stage]
+    for saving in _SAVINGS:
+        changes = {name: value for name, value in saving.items() if getattr(guidance, name) != value}
+        if "offload" in changes and guidance.loss == "vsd":
             continue
-        changes[name] = value
+        if "offload" in changes and guidance.compile:
+            changes["compile"] = False
         changed = config.model_copy(update={"guidance": guidance.model_copy(update=changes)})
-        if estimate(changed, (), device)[stage] - elsewhere <= free:
+        wanted = estimate(changed, (), device)[stage]
+        if wanted < present and wanted - elsewhere <= free:
             return "set " + " ".join(f"guidance.{key}={str(each).lower()}" for key, each in changes.items())
     return ""
 
@@ -157,7 +168,7 @@ def advice(stage: str, config: RunConfig, device: torch.device = _CPU) -> str:
     """What lowers the memory of a stage: settings of the guidance with which it would fit, and others with their present values."""
     guided = stage in ("model", "coarse", "fine") and config.guidance.loaded_model != "embedded"
     fits = _what_fits(config, stage, device) if guided else ""
-    return f"{fits}, which would fit, about; or {_lower(stage, config)}" if fits else _lower(stage, config)
+    return f"{fits} in a run of its own, which would fit, about; or {_lower(stage, config)}" if fits else _lower(stage, config)
 
 
 def _lower(stage: str, config: RunConfig) -> str:
@@ -226,7 +237,7 @@ def _control_groups(root: Path, listed: str) -> list[tuple[int, int]]:
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(base))):
             limit, used = (_number(folder / name) for name in names)
             if limit is not None and used is not None:
-                found.append((limit, used - (_inactive(folder / "memory.stat"))))
+                found.append((limit, used - _cached(folder / "memory.stat")))
     return found
 
 
@@ -238,10 +249,11 @@ def _number(file: Path) -> int | None:
         return None
 
 
-def _inactive(file: Path) -> int:
-    """Bytes of cached files that the kernel gives back where memory is short."""
+def _cached(file: Path) -> int:
+    """Bytes of cached files, a model's that was just fetched among them, which the kernel gives back where memory is short."""
     try:
         values = dict(line.split(" ", 1) for line in file.read_text(encoding="ascii").splitlines())
-        return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+        lists = ("inactive_file", "active_file")
+        return sum(int(values.get(f"total_{name}", values.get(name, 0))) for name in lists)
     except (OSError, ValueError):
         return 0

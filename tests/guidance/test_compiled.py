@@ -149,6 +149,32 @@ def test_once_the_time_is_spent_no_further_block_is_compiled(
     ]
 
 
+def test_a_block_that_fails_once_the_time_is_spent_is_called_as_it_is(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, passed = bind(saved("sd3"), image_size=16), iter(range(0, 10_000, 40))
+    wanted, calls = answer_of(model), []
+
+    def failing_later(graph: Any, examples: Any) -> Any:
+        def call(*given: Any) -> Any:
+            calls.append(len(given))
+            if len(calls) > 1:
+                raise RuntimeError("an illegal instruction was encountered")
+            return graph.forward(*given)
+
+        return call
+
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: failing_later)
+    compile_model(model, 30, clock=lambda: float(next(passed)))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            torch.testing.assert_close(answer_of(model), wanted)
+    assert [line.split("(")[0] for line in warnings_of(caplog)] == [
+        "guidance.compile: its limit of time ",
+        "guidance.compile: a compiled block fails ",
+    ]
+
+
 def test_a_lora_is_put_on_blocks_that_are_not_compiled(saved: Callable[[str], Path], graphs: list[int]) -> None:
     model = bind(saved("sd3"), image_size=16)
     compile_model(model, 60, "counted")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,27 @@ def test_a_text_encoder_whose_weights_come_layer_by_layer_reads_the_same(
     found = model.encode_prompt(PROMPT, settings)
     assert torch.equal(found.states, wanted.states)
     assert ledger.most < 0.8 * sum(weight.nbytes for weight in placed[1].parameters()), "the words' vectors are most of a tiny one"
+
+
+def test_a_text_encoder_whose_weights_come_layer_by_layer_is_freed_once_it_has_read(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_encoder, "_LARGEST_KEPT", 0)
+    read: list[weakref.ref[torch.Tensor]] = []
+
+    def place(self: Placement, network: Any) -> Any:
+        read.extend(weakref.ref(weight) for weight in network.parameters())
+        return move_by_layer(network, CPU, with_stream=False)
+
+    model = load(saved("prx"), offload="layers")
+    monkeypatch.setattr(Placement, "place", place)
+    gc.disable()
+    try:
+        model.encode_prompt(PROMPT, GuidanceSettings(model=model.model, offload="layers"))
+        assert len(read) > 0
+        assert [weight for weight in read if weight() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_on_a_cpu_there_is_nothing_to_move(saved: Callable[[str], Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import torch
 from commands import caller, check_refused
-from tiny_folders import write_folder
+from tiny_folders import edit_json, write_folder
 from tiny_mvdream import write_checkpoint, write_port
 from tiny_pipelines import write_pipeline
 
@@ -80,6 +81,48 @@ def test_sizes_of_every_layout_are_found(tmp_path: Path) -> None:
     assert model_sizes(config(tmp_path / "nowhere").guidance) is None
 
 
+def test_text_encoders_in_single_precision_stay_in_their_files_on_a_cpu(sd3: Path, tmp_path: Path) -> None:
+    found = model_sizes(config(sd3).guidance)
+    assert found is not None
+    assert found.mapped == sum(found.texts)
+    half = tmp_path / "half"
+    write_pipeline("sd3", half).to(torch.float16).save_pretrained(half)
+    found = model_sizes(config(half).guidance)
+    assert found is not None
+    assert found.mapped == 0
+    if not Path("/proc/self/maps").exists():
+        return
+    for folder, mapped in ((sd3, True), (half, False)):
+        model = load_guidance(config(folder).guidance, CPU)
+        for reader in model.text.readers:  # type: ignore[union-attr]
+            with reader.encoder.ready() as network:
+                places = _mapped(folder / reader.part)
+                held = [any(start <= weight.data_ptr() < end for start, end in places) for weight in network.parameters()]
+            assert all(held) if mapped else not any(held)
+
+
+def _mapped(folder: Path) -> list[tuple[int, int]]:
+    """Where files of a folder lie in this process's memory."""
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder.resolve()}/" in line]
+    return [(int(start, 16), int(end, 16)) for start, end in (line.split()[0].split("-") for line in lines)]
+
+
+@pytest.mark.parametrize("wrong", [10**400, -8, 10**9, 0])
+def test_numbers_that_no_model_has_are_left_to_its_loading(wrong: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "latent", channels=4, vae=True)
+    right = model_sizes(config(folder, "guidance.image_size=16").guidance)
+    monkeypatch.setattr(memory, "available", lambda: (GIB, "on this machine"))
+    edit_json(folder / "unet/config.json", sample_size=wrong)
+    found = model_sizes(config(folder).guidance)
+    assert found is not None
+    assert found.side == 512
+    edit_json(folder / "vae/config.json", block_out_channels=[wrong, 8])
+    found = model_sizes(config(folder).guidance)
+    assert right is not None
+    assert found == replace(right, encoded=0, side=512)
+    warn_where_memory_is_short(config(folder), CPU, [])
+
+
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """A model of 4 GiB in single precision, with a text encoder of 16."""
@@ -90,7 +133,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> RunConfig:
 
 def card_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (size, size))
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=size))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=size, is_integrated=0))
 
 
 def test_text_encoders_count_while_they_read(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,14 +179,28 @@ def test_less_than_the_weights_take_is_refused(large: RunConfig, monkeypatch: py
         warn_where_memory_is_short(large, CPU, [])
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=16 * GIB))
     warn_where_memory_is_short(large, CPU, [])
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=0))
+    monkeypatch.setattr(module, "model_sizes", lambda settings: replace(LARGE, mapped=4 * GIB))
+    warn_where_memory_is_short(large, CPU, [])
+
+
+def test_on_an_integrated_card_what_the_machine_has_counts(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA counts memory that holds cached files as taken there."""
+    card_of(6 * GIB, monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=128 * GIB, is_integrated=1))
+    monkeypatch.setattr(memory, "available", lambda: (100 * GIB, "on this machine"))
+    warn_where_memory_is_short(large, CARD, [])
+    monkeypatch.setattr(memory, "available", lambda: (5 * GIB, "on this machine"))
+    with pytest.raises(BadInput, match=r"6\.0 GiB are available on cuda"):
+        warn_where_memory_is_short(large, CARD, [])
 
 
 @pytest.mark.parametrize(
     ("free", "fits"),
     [
         (25, "set guidance.checkpoint_encoder=true"),
-        (12, "set guidance.checkpoint_encoder=true guidance.tile_encoder=always"),
-        (8, "set guidance.checkpoint_encoder=true guidance.tile_encoder=always guidance.offload=layers"),
+        (12, "set guidance.tile_encoder=always"),
+        (8, "set guidance.tile_encoder=always guidance.offload=layers"),
     ],
 )
 def test_settings_with_which_it_would_fit_are_named(
@@ -151,13 +208,28 @@ def test_settings_with_which_it_would_fit_are_named(
 ) -> None:
     card_of(int(free * GIB), monkeypatch)
     whole = large.model_copy(update={"guidance": large.guidance.model_copy(update={"tile_encoder": "never"})})
-    assert advice("fine", whole, CARD).startswith(f"{fits}, which would fit, about; or lower fine.tet_size (24)")
+    assert advice("fine", whole, CARD).startswith(f"{fits} in a run of its own, which would fit, about; or lower fine.tet_size (24)")
     if free > 10.1:  # of the weights alone
         with caplog.at_level(logging.WARNING):
             warn_where_memory_is_short(whole, CARD, [])
         assert fits in caplog.text
     card_of(GIB // 2, monkeypatch)
     assert advice("fine", whole, CARD).startswith("lower fine.tet_size (24)"), "nothing of these will do"
+
+
+def test_only_settings_that_lower_what_it_takes_are_named(large: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "model_sizes", lambda settings: replace(LARGE, autoencoder=0, encoded=0))
+
+    def of(size: int, **changes: Any) -> str:
+        card_of(size * GIB, monkeypatch)
+        changed = large.model_copy(update={"guidance": large.guidance.model_copy(update=changes)})
+        return advice("fine", changed, CARD).split(" in a run of its own")[0]
+
+    assert of(7) == "set guidance.offload=layers", "a model that sees pixels has nothing to encode"
+    assert of(7, compile=True) == "set guidance.offload=layers guidance.compile=false", "which do not go together"
+    assert of(7, loss="vsd").startswith("lower fine.tet_size")
+    assert of(7, offload="layers").startswith("lower fine.tet_size"), "it fits by the estimate, and yet ran out"
+    assert of(80).startswith("set guidance.offload=layers"), "the estimate was wrong; this lowers it"
 
 
 def test_the_command_line_ends_with_2_and_one_line(

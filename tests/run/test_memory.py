@@ -131,6 +131,7 @@ def test_a_stage_that_does_not_fit_is_warned_of_and_nothing_is_refused(
 
 def test_on_a_card_its_own_memory_counts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**20, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(is_integrated=0))
     with caplog.at_level(logging.WARNING):
         warn_where_memory_is_short(CONFIG, torch.device("cuda"), ["coarse", "fine"])
     assert "1.0 MiB are available on cuda" in caplog.text
@@ -139,12 +140,20 @@ def test_on_a_card_its_own_memory_counts(monkeypatch: pytest.MonkeyPatch, caplog
 @pytest.mark.parametrize(
     ("listed", "folder", "files"),
     [
-        ("0::/job/step\n", "job", {"memory.max": "1000000", "memory.current": "600000", "memory.stat": "anon 5\ninactive_file 100000"}),
+        (
+            "0::/job/step\n",
+            "job",
+            {"memory.max": "1000000", "memory.current": "600000", "memory.stat": "anon 5\ninactive_file 80000\nactive_file 20000"},
+        ),
         ("0::/\n", ".", {"memory.max": "1000000", "memory.current": "500000"}),
         (
             "5:devices:/x\n4:cpu,memory:/job\n0::/\n",
             "memory/job",
-            {"memory.limit_in_bytes": "1000000", "memory.usage_in_bytes": "800000", "memory.stat": "total_inactive_file 300000"},
+            {
+                "memory.limit_in_bytes": "1000000",
+                "memory.usage_in_bytes": "800000",
+                "memory.stat": "active_file 7\ntotal_inactive_file 100000\ntotal_active_file 200000",
+            },
         ),
     ],
     ids=["version 2, above", "version 2, container", "version 1"],

@@ -36,14 +36,16 @@ _log = logging.getLogger(__name__)
 class CompiledBlocks:
     """The calls of one network whose blocks are compiled.
 
-    It is given up, with one warning, where compiling fails, where a compiled block does, or once the limit of time is spent.
+    No further block is compiled, with one warning, where compiling fails or once the limit of time is spent. Where a compiled block fails,
+    then or later, all are called as they are, with a warning of its own.
     """
 
     def __init__(
         self, network: torch.nn.Module, seconds: float, backend: str = "inductor", clock: Callable[[], float] = time.monotonic
     ) -> None:
         """seconds: of compiling, all blocks together; the one under way when they are spent is still finished."""
-        self._left, self._backend, self._clock, self._working = float(seconds), backend, clock, True
+        self._left, self._backend, self._clock = float(seconds), backend, clock
+        self._compiles, self._called_compiled = True, True  # whether further blocks are; whether those that are, are called
         self._blocks = [block for block in network.modules() if type(block).__name__ in _BLOCKS] or [network]
         _allow_shapes()
         for block in self._blocks:
@@ -54,9 +56,10 @@ class CompiledBlocks:
         try:
             return call(*given)
         except Exception as error:
-            if not self._working or describe(error) is not None:
+            if not self._called_compiled or describe(error) is not None:
                 raise
             self._give_up(f"a compiled block fails ({type(error).__name__}: {reason(error)})")
+        self._called_compiled = False
         for block in self._blocks:
             block.compile(disable=True)
         return call(*given)
@@ -65,9 +68,9 @@ class CompiledBlocks:
         """A backend of torch.compile: the graph compiled, or as it is."""
         from torch._dynamo import lookup_backend
 
-        if self._working and self._left <= 0:
+        if self._compiles and self._left <= 0:
             self._give_up("its limit of time (guidance.compile_seconds) is spent")
-        if not self._working:
+        if not self._compiles:
             return graph.forward
         started = self._clock()
         try:
@@ -79,7 +82,7 @@ class CompiledBlocks:
             self._left -= self._clock() - started
 
     def _give_up(self, why: str) -> None:
-        self._working = False
+        self._compiles = False
         _log.warning("guidance.compile: %s; what is not compiled goes on without", why)
 
 

@@ -22,6 +22,7 @@ _KL, _DC, _FLUX2, _TINY = "AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2"
 _BLOCKS = "encoder_block_out_channels"
 _NUMBERS, _TINY_NUMBERS = 48, 15  # 2 * 3085 / 128 and 2 * 469 / 64: numbers by the first block's channels
 _LARGEST_SCALE = 1_000_000
+_MOST_SIZES, _WIDEST = 16, 1 << 16  # of an autoencoder whose memory is estimated
 _FLUX2_PATCH = 2  # latents a side that FLUX.2 folds into the channels of one
 
 
@@ -127,7 +128,9 @@ def autoencoder_width(config: Mapping[str, Any]) -> tuple[int, int]:
     Counted for those of Stable Diffusion, the full and the tiny one, and taken twice for what its gradient needs beside.
     """
     widths = config.get(_BLOCKS if config.get("_class_name") in (_DC, _TINY) else "block_out_channels")
-    if not isinstance(widths, list) or not widths or not all(isinstance(width, int) for width in widths):
+    if not isinstance(widths, list) or not 0 < len(widths) <= _MOST_SIZES:
+        return 0, 0
+    if not all(isinstance(width, int) and 0 < width <= _WIDEST for width in widths):  # which is refused as the weights are read
         return 0, 0
     each = _TINY_NUMBERS if config.get("_class_name") == _TINY else _NUMBERS
     return each * widths[0], len(widths)

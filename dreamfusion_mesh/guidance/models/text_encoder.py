@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,11 @@ class Encoder:
         if not self._kept:
             network, self._network = self._placement.place(network), None
         yield network
+
+    def let_go(self) -> None:
+        """Free what has read, once nothing outside refers to it: the hooks of weights that come layer by layer refer to each other."""
+        if self._network is None and self._placement.by_layer:
+            gc.collect()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,12 @@ class Reader:
         fitted = [ids if len(ids) <= self.limit else [*ids[: self.limit - 1], ids[-1]] for ids in found]
         ids = torch.tensor([_padded(row, self.tokenizer.pad_token_id, self.limit, self._pads_left) for row in fitted], device=device)
         mask = torch.tensor([_padded([1] * len(row), 0, self.limit, self._pads_left) for row in fitted], device=device)
+        try:
+            return self._read_all(ids, mask)
+        finally:
+            self.encoder.let_go()
+
+    def _read_all(self, ids: Tensor, mask: Tensor) -> TextCondition:
         with self.encoder.ready() as network:
             try:
                 return self._read(network, ids, mask)
