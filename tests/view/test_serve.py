@@ -52,6 +52,7 @@ def test_files_of_the_folder_are_handed_out(port: int) -> None:
     assert asked(port, "/mug/asset.glb?x=1") == (200, b"glTF", "model/gltf-binary")
     assert asked(port, "/mug/asset.glb", "HEAD")[:2] == (200, b"")
     assert asked(port, "/m%75g/asset.glb", host=f"localhost:{port}")[0] == 200
+    assert asked(port, "/", host="localhost")[0] == 200  # as browsers ask at port 80
 
 
 @pytest.mark.parametrize(
