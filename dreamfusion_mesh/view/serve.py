@@ -45,7 +45,7 @@ def serve_folder(folder: Path, port: int, ready: Callable[[str], None]) -> None:
 
 
 def names_this_machine(host: str) -> bool:
-    """Whether a request's Host, with or without a port, is an address of this machine: else it may be a foreign name that was pointed here."""
+    """Whether a request's Host, with or without a port, is this machine's own: else it may be a foreign name that was pointed here."""
     return host.partition(":")[0] in (LOOPBACK, "localhost")
 
 
@@ -80,6 +80,7 @@ class Files(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", str(os.fstat(descriptor).st_size))
                 self.send_header("Cache-Control", "no-store")
                 self.send_header("X-Content-Type-Options", "nosniff")
+                self.send_header("Cross-Origin-Resource-Policy", "same-origin")  # no other page may show them either
                 self.end_headers()
                 if whole:
                     shutil.copyfileobj(opened, self.wfile)

@@ -68,6 +68,15 @@ def test_nothing_else_is(path: str, port: int, tmp_path: Path) -> None:
     assert b"secret" not in body.replace(b"secret.txt", b"")
 
 
+def test_other_pages_may_not_show_its_files(port: int) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    connection.request("GET", "/mug/asset.glb")
+    answer = connection.getresponse()
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    connection.close()
+
+
 def test_a_foreign_name_that_is_pointed_at_this_machine_is_refused(port: int) -> None:
     assert asked(port, "/", host=f"evil.example:{port}")[0] == 404
     assert asked(port, "/", "POST")[0] == 501
