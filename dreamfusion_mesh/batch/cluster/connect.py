@@ -123,7 +123,8 @@ def _initialise(ray: Any, address: str, workers: int | None, stack: ExitStack) -
         folder = tempfile.mkdtemp(prefix="dm-ray-", dir="/tmp")  # a socket's path has 107 bytes at most
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         processors = max(workers or 1, os.cpu_count() or 1)
-        own = {"_temp_dir": folder, "num_cpus": processors, "object_store_memory": _LEAST_STORE, "include_dashboard": False}
+        inner = os.path.join(folder, "r")  # which Ray opens to all users; the one around it is this user's alone
+        own = {"_temp_dir": inner, "num_cpus": processors, "object_store_memory": _LEAST_STORE, "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for name in _SIGNALS if (number := getattr(signal, name, None)) is not None}
     stack.callback(ray.shutdown)
     ray._private.worker._worker_logs_enabled = False  # what Ray says of dead workers, on standard output, the batch says itself
