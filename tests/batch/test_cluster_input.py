@@ -15,6 +15,7 @@ from dreamfusion_mesh.batch.cluster.probe import Found, look
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.records import Options
 from dreamfusion_mesh.batch.run import run_batch
+from dreamfusion_mesh.cli.batch import _counted
 from dreamfusion_mesh.cli.options import with_ray_address
 from dreamfusion_mesh.errors import BadInput
 
@@ -105,3 +106,10 @@ def test_a_node_that_shares_the_folder_sees_the_file_and_leaves_nothing(tmp_path
 )
 def test_ray_takes_an_address_or_none(words: str, wanted: str) -> None:
     assert with_ray_address(["batch", *words.split()]) == ["batch", *wanted.split()]
+
+
+def test_a_cluster_of_this_machine_has_as_many_workers_as_a_batch_without() -> None:
+    for address in (None, "local"):
+        with pytest.raises(BadInput, match="^--workers 257: expected at most 256 on one machine; "):
+            _counted(257, address)
+    assert _counted(257, "head:6379") == 257
