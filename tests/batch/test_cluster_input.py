@@ -110,6 +110,6 @@ def test_ray_takes_an_address_or_none(words: str, wanted: str) -> None:
 
 def test_a_cluster_of_this_machine_has_as_many_workers_as_a_batch_without() -> None:
     for address in (None, "local"):
-        with pytest.raises(BadInput, match="^--workers 257: expected at most 256 on one machine; "):
+        with pytest.raises(BadInput, match=r"^--workers 257: expected at most 256 on one machine; "):
             _counted(257, address)
     assert _counted(257, "head:6379") == 257
