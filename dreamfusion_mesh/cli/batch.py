@@ -132,8 +132,8 @@ def summary(folder: Annotated[Path, typer.Argument(metavar="DIR", readable=False
 
 
 def _counted(workers: int | None, ray: str | None) -> int | None:
-    if ray is None and workers is not None and workers > MOST_WORKERS:
-        raise BadInput(f"--workers {workers}: expected at most {MOST_WORKERS} on one machine; name a cluster with --ray for more")
+    if ray in (None, "local") and workers is not None and workers > MOST_WORKERS:
+        raise BadInput(f"--workers {workers}: expected at most {MOST_WORKERS} on one machine; name a cluster's address with --ray for more")
     return workers
 
 

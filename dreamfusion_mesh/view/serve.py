@@ -44,6 +44,11 @@ def serve_folder(folder: Path, port: int, ready: Callable[[str], None]) -> None:
         server.serve_forever()
 
 
+def names_this_machine(host: str) -> bool:
+    """Whether a request's Host, with or without a port, is this machine's own: else it may be a foreign name that was pointed here."""
+    return host.partition(":")[0] in (LOOPBACK, "localhost")
+
+
 class Files(BaseHTTPRequestHandler):
     """Answers with files of a gallery that lie in the folder, links followed within it alone."""
 
@@ -64,7 +69,7 @@ class Files(BaseHTTPRequestHandler):
             self.send_response(HTTPStatus.NO_CONTENT)
             self.end_headers()
             return
-        file = self._file() if self._is_asked_by_own_name() else None
+        file = self._file() if names_this_machine(self.headers.get("Host", "")) else None
         if file is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -75,16 +80,12 @@ class Files(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", str(os.fstat(descriptor).st_size))
                 self.send_header("Cache-Control", "no-store")
                 self.send_header("X-Content-Type-Options", "nosniff")
+                self.send_header("Cross-Origin-Resource-Policy", "same-origin")  # no other page may show them either
                 self.end_headers()
                 if whole:
                     shutil.copyfileobj(opened, self.wfile)
         except BadInput:  # no file is there, or the browser has gone
             self.close_connection = True
-
-    def _is_asked_by_own_name(self) -> bool:
-        """Whether the page knows this server by an address of this machine: else it may be one that a foreign name was pointed here for."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        return host in (LOOPBACK, "localhost")
 
     def _file(self) -> Path | None:
         """The file that is asked for; None for one of another kind, or outside the folder."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamfusion_mesh.errors import BadInput, reason
-from dreamfusion_mesh.view.serve import LOOPBACK
+from dreamfusion_mesh.view.serve import LOOPBACK, names_this_machine
 
 
 def check_viser(asked: str) -> None:
@@ -40,7 +40,27 @@ def start_server(port: int, option: str) -> Any:
     server: Any = viser.ViserServer(host=LOOPBACK, port=port, label="dreamfusion_mesh", verbose=False)
     server.gui.configure_theme(show_share_button=False)
     server.request_share_url = lambda *_, **__: None  # which opens a tunnel to this server from outside, for whoever asks without a button
+    _refuse_other_origins(server)
     return server
+
+
+def _refuse_other_origins(server: Any) -> None:
+    """Close connections of pages that are not this server's: browsers let every page open a websocket, and send the page's origin along.
+
+    Clients that send none are no browsers. The port may be another one than the server's, where it is forwarded.
+    Source: RFC 6455, section 10.2; viser has no setting for it.
+    """
+    sockets = server._websock_server
+
+    async def check(client: Any) -> None:
+        connection = sockets._live_connections[client.client_id]
+        asked = connection.request.headers
+        host, origin = asked["Host"], asked.get("Origin")
+        if origin is not None and not (names_this_machine(host) and origin == f"http://{host}"):
+            await connection.close(1008, "this page is of another origin")  # before anything is sent
+
+    sockets.on_client_connect(check)
+    sockets.disconnect_all_clients()  # those that came before; pages connect again by themselves
 
 
 def aim(server: Any, low: np.ndarray, high: np.ndarray) -> None:

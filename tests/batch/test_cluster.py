@@ -238,3 +238,12 @@ def test_nothing_listens_on_anything_but_loopback(cluster: str) -> None:
             found |= {each.laddr.ip for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
     assert found
     assert found <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_other_users_cannot_enter_the_clusters_folder(cluster: str) -> None:
+    import ray
+
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    (folder,) = [path for path in session.parents if path.parent == Path("/tmp")]
+    assert folder.name.startswith("dm-ray-")
+    assert folder.stat().st_mode & 0o777 == 0o700

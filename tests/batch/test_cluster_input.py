@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dreamfusion_mesh.batch.cluster.probe import Found, look
 from dreamfusion_mesh.batch.folder import BatchFolder
 from dreamfusion_mesh.batch.records import Options
 from dreamfusion_mesh.batch.run import run_batch
+from dreamfusion_mesh.cli.batch import _counted
 from dreamfusion_mesh.cli.options import with_ray_address
 from dreamfusion_mesh.errors import BadInput
 
@@ -36,6 +38,34 @@ def test_an_address_that_does_not_answer_is_refused(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert refused(tmp_path / "out", address).startswith(f"--ray {address}: does not answer (")
+
+
+def test_what_answers_and_is_no_cluster_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setattr(connect, "_HEALTH", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert refused(tmp_path / "out", address).startswith(f"--ray {address}: answers, but not as a Ray cluster within 2 s; ")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("printed", "cause"),
+    [
+        ("W gcs_client.cc: RPC error: InvalidAuthToken: missing\nRuntimeError: Failed", "its token is another one: set RAY_AUTH_MODE"),
+        ("RuntimeError: Ray version mismatch", "RuntimeError: Ray version mismatch"),
+        ("", "its health check fails"),
+    ],
+)
+def test_why_a_cluster_is_not_sound_is_one_line(printed: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.CompletedProcess([], 1, "", printed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(BadInput) as caught:
+        connect._check_health("head:6379")
+    (line,) = caught.value.lines
+    assert line.startswith(f"--ray head:6379: cannot be used ({cause}")
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", "127.0.0.1:x", "", ":6379", "host:999999"])
@@ -76,3 +106,10 @@ def test_a_node_that_shares_the_folder_sees_the_file_and_leaves_nothing(tmp_path
 )
 def test_ray_takes_an_address_or_none(words: str, wanted: str) -> None:
     assert with_ray_address(["batch", *words.split()]) == ["batch", *wanted.split()]
+
+
+def test_a_cluster_of_this_machine_has_as_many_workers_as_a_batch_without() -> None:
+    for address in (None, "local"):
+        with pytest.raises(BadInput, match=r"^--workers 257: expected at most 256 on one machine; "):
+            _counted(257, address)
+    assert _counted(257, "head:6379") == 257

@@ -90,6 +90,29 @@ def test_it_listens_on_loopback_alone(viewer: Viewer) -> None:
     assert [(LOOPBACK, viewer.port)] == [tuple(address) for address in listening]
 
 
+def test_pages_of_other_origins_receive_nothing(viewer: Viewer) -> None:
+    import viser
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+    from websockets.typing import Origin, Subprotocol
+
+    def first_message(host: str, origin: str | None) -> bytes | str:
+        protocol, page = Subprotocol(f"viser-v{viser.__version__}"), None if origin is None else Origin(origin)
+        with (
+            socket.create_connection((LOOPBACK, viewer.port)) as sock,
+            connect(f"ws://{host}", sock=sock, origin=page, subprotocols=[protocol]) as found,
+        ):
+            return found.recv(60)
+
+    own = f"{LOOPBACK}:{viewer.port}"
+    for host, origin in ((own, f"http://{own}"), ("localhost:9", "http://localhost:9"), (own, None)):  # 9: a forwarded port
+        assert first_message(host, origin)
+    foreign = f"evil.example:{viewer.port}"  # whose name may be pointed at this machine
+    for host, origin in ((own, "http://evil.example"), (own, "http://localhost:3000"), (own, "null"), (foreign, f"http://{foreign}")):
+        with pytest.raises(ConnectionClosed, match="another origin"):
+            first_message(host, origin)
+
+
 def test_a_port_in_use_is_refused_and_no_other_is_taken(batch: Path) -> None:
     pytest.importorskip("viser", reason="viser is not installed; pip install 'dreamfusion-mesh[view]'")
     with socket.create_server((LOOPBACK, 0)) as taken:

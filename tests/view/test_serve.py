@@ -52,6 +52,7 @@ def test_files_of_the_folder_are_handed_out(port: int) -> None:
     assert asked(port, "/mug/asset.glb?x=1") == (200, b"glTF", "model/gltf-binary")
     assert asked(port, "/mug/asset.glb", "HEAD")[:2] == (200, b"")
     assert asked(port, "/m%75g/asset.glb", host=f"localhost:{port}")[0] == 200
+    assert asked(port, "/", host="localhost")[0] == 200  # as browsers ask at port 80
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,15 @@ def test_nothing_else_is(path: str, port: int, tmp_path: Path) -> None:
     status, body, _ = asked(port, path)
     assert status == 404
     assert b"secret" not in body.replace(b"secret.txt", b"")
+
+
+def test_other_pages_may_not_show_its_files(port: int) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    connection.request("GET", "/mug/asset.glb")
+    answer = connection.getresponse()
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    connection.close()
 
 
 def test_a_foreign_name_that_is_pointed_at_this_machine_is_refused(port: int) -> None:

@@ -12,6 +12,8 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,7 +30,9 @@ from dreamfusion_mesh.files import remove_file, shown, write_file
 LOCAL = "local"
 _ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 _ANSWER = 5.0  # seconds, of the address
+_HEALTH = 30.0  # seconds, of the cluster, and for Ray to be imported once more
 _LOOK = 60.0  # seconds, for every node to look at the folder
+_LONGEST = 200  # characters of an error
 _LEAST_STORE = 80 << 20  # bytes, of the object store: nothing large is put there
 _LOOPBACK = "127.0.0.1"
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -60,6 +64,8 @@ def started(address: str, workers: int | None) -> Iterator[Any]:
         if address == LOCAL:
             stack.enter_context(_own_settings())
         ray = _import_ray()
+        if address != LOCAL:
+            _check_health(address)
         _initialise(ray, address, workers, stack)
         yield ray
 
@@ -86,6 +92,30 @@ def _import_ray() -> Any:
     return ray
 
 
+def _check_health(address: str) -> None:
+    """Raises BadInput where what answers is no Ray cluster of the same version that lets this user in.
+
+    In a process of its own: Ray prints a line for each try, and never gives up on what is no cluster.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_HEALTH)
+    except subprocess.TimeoutExpired:
+        raise BadInput(
+            f"--ray {address}: answers, but not as a Ray cluster within {_HEALTH:g} s; name a head's port, 6379 by default"
+        ) from None
+    if found.returncode:
+        printed = found.stdout + found.stderr
+        cause = _last_line(printed)
+        if "InvalidAuthToken" in printed:
+            cause = "its token is another one: set RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH as on its head"
+        raise BadInput(f"--ray {address}: cannot be used ({cause}); see docs/cluster.md")
+
+
+def _last_line(printed: str) -> str:
+    return printed.strip().rpartition("\n")[2][:_LONGEST] or "its health check fails"
+
+
 def _initialise(ray: Any, address: str, workers: int | None, stack: ExitStack) -> None:
     """Connect, quietly, with this program's handlers of signals in the place of Ray's, and have `stack` undo it."""
     own: dict[str, Any] = {}
@@ -93,7 +123,8 @@ def _initialise(ray: Any, address: str, workers: int | None, stack: ExitStack) -
         folder = tempfile.mkdtemp(prefix="dm-ray-", dir="/tmp")  # a socket's path has 107 bytes at most
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         processors = max(workers or 1, os.cpu_count() or 1)
-        own = {"_temp_dir": folder, "num_cpus": processors, "object_store_memory": _LEAST_STORE, "include_dashboard": False}
+        inner = os.path.join(folder, "r")  # which Ray opens to all users; the one around it is this user's alone
+        own = {"_temp_dir": inner, "num_cpus": processors, "object_store_memory": _LEAST_STORE, "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for name in _SIGNALS if (number := getattr(signal, name, None)) is not None}
     stack.callback(ray.shutdown)
     ray._private.worker._worker_logs_enabled = False  # what Ray says of dead workers, on standard output, the batch says itself
