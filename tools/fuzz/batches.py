@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-from evaluated_runs import done, failed, started  # of tests/support, see __init__.py
-
-from dreamfusion_mesh.batch.manifest import Manifest
-from dreamfusion_mesh.run.out import MANIFEST
 from tools.fuzz import ROOT
 from tools.fuzz.arguments import run_changes
 from tools.fuzz.draw import Draw
@@ -29,6 +25,12 @@ def batch_table(draw: Draw) -> list[str]:
 
 def batch_folder(draw: Draw) -> list[str]:
     """A batch of a row that is done and some that are not, its manifest changed or a row's folder, and what shows or goes on with it."""
+    # Here, since the worker that calls the command line stays small until that imports more.
+    from evaluated_runs import done, failed, started
+
+    from dreamfusion_mesh.batch.manifest import Manifest
+    from dreamfusion_mesh.run.out import MANIFEST
+
     out = draw.folder / "out"
     draw.copy("finished", "out/one")
     rows = [done("one", _PROMPT), failed("two", "a blue chair"), done("gone", "a green box"), started("three", "a red mug")]

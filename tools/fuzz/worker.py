@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from tools.fuzz import corpus
+from tools.fuzz import ROOT
 from tools.fuzz.guard import Guard, contents, differences
 from tools.fuzz.targets import Case, make_case
 from tools.fuzz.verdict import Ended, blame, faults
@@ -64,7 +64,7 @@ class Worker:
         ended, raised = self._call(case)
         found = faults(ended)
         if raised is not None:
-            found = [f"traceback: {blame(raised, corpus.ROOT)}", *(fault for fault in found if fault != "traceback")]
+            found = [f"traceback: {blame(raised, ROOT)}", *(fault for fault in found if fault != "traceback")]
         found += [f"outside its folder: {touched}" for touched in self._guard.touched[:3]]
         found += [f"outside its folder: sentinel/{name} changed" for name in differences(around, contents(self._sentinel))]
         if case.read_only:
