@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dreamfusion_mesh  # noqa: F401  before torch, so that its threads wait asleep
+from dreamfusion_mesh import process
 from dreamfusion_mesh.audit.khronos import VALIDATOR_VARIABLE, find_validator
 
 import torch  # isort: skip
@@ -34,6 +35,12 @@ def _own_gltf_validator() -> Iterator[None]:
         if VALIDATOR_VARIABLE not in os.environ and _VALIDATOR.is_dir() and shutil.which("node"):
             patch.setenv(VALIDATOR_VARIABLE, str(_HOME))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay_in_their_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal asks of a process it asks once and for good; a test's own process goes on."""
+    monkeypatch.setattr(process, "_received", [])
 
 
 @pytest.fixture(scope="session")

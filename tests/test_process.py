@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dreamfusion_mesh import process
 from dreamfusion_mesh.process import StopRequest, is_orphan
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +58,8 @@ def test_what_a_small_process_imports_for_it_is_small() -> None:
 
 
 @pytest.mark.parametrize(("moments", "again"), [((0.0,), False), ((0.0, 0.01), False), ((0.0, 0.01, 5.0), True), ((0.0, 5.0), True)])
-def test_signals_that_come_together_are_one_request(moments: tuple[float, ...], again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_that_come_together_are_one_request(moments: tuple[float, ...], again: bool) -> None:
     """`timeout` sends its signal to the process and to the group, schedulers to all processes: none of them means "at once"."""
-    monkeypatch.setattr(process, "_received", [])
     times = iter(moments)  # the clock is read once for each signal
     request = StopRequest(lambda: next(times))
     for _ in moments:
