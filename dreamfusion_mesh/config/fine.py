@@ -35,7 +35,7 @@ class FineSettings(FitSettings):
     2021): a flat side moves as one, and not cell by cell; 0 moves each for itself."""
     deform_learning_rate: Rate = 0.01
     """Learning rate of the vertices' moves before tanh, of which 1 is a fifth of a cell."""
-    color_learning_rate: Rate = 0.001
+    color_learning_rate: Rate = 0.003
     """Learning rate of the field that colours the surface."""
     t_max: tuple[Fraction, Fraction] = (0.9, 0.7)
     """As guidance.t_max, of this stage; a small model follows the prompt at high times alone, and lower ones let the colour drift."""
@@ -44,10 +44,10 @@ class FineSettings(FitSettings):
     sdf_sign: tuple[Weight, Weight] = (0.003, 0.0)
     """Weight of the cross-entropy of edges that change sign, at the first and the last step: against floaters."""
     normal_consistency: Weight = 0.2
-    """Weight of the mean of 1 - cos between neighbouring faces. With a tenth of the default the noise of a real score stays on the
-    surface as bumps; an exact score alone would do with less."""
-    laplacian: Weight = 0.002
-    """Weight of the mean squared offset of a vertex from its neighbours' mean."""
+    """Weight of the mean bend between neighbouring faces: 1 - cos of small angles, less of edges. With a tenth of the default the noise of
+    a real score stays on the surface as bumps."""
+    laplacian: Weight = 0.0
+    """Weight of the mean squared offset of a vertex from its neighbours' mean. It rounds edges and shrinks what is thin."""
 
     @model_validator(mode="after")
     def _halves(self) -> FineSettings:

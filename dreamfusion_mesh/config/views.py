@@ -46,7 +46,8 @@ class ViewSettings(Settings):
     textureless: Fraction = 0.1
     """Share of grey clay views, likewise."""
     albedo_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
-    """Steps at the beginning in which colour alone is seen, without light."""
+    """Steps at the beginning of the coarse stage in which colour alone is seen (DreamFusion, arXiv:2209.14988, section 3.2): light on
+    the first normals, which are poor, leaves cavities filled."""
     grey_backgrounds: Fraction = 0.5
     """Share of views before a grey background; the others have any colour."""
 

@@ -16,12 +16,14 @@ from dreamfusion_mesh.render.lights import lights_above
 
 
 def random_views(
-    count: int, settings: ViewSettings, height: int, width: int, draws: torch.Generator, step: int, device: torch.device | str
+    count: int, settings: ViewSettings, height: int, width: int, draws: torch.Generator, flat: bool, device: torch.device | str
 ) -> Views:
-    """`count` views of one optimisation step, drawn on the CPU from `draws` and moved to `device`; the same number of draws at any step.
+    """`count` views of one optimisation step, drawn on the CPU from `draws` and moved to `device`.
+
+    flat  colour alone is seen, without light; as many numbers are drawn
 
     Azimuths share one random offset and stand evenly around the object, so two views face each other. Source of the shares and of the
-    jitter's shape: DreamFusion (arXiv:2209.14988, section 3.2) as ranged by `settings`; before `settings.albedo_steps` all views are flat.
+    jitter's shape: DreamFusion (arXiv:2209.14988, section 3.2) as ranged by `settings`.
     """
     azimuth = math.pi * (2 * _uniform(1, draws) - 1) + torch.arange(count) * (2 * math.pi / count)
     azimuth = torch.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
@@ -40,7 +42,7 @@ def random_views(
     )
     stray = settings.light_spread * torch.randn(count, 3, generator=draws)
     lights = lights_above(cameras, settings.ambient, settings.diffuse, stray)
-    views = Views(cameras, lights, _draw_shading(count, settings, draws, step), _draw_background(count, settings, draws))
+    views = Views(cameras, lights, _draw_shading(count, settings, draws, flat), _draw_background(count, settings, draws))
     return views.to(device)
 
 
@@ -52,10 +54,10 @@ def plain_views(cameras: Cameras, shading: Shading, background: Sequence[float],
     return Views(cameras, lights_above(cameras, ambient, diffuse), mode, color)
 
 
-def _draw_shading(count: int, settings: ViewSettings, draws: torch.Generator, step: int) -> Tensor:
+def _draw_shading(count: int, settings: ViewSettings, draws: torch.Generator, flat: bool) -> Tensor:
     chance = _uniform(count, draws)
     mode = torch.full((count,), int(Shading.ALBEDO))
-    if step >= settings.albedo_steps:
+    if not flat:
         mode[chance < settings.lambertian + settings.textureless] = int(Shading.TEXTURELESS)
         mode[chance < settings.lambertian] = int(Shading.LAMBERTIAN)
     return mode

@@ -9,9 +9,16 @@ from dreamfusion_mesh.geometry.areas import area_vectors
 from dreamfusion_mesh.geometry.normals import unit_vectors
 from dreamfusion_mesh.geometry.topology import face_adjacency
 
+_BUMP = 0.15  # radians: up to such an angle between faces it is noise, beyond it is an edge
+
 
 def normal_consistency_loss(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Mean of 1 - cos(angle between neighbouring faces): 0 where flat, at most 2.
+    """Mean Charbonnier penalty of the difference between neighbouring faces' unit normals: 0 where flat.
+
+    That is e (sqrt(d^2 + e^2) - e) of its length d, with e = 0.15: for faces that hardly bend it is 1 - cos(angle), the usual penalty,
+    and from there on it grows with d alone, so that one sharp edge costs no more than the same bend spread over many faces. 1 - cos rounds
+    every edge, and makes thin plates thicker. Source: Charbonnier et al., "Deterministic Edge-Preserving Regularization in Computed
+    Imaging", 1997; on normals, Bergmann et al., "Total Variation of the Normal Vector Field as Shape Prior", 2020.
 
     Each pair counts by its smaller area (a constant to the gradient): a sliver's normal says little, and its gradient grows
     as one over its height.
@@ -24,7 +31,8 @@ def normal_consistency_loss(vertices: Tensor, faces: Tensor) -> Tensor:
     a, b = pairs.unbind(1)
     sizes = areas.detach().norm(dim=1)
     weight = torch.minimum(sizes[a], sizes[b])
-    bend = 1 - (normals.index_select(0, a) * normals.index_select(0, b)).sum(dim=1)
+    turn = (normals.index_select(0, a) - normals.index_select(0, b)).square().sum(dim=1)
+    bend = _BUMP * ((turn + _BUMP**2).sqrt() - _BUMP)
     return (weight * bend).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
 
 

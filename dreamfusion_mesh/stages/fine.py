@@ -78,7 +78,7 @@ def fit_surface(
         with watch.lap("render_ms"):
             mesh = _not_empty(surface.mesh())
             shown = loop_subdivide(mesh, settings.surface_subdivisions)
-            render, seen = _render(shown, field, rasterizer, settings, views, draws, step)
+            render, seen = _render(shown, field, rasterizer, settings, views, draws)
         with watch.lap("guidance_ms"):
             distilled = guide(distillation, render, seen, progress, settings.t_min, settings.t_max, draws)
         terms = fine_loss(surface, mesh, distilled, settings, progress)
@@ -131,10 +131,10 @@ def load_surface(state: State, settings: FieldSettings, device: torch.device) ->
 
 
 def _render(
-    mesh: Mesh, field: HashField, rasterizer: Rasterizer, settings: FineSettings, views: ViewSettings, draws: torch.Generator, step: int
+    mesh: Mesh, field: HashField, rasterizer: Rasterizer, settings: FineSettings, views: ViewSettings, draws: torch.Generator
 ) -> tuple[Render, Views]:
     """What random views see of `mesh` in the field's colour."""
-    seen = random_views(settings.views, views, settings.size, settings.size, draws, step, mesh.vertices.device)
+    seen = random_views(settings.views, views, settings.size, settings.size, draws, False, mesh.vertices.device)
     normals = vertex_normals(mesh.vertices, mesh.faces)
     return render_mesh(rasterizer, mesh, normals, field.albedo, seen, shader(seen)), seen
 

@@ -15,6 +15,7 @@ from dreamfusion_mesh.render.shading.lambert import shader
 from dreamfusion_mesh.render.views import plain_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.start.from_density import density_threshold, start_from_density
+from dreamfusion_mesh.shape.start.unseen import fill_unseen
 from dreamfusion_mesh.shape.tets.surface import TetSurface
 from dreamfusion_mesh.stages.checkpoint import State, module_state
 from dreamfusion_mesh.stages.coarse import Coarse
@@ -24,6 +25,7 @@ from dreamfusion_mesh.stages.restore import REACH, Layout, check_tensors, fits
 _VIEWS = 8  # silhouettes that the threshold is judged by
 _SIZE = 64  # pixels a side
 _ELEVATION = 0.35
+_RIM = 10.0  # degrees above the lowest views: too few views see from there to tell what is hollow
 _BOX_RADIUS = 1.8  # of a sphere that holds the scene's box
 
 
@@ -33,6 +35,7 @@ def start_from_field(
     """The surface of a coarse field's density at `settings.threshold`, with the cells of the fine stage's first step.
 
     samples        along a ray where silhouettes judge the threshold, as the coarse stage takes
+    views          whose distances judge the threshold, and whose lowest tell what is never seen and so solid
     smallest_part  parts under this share of the largest one's volume are dropped
     draws          one number a ray, where the threshold is "auto"
     Raises PoorOutcome, naming the density's range, where nothing lies above the threshold.
@@ -41,7 +44,8 @@ def start_from_field(
     threshold = silhouette_threshold(coarse.field, coarse.occupancy, samples, views, draws) if automatic else float(settings.threshold)
     cells = settings.tet_size >> len(halving_steps(settings))
     device = coarse.occupancy.values.device
-    return start_from_density(coarse.field.density, threshold, cells, settings.tet_size, smallest_part, device)
+    surface = start_from_density(coarse.field.density, threshold, cells, settings.tet_size, smallest_part, device)
+    return fill_unseen(surface, min(0.0, views.elevation_degrees[0] + _RIM))
 
 
 def resumed_surface(hooks: Hooks, device: torch.device) -> TetSurface | None:
