@@ -22,9 +22,9 @@ _LEAST = 0.01  # of the cell: the least distance of a vertex that turns solid
 
 @torch.no_grad()
 def fill_unseen(surface: TetSurface, lowest: float) -> TetSurface:
-    """`surface` with those vertices inside that cannot be seen from far away at any elevation from `lowest` on, in degrees, to above.
+    """`surface`, not deformed yet, with those vertices inside that are hidden from far away at all elevations from `lowest` degrees to 90.
 
-    A vertex that turns solid keeps its distance, with the other sign. The given surface is returned where there is none.
+    A vertex that turns solid keeps its distance, with the other sign. The given surface is returned where none does.
     """
     mesh = surface.mesh()
     if len(mesh.faces) == 0:
