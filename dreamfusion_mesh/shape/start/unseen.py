@@ -46,7 +46,7 @@ def fill_unseen(surface: TetSurface, lowest: float) -> TetSurface:
 
 def _hidden(tree: SurfaceTree, rows: Tensor, surface: TetSurface, lowest: float) -> Tensor:
     """Those of the vertices `rows` from which every direction meets the surface. Most are free in one of the first directions."""
-    for direction in _directions(lowest).to(surface.sdf):
+    for direction in _directions(lowest, surface.sdf.device):
         if len(rows) == 0:
             break
         points = surface.lattice.positions(rows)
@@ -55,10 +55,11 @@ def _hidden(tree: SurfaceTree, rows: Tensor, surface: TetSurface, lowest: float)
     return rows
 
 
-def _directions(lowest: float) -> Tensor:
+def _directions(lowest: float, device: torch.device) -> Tensor:
     """[D, 3] unit directions towards cameras, round by round, each turned by half a step against the one before."""
-    elevation = torch.deg2rad(torch.linspace(lowest, 90.0, _ELEVATIONS + 1)[:-1]).repeat_interleave(_AZIMUTHS)
-    turn = torch.arange(_ELEVATIONS).repeat_interleave(_AZIMUTHS) / 2 + torch.arange(_AZIMUTHS).repeat(_ELEVATIONS)
+    elevation = torch.deg2rad(torch.linspace(lowest, 90.0, _ELEVATIONS + 1, device=device)[:-1]).repeat_interleave(_AZIMUTHS)
+    rounds, steps = (torch.arange(count, device=device) for count in (_ELEVATIONS, _AZIMUTHS))
+    turn = rounds.repeat_interleave(_AZIMUTHS) / 2 + steps.repeat(_ELEVATIONS)
     azimuth = turn * (2 * math.pi / _AZIMUTHS)
     around = torch.stack((elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()), dim=1)
     return torch.cat([around, around.new_tensor([[0.0, 1.0, 0.0]])])
