@@ -20,13 +20,6 @@ from tools.oracle.shapes import BY_NAME, REACH, SHAPES, box
 
 # Fewer steps over smaller images, everything else as the preset has it.
 SHORT = ["coarse.size=48", "fine.steps=50", "fine.size=96", "fine.tet_size=40"]
-# What the demo's settings do not reach, with what was measured.
-SHORT_OF_IT = {
-    "sheet": "0.07 thick, its density starts 0.03 thicker: IoU .89 at 30 dB",
-    "shelf": "IoU .92 at 30 dB in outline, 28 in colour",
-    "table": "IoU .94 at 28 dB in outline, 27 in colour",
-}
-DEMO = [pytest.param(name, marks=pytest.mark.xfail(reason=SHORT_OF_IT[name])) if name in SHORT_OF_IT else name for name in BY_NAME]
 SMOOTH = ("ball", "pebble", "ring")  # without an edge or a crease
 
 
@@ -54,7 +47,7 @@ def test_an_exact_score_brings_the_object_back(name: str, steps: int, least: Fig
 
 @pytest.mark.sweep
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", DEMO)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_the_demo_s_own_settings_bring_every_object_back(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     coarse, fine = _fit(name, [], capsys)
     assert fine.iou >= 0.95
