@@ -111,7 +111,7 @@ def occupancy(device: torch.device) -> Sequence[Tensor]:
 def volume_render(device: torch.device) -> Sequence[Tensor]:
     grid, field = volume.OccupancyGrid(8, device=device), rough_field(device)
     grid.update(field.density, seeded(2), 0)
-    views = random_views(2, LIT, 12, 12, seeded(3), False, device)
+    views = random_views(2, LIT, 12, 12, seeded(3), device)
     render = volume.render_volume(field, grid, views, shader(views), 24, seeded(4), True)
     made = (render.rgb, render.alpha, render.depth, render.normal, render.orientation)
     with torch.no_grad(), patch.object(volume, "_CHUNK", 200):  # as the silhouettes are
@@ -135,7 +135,7 @@ def tet_surface(device: torch.device) -> Sequence[Tensor]:
 
 
 def mesh_render(device: torch.device) -> Sequence[Tensor]:
-    mesh, views, field = torus(16, 8).to(device), random_views(2, LIT, 16, 16, seeded(5), False, device), rough_field(device)
+    mesh, views, field = torus(16, 8).to(device), random_views(2, LIT, 16, 16, seeded(5), device), rough_field(device)
     mesh.vertices.requires_grad_()
     normals = vertex_normals(mesh.vertices, mesh.faces)
     render = render_mesh(rasterizer_for(device), mesh, normals, field.albedo, views, shader(views))
@@ -203,7 +203,7 @@ def distilled(folder: Path, device: torch.device) -> Sequence[Tensor]:
     guidance = GUIDANCE.model_copy(update={"model": str(folder)})
     model = loading.load_guidance(guidance, device).for_prompt("a red mug", guidance)
     images = torch.rand(4, 16, 16, 3, generator=seeded(1)).to(device).requires_grad_()
-    views = random_views(4, LIT, 16, 16, seeded(2), False, device)
+    views = random_views(4, LIT, 16, 16, seeded(2), device)
     step = distill(model, step_of(images, views, (0.1, 0.1), (0.9, 0.9), 0.5, seeded(3)), guidance)
     assert step.finite
     return step.loss, step.t, *torch.autograd.grad(step.loss, images)

@@ -16,7 +16,7 @@ from dreamfusion_mesh.render.lights import lights_above
 
 
 def random_views(
-    count: int, settings: ViewSettings, height: int, width: int, draws: torch.Generator, flat: bool, device: torch.device | str
+    count: int, settings: ViewSettings, height: int, width: int, draws: torch.Generator, device: torch.device | str, flat: bool = False
 ) -> Views:
     """`count` views of one optimisation step, drawn on the CPU from `draws` and moved to `device`.
 

@@ -106,7 +106,7 @@ class _Steps:
             index = step if self.warm is None else step - settings.warm_start.draw_steps  # of the steps that see the field
             self._update_occupancy(index)
             flat = index < self.views.albedo_steps
-            seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, flat, device)
+            seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, device, flat)
             render = self._render(seen)
         with watch.lap("guidance_ms"):
             share = (step - before) / max(1, settings.steps - before - 1)

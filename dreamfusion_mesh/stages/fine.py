@@ -134,7 +134,7 @@ def _render(
     mesh: Mesh, field: HashField, rasterizer: Rasterizer, settings: FineSettings, views: ViewSettings, draws: torch.Generator
 ) -> tuple[Render, Views]:
     """What random views see of `mesh` in the field's colour."""
-    seen = random_views(settings.views, views, settings.size, settings.size, draws, False, mesh.vertices.device)
+    seen = random_views(settings.views, views, settings.size, settings.size, draws, mesh.vertices.device)
     normals = vertex_normals(mesh.vertices, mesh.faces)
     return render_mesh(rasterizer, mesh, normals, field.albedo, seen, shader(seen)), seen
 

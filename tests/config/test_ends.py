@@ -93,7 +93,7 @@ def test_a_field_is_finite_with_its_gradients(name: str, value: float, normals: 
 def test_views_see_a_field_from_where_they_may_stand(name: str, value: Any) -> None:
     room = {"position_jitter": {"distance": [4, 6]}, "lambertian": {"textureless": 0}, "textureless": {"lambertian": 0}}
     settings = ViewSettings.model_validate({name: value, **room.get(name, {})})
-    seen = random_views(8, settings, 6, 6, seeded(), False, CPU)
+    seen = random_views(8, settings, 6, 6, seeded(), CPU)
     field, occupancy = HashField(FIELD, seeded()), OccupancyGrid(8)
     occupancy.update(field.density, seeded(), 0)
     render = render_volume(field, occupancy, seen, shader(seen), 16, seeded(), needs_normals(seen))
@@ -110,7 +110,7 @@ def test_samples_and_occupied_cells_need_not_fit_one_another(samples: int, occup
     fog = HashField(FieldSettings(levels=1, table_size_log2=8, hidden=4, blob_density=0, density_bias=0), seeded())
     occupancy = OccupancyGrid(occupancy_size)
     occupancy.update(fog.density, seeded(), 0)
-    seen = random_views(1, ViewSettings(lambertian=0, textureless=0), 8, 8, seeded(), False, CPU)
+    seen = random_views(1, ViewSettings(lambertian=0, textureless=0), 8, 8, seeded(), CPU)
     cases = ((occupancy, samples), (OccupancyGrid(8), 64))
     found, wanted = (render_volume(fog, cells, seen, shader(seen), count, seeded(), False).alpha for cells, count in cases)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.02)

@@ -132,8 +132,8 @@ def test_an_arrow_seen_by_its_cameras_is_the_arrow_that_we_render() -> None:
 
 def test_views_of_one_orbit_share_what_a_camera_is_but_for_its_azimuth() -> None:
     draws = torch.Generator().manual_seed(3)
-    cameras = random_views(4, ORBIT, 8, 8, draws, False, CPU).cameras
-    apart = random_views(4, ViewSettings(), 8, 8, torch.Generator().manual_seed(3), False, CPU).cameras
+    cameras = random_views(4, ORBIT, 8, 8, draws, CPU).cameras
+    apart = random_views(4, ViewSettings(), 8, 8, torch.Generator().manual_seed(3), CPU).cameras
     distance = cameras.positions.norm(dim=1)
     for shared in (cameras.elevation, cameras.fov_y, distance):
         torch.testing.assert_close(shared, shared[:1].expand(4))

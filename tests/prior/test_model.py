@@ -86,7 +86,7 @@ def test_guidance_loads_and_scores_what_was_written(tmp_path, shards):
     assert torch.allclose(guidance.schedule.signal.square().float(), alpha_bar(), atol=1e-6)
     prompted = guidance.for_prompt("a red mug with a white handle", settings)
     assert prompted.warnings == []
-    views = random_views(4, ViewSettings(), 64, 64, torch.Generator().manual_seed(0), False, "cpu")
+    views = random_views(4, ViewSettings(), 64, 64, torch.Generator().manual_seed(0), "cpu")
     images = read_shard(next(iter(sorted(shards.iterdir())))).images[:4].float() / 255
     noisy, t = guidance.encode(images), torch.tensor([50, 300, 600, 900])
     answers = prompted.answer(noisy, t, views)

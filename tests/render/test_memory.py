@@ -25,7 +25,7 @@ def volume_step() -> Callable[[int], None]:
     def step(number: int) -> None:
         if number % 16 == 0:
             occupancy.update(field.density, draws, number)
-        views = random_views(1, ViewSettings(), 6, 6, draws, False, torch.device("cpu"))
+        views = random_views(1, ViewSettings(), 6, 6, draws, torch.device("cpu"))
         render = render_volume(field, occupancy, views, shader(views), 16, draws, True)
         optimizer.zero_grad()
         (render.rgb.mean() + render.orientation.mean()).backward()
@@ -41,7 +41,7 @@ def raster_step() -> Callable[[int], None]:
     optimizer = torch.optim.Adam([vertices])
 
     def step(number: int) -> None:
-        views = random_views(1, ViewSettings(), 16, 16, draws, False, torch.device("cpu"))
+        views = random_views(1, ViewSettings(), 16, 16, draws, torch.device("cpu"))
         faces = torch.randint(0, 30, (20, 3), generator=draws)
         points = torch.cat((vertices, torch.ones(30, 1)), dim=1)
         clip = points @ clip_from_world(views.cameras, 0.1, 10.0).transpose(1, 2)

@@ -110,7 +110,7 @@ def test_albedo_is_evaluated_on_the_surface_only_and_accepts_no_points(rasterize
 
 
 def test_random_views_in_float32_fill_every_channel(rasterizer: Rasterizer) -> None:
-    views = random_views(3, ViewSettings(), 33, 47, torch.Generator().manual_seed(0), flat=False, device="cpu")
+    views = random_views(3, ViewSettings(), 33, 47, torch.Generator().manual_seed(0), device="cpu")
     mesh = ball(3)
     single = Mesh(mesh.vertices.float().requires_grad_(), mesh.faces)
     render = draw(rasterizer, single, views)

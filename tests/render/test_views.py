@@ -18,7 +18,7 @@ def _generator(seed=0):
 
 def test_random_azimuths_are_evenly_spaced_and_two_views_are_opposite():
     for count in (1, 2, 3, 8):
-        azimuth = random_views(count, ViewSettings(), 8, 8, _generator(count), False, "cpu").cameras.azimuth.double()
+        azimuth = random_views(count, ViewSettings(), 8, 8, _generator(count), "cpu").cameras.azimuth.double()
         assert (azimuth.abs() <= math.pi + 1e-6).all()
         gaps = torch.remainder(azimuth - azimuth[0], 2 * math.pi)
         wanted = torch.arange(count, dtype=torch.float64) * 2 * math.pi / count
@@ -30,7 +30,7 @@ def test_random_azimuths_are_evenly_spaced_and_two_views_are_opposite():
 def test_random_views_stay_in_range_with_the_shares_asked_for():
     settings = ViewSettings(overhead=0.25, lambertian=0.5, textureless=0.2, grey_backgrounds=0.3)
     count = 4000
-    views = random_views(count, settings, 4, 4, _generator(3), False, "cpu")
+    views = random_views(count, settings, 4, 4, _generator(3), "cpu")
     cameras = views.cameras
     elevation, fov = cameras.elevation / DEGREES, cameras.fov_y / DEGREES
     distance = cameras.positions.norm(dim=1)
@@ -54,7 +54,7 @@ def test_random_views_stay_in_range_with_the_shares_asked_for():
 def test_flat_views_are_not_lit_and_draw_as_many_numbers():
     settings = ViewSettings(lambertian=0.9, textureless=0.1)
     early, late = (_generator(), _generator())
-    first, second = (random_views(16, settings, 4, 4, draws, flat, "cpu") for draws, flat in ((early, True), (late, False)))
+    first, second = (random_views(16, settings, 4, 4, draws, "cpu", flat) for draws, flat in ((early, True), (late, False)))
     assert (first.shading == Shading.ALBEDO).all()
     assert (second.shading != Shading.ALBEDO).all()
     assert torch.equal(early.get_state(), late.get_state())
@@ -62,11 +62,11 @@ def test_flat_views_are_not_lit_and_draw_as_many_numbers():
 
 
 def test_lights_come_from_above_the_camera_and_stray_as_asked():
-    tight = random_views(64, ViewSettings(light_spread=0.0), 4, 4, _generator(), False, "cpu")
+    tight = random_views(64, ViewSettings(light_spread=0.0), 4, 4, _generator(), "cpu")
     azimuth = tight.cameras.azimuth
     expected = torch.stack((azimuth.sin(), torch.full_like(azimuth, 0.8), azimuth.cos()), dim=1) / math.sqrt(1.64)
     torch.testing.assert_close(tight.lights.directions, expected)
-    loose = random_views(64, ViewSettings(), 4, 4, _generator(), False, "cpu").lights
+    loose = random_views(64, ViewSettings(), 4, 4, _generator(), "cpu").lights
     torch.testing.assert_close(loose.directions.norm(dim=1), torch.ones(64))
     assert (loose.directions - expected).norm(dim=1).mean() > 0.1
     assert (loose.ambient == 0.35).all()
@@ -74,7 +74,7 @@ def test_lights_come_from_above_the_camera_and_stray_as_asked():
 
 
 def test_the_same_seed_gives_the_same_bits():
-    first, second, other = (random_views(4, ViewSettings(), 8, 8, _generator(seed), False, "cpu") for seed in (7, 7, 8))
+    first, second, other = (random_views(4, ViewSettings(), 8, 8, _generator(seed), "cpu") for seed in (7, 7, 8))
     assert torch.equal(first.cameras.to_world, second.cameras.to_world)
     assert torch.equal(first.lights.directions, second.lights.directions)
     assert torch.equal(first.background, second.background)
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_bits():
 
 def test_target_jitter_leaves_the_position_and_position_jitter_moves_it():
     plain, aimed, moved = (
-        random_views(32, ViewSettings(**jitter), 4, 4, _generator(), False, "cpu").cameras
+        random_views(32, ViewSettings(**jitter), 4, 4, _generator(), "cpu").cameras
         for jitter in ({}, {"target_jitter": 0.1}, {"position_jitter": 0.1})
     )
     assert torch.equal(plain.positions, aimed.positions)

@@ -136,21 +136,21 @@ def test_distillation_is_a_mean_over_what_the_model_sees(size: int) -> None:
     assert float(images.grad.sum()) == pytest.approx(6.0, rel=1e-5)
 
 
-def fit_coarse(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[Coarse, Coarse]:
+def fit_coarse(model: StubScore, hooks: Hooks | None = None, cameras: ViewSettings = LIT, **changes: object) -> tuple[Coarse, Coarse]:
     """The field before and after the stage, on the model's device."""
     settings, device = COARSE.model_copy(update=changes), model.schedule.signal.device
     before = new_coarse(settings, torch.Generator().manual_seed(4), device)
-    after, _ = fit_field(model, settings, LIT, GUIDANCE, torch.Generator().manual_seed(4), device, hooks)
+    after, _ = fit_field(model, settings, cameras, GUIDANCE, torch.Generator().manual_seed(4), device, hooks)
     return before, after
 
 
-def fit_fine(model: StubScore, hooks: Hooks | None = None, **changes: object) -> tuple[TetSurface, TetSurface]:
+def fit_fine(model: StubScore, hooks: Hooks | None = None, cameras: ViewSettings = LIT, **changes: object) -> tuple[TetSurface, TetSurface]:
     """The surface before and after the stage, on the model's device."""
     device = model.schedule.signal.device
     before, after = bumpy_surface(device), bumpy_surface(device)
     field, rasterizer = HashField(FIELD, torch.Generator().manual_seed(4)).to(device), resolve_rasterizer("auto", device)
     settings = FINE.model_copy(update=changes)
-    fit_surface(after, field, model, rasterizer, settings, LIT, GUIDANCE, torch.Generator().manual_seed(9), hooks)
+    fit_surface(after, field, model, rasterizer, settings, cameras, GUIDANCE, torch.Generator().manual_seed(9), hooks)
     return before, after
 
 
@@ -218,6 +218,14 @@ def test_times_follow_the_stages_own_spans(fit) -> None:
     first, last = (200, 600) if fit is fit_coarse else (700, 300)
     assert first <= model.times[0] <= first + 10
     assert last <= model.times[1] <= last + 10
+
+
+@pytest.mark.parametrize(("fit", "flat"), [(fit_coarse, 2), (fit_fine, 0)])
+def test_the_coarse_stage_alone_begins_without_light(fit, flat: int) -> None:
+    model, steps = StubScore(), 3
+    fit(model, cameras=LIT.model_copy(update={"albedo_steps": 2}), steps=steps)
+    each = len(model.shading) // steps  # of a step
+    assert model.shading == [Shading.ALBEDO] * (each * flat) + [Shading.LAMBERTIAN] * (each * (steps - flat))
 
 
 @pytest.mark.parametrize(

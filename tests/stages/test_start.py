@@ -59,6 +59,23 @@ def test_the_start_is_the_surface_at_the_threshold() -> None:
     assert named.mesh().vertices.detach().norm(dim=1).mean().item() == pytest.approx(0.4 * math.log(2) ** 0.25, abs=0.005)
 
 
+class HollowField(BallField):
+    """A thick shell, open below: what is in it no view from above the horizon sees."""
+
+    def density(self, points: Tensor) -> Tensor:
+        inside = points.norm(dim=1) < 0.3
+        below = (points[:, [0, 2]].norm(dim=1) < 0.2) & (points[:, 1] < 0)
+        return torch.where(inside | below, 0.0, self.peak * (points.norm(dim=1) < 0.6))
+
+
+@pytest.mark.parametrize(("lowest", "hollow"), [(-10.0, False), (-90.0, True)])
+def test_what_the_views_never_look_into_is_solid(lowest: float, hollow: bool) -> None:
+    coarse, settings = Coarse(HollowField(), OccupancyGrid(8)), FineSettings(tet_size=40, threshold=20.0)
+    views = ViewSettings(elevation_degrees=(lowest, 50.0))
+    mesh = start_from_field(coarse, 64, settings, views, 0.02, torch.Generator().manual_seed(0)).mesh().detach()
+    assert bool((mesh.vertices.norm(dim=1) < 0.4).any()) == hollow
+
+
 def test_the_cells_start_twice_as_large_for_each_halving() -> None:
     settings = FineSettings(tet_size=32, volume_subdivisions=2, steps=9, threshold=20.0)
     assert halving_steps(settings) == [3, 6]

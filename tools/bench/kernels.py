@@ -136,7 +136,7 @@ def nerf_step(device: torch.device) -> Row:
         occupancy.update(field.density, draws, 0)
 
     def step() -> None:
-        views = random_views(4, config.views, 64, 64, draws, False, device)
+        views = random_views(4, config.views, 64, 64, draws, device)
         render = render_volume(field, occupancy, views, shader(views), config.coarse.samples, draws, True)
         (render.rgb.square().mean() + render.orientation.mean()).backward()
         field.zero_grad()

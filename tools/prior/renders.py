@@ -58,7 +58,7 @@ def photograph(
     shading and backgrounds are drawn all the same.
     """
     side = SIZE * supersample
-    views = join_views([random_views(count, settings, side, side, draws, False, device) for _ in scenes])
+    views = join_views([random_views(count, settings, side, side, draws, device) for _ in scenes])
     if angles is not None:
         views = _moved(views, angles.to(device), settings)
     scene = torch.arange(len(scenes), device=device).repeat_interleave(count)
