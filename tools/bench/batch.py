@@ -24,6 +24,7 @@ from dreamfusion_mesh.batch.records import Attempt, Event, Job, Options, Outcome
 from dreamfusion_mesh.batch.row_settings import Flags
 from dreamfusion_mesh.batch.run import run_batch
 from dreamfusion_mesh.config import RunConfig
+from dreamfusion_mesh.run.out import METRICS_PICTURE
 from tools.bench.machine import whole_process
 from tools.bench.records import Figure, in_milliseconds
 
@@ -211,8 +212,9 @@ def _gaps(times: Sequence[tuple[float, Event]]) -> list[float]:
 
 
 def _different(one: Path, other: Path) -> list[str]:
-    """Names of files of models and pictures whose bytes are not the same in both folders of assets."""
-    files = [file.relative_to(other) for pattern in ("*.glb", "*.obj", "*.png") for file in other.glob(f"*/{pattern}")]
+    """Names of files of models and pictures whose bytes are not the same in both folders of assets; plots of the seconds never are."""
+    found = [file.relative_to(other) for pattern in ("*.glb", "*.obj", "*.png") for file in other.glob(f"*/{pattern}")]
+    files = [file for file in found if file.name != METRICS_PICTURE]
     return [str(file) for file in files if (one / file).read_bytes() != (other / file).read_bytes()]
 
 
