@@ -58,8 +58,12 @@ class WarmStartSettings(Settings):
     """As guidance.scale, while the views are drawn."""
     elevation_degrees: Angle = 20.0
     """Elevation of the four cameras, which stand in front, behind and at both sides."""
+    levels: Annotated[int, Field(ge=1, le=16)] = 4
+    """How many of the field's grids, coarsest first, they reach: with the finer ones each picture is fitted by specks of its own, and the
+    object is full of holes (coarse to fine as in Neuralangelo, arXiv:2306.03092, section 3.2)."""
     rate: Annotated[float, Field(ge=0.01, le=100)] = 5.0
-    """Learning rates of these steps, in those that the stage has then: pictures without noise bear faster steps than a score."""
+    """Learning rates of these steps, in the stage's first ones, with which distillation begins after them: pictures without noise bear
+    faster steps than a score."""
     image: Weight = 10.0
     """Weight of the mean squared difference to what was drawn."""
     outline: Weight = 1.0

@@ -8,20 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from dreamfusion_mesh.config import CoarseSettings, GuidanceSettings, ViewSettings
-from dreamfusion_mesh.contracts import PromptedModel
+from dreamfusion_mesh.contracts import FieldQuery, PromptedModel
 from dreamfusion_mesh.guidance.losses.loss import Loss
 from dreamfusion_mesh.guidance.losses.make import make_loss
-from dreamfusion_mesh.records import Render, Views
+from dreamfusion_mesh.records import FieldSample, Render, Views
 from dreamfusion_mesh.render.shading.lambert import needs_normals, shader
 from dreamfusion_mesh.render.views import random_views
 from dreamfusion_mesh.render.volume import OccupancyGrid, render_volume
 from dreamfusion_mesh.shape.field import HashField
 from dreamfusion_mesh.shape.start.rough import rough_surface
 from dreamfusion_mesh.stages.checkpoint import State
-from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch
+from dreamfusion_mesh.stages.fit import Fit, Hooks, StepLoss, Stopwatch, rate_share
 from dreamfusion_mesh.stages.guide import guide
 from dreamfusion_mesh.stages.losses import coarse_loss, picture_loss
 from dreamfusion_mesh.stages.restore import LOSS, OF_FIT, check_tensors, layout_of_modules, load_draws, load_modules, step_counts
@@ -93,7 +94,7 @@ class _Steps:
         with watch.lap("render_ms"):
             self._update_occupancy(index)
             seen, pictures = warm.look(index)
-            render = self._render(seen)
+            render = self._render(seen, _coarsest(self.coarse.field, self.settings.warm_start.levels))
         terms = picture_loss(render, pictures, self.settings, progress)
         figures = {"alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate, self._scene(render))
@@ -107,21 +108,21 @@ class _Steps:
             self._update_occupancy(index)
             flat = index < self.views.albedo_steps
             seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, device, flat)
-            render = self._render(seen)
+            render = self._render(seen, self.coarse.field)
         with watch.lap("guidance_ms"):
             share = (step - before) / max(1, settings.steps - before - 1)
             distilled = guide(self.distillation, render, seen, share, self.guidance.t_min, t_max, self.draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
-        return StepLoss(terms.total(), distilled.finite, figures, scene=self._scene(render))
+        rate = rate_share(settings.rate_schedule, settings.final_rate, share)  # whole at first, whatever came before
+        return StepLoss(terms.total(), distilled.finite, figures, rate, self._scene(render))
 
     def _update_occupancy(self, index: int) -> None:
         if index % self.settings.occupancy_interval == 0:
             self.coarse.occupancy.update(self.coarse.field.density, self.draws, index)
 
-    def _render(self, seen: Views) -> Render:
-        coarse, lit = self.coarse, needs_normals(seen)
-        return render_volume(coarse.field, coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, lit)
+    def _render(self, seen: Views, field: FieldQuery) -> Render:
+        return render_volume(field, self.coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, needs_normals(seen))
 
     def _scene(self, render: Render) -> Scene:
         images = render.rgb.detach()
@@ -154,6 +155,18 @@ def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, 
     load_draws(draws, state)
     load_modules(modules, state)
     return coarse
+
+
+def _coarsest(field: HashField, levels: int) -> FieldQuery:
+    """The field, whose gradient reaches the coarsest `levels` of its grids and the network."""
+    rows = sum(field.grid.sizes[:levels])
+    table = torch.cat((field.table[:rows], field.table[rows:].detach()))
+
+    def query(points: Tensor, normals: bool) -> FieldSample:
+        sample: FieldSample = functional_call(field, {"table": table}, (points, normals))
+        return sample
+
+    return query
 
 
 def _optimizers(field: HashField, settings: CoarseSettings) -> dict[str, torch.optim.Optimizer]:

@@ -98,14 +98,14 @@ class Stopwatch:
 class StepLoss:
     """One step's loss with its graph; `finite` is False where guidance gave NaN or infinity, and then the step is skipped.
 
-    rate   of this step, in the learning rates that the schedule has for it
+    rate   of this step, in the first learning rates; None: as the schedule has it for the stage's steps
     scene  what the step worked on, for reports
     """
 
     loss: Tensor
     finite: bool
     figures: dict[str, float]
-    rate: float = 1.0
+    rate: float | None = None
     scene: Scene | None = None
 
 
@@ -225,9 +225,10 @@ class Fit:
         good = clip_gradients([p for group in groups for p in group["params"]], self.settings)
         if not (good and all(_finite_gradients(each) for each in self.companions.values())):
             return False
-        share = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
+        planned = rate_share(self.settings.rate_schedule, self.settings.final_rate, progress)
+        share = planned if result.rate is None else result.rate
         for group, rate in zip(groups, [rate for rates in self.first_rates.values() for rate in rates], strict=True):
-            group["lr"] = rate * share * result.rate
+            group["lr"] = rate * share
         for optimizer in self._all_optimizers().values():
             optimizer.step()
         return True

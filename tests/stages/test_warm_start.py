@@ -155,6 +155,32 @@ def test_each_step_is_reported_as_one_of_the_stage_and_distillation_begins_after
     assert model.together == 1, "the steps that follow see each view alone, as the settings say"
 
 
+def test_pictures_reach_the_coarsest_grids_alone_and_distillation_all(folder: Path) -> None:
+    saved: list[State] = []
+    levels = SHORT.model_copy(update={"warm_start": WARM.model_copy(update={"levels": 1})})
+    found, last = fit(bind(folder), levels, Hooks(save=saved.append))
+    first, drawn, fitted = (HashField(SMALL, torch.Generator().manual_seed(0)).table, *(saved[at]["module.field.table"] for at in (2, 5)))
+    rows = found.field.grid.sizes[0]
+    assert torch.equal(drawn, first), "no step of the sampler's moves the field"
+    assert not torch.equal(fitted[:rows], first[:rows])
+    assert torch.equal(fitted[rows:], first[rows:])
+    assert not torch.equal(last["module.field.table"][rows:], first[rows:])
+
+
+def test_distillation_begins_with_whole_learning_rates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, *given: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    fit(bind(folder), SHORT.model_copy(update={"learning_rate": 0.02, "network_learning_rate": 0.02, "final_rate": 0.1}))
+    assert rates[::2] == rates[1::2], "of grid and network"
+    assert rates[-12::2] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.011, 0.002])
+
+
 @pytest.mark.parametrize("loss", ["sds", "cfd"])
 def test_a_run_stopped_anywhere_equals_a_whole_one(folder: Path, loss: str) -> None:
     saved: list[State] = []
