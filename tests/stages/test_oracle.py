@@ -116,3 +116,20 @@ def test_a_shape_that_the_table_has_is_not_fitted_again(
     assert fitted == ["ring", "table", "ring"]
     assert "ring    IoU 0.900 -> 0.900, silhouette 28.0 -> 28.0 dB" in capsys.readouterr().out
     assert len((tmp_path / "table.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("guidance.loss=vsd", "guidance.loss vsd: an exact score has no words, no weights and no CLIP; use sds, cfd, sdi"),
+        ("coarse.steps=0", "coarse.steps"),
+    ],
+)
+def test_what_an_exact_score_cannot_serve_is_refused(
+    change: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["oracle", "ball", "--set", change])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err

@@ -15,10 +15,12 @@ from pathlib import Path
 from PIL import Image
 
 from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from tools.oracle.figures import Figures
 from tools.oracle.fit import CPU, Outcome, fit_shape
+from tools.oracle.score import check_served
 from tools.oracle.shapes import BY_NAME
 
 NAMES = [field.name for field in fields(Figures)]
@@ -36,7 +38,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="a folder for previews after each stage")
     arguments = parser.parse_args()
     label = arguments.label or " ".join([arguments.preset, *arguments.changes])
-    config = load_config(arguments.preset, arguments.changes)
+    try:
+        config = load_config(arguments.preset, arguments.changes)
+        check_served(config.guidance)
+    except BadInput as error:
+        parser.error("; ".join(error.lines))
     done = _done(arguments.csv, label)
     for name in arguments.shapes or BY_NAME:
         if name in done:

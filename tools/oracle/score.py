@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dreamfusion_mesh.config import GuidanceSettings
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.schedule import variance_preserving
 from dreamfusion_mesh.records import Shading, Views
@@ -15,6 +16,7 @@ from dreamfusion_mesh.records.diffusion import Answers
 from dreamfusion_mesh.render.cameras import rays
 from tools.oracle.shapes import REACH, Shape, Solid
 
+SERVED = ("sds", "cfd", "sdi")  # losses
 CLAY = 0.8
 TOUCH = 3e-4  # a ray this near has arrived; what it adds to a leg of 0.16 is under half a percent
 MOST_STEPS = 200  # a ray that meets a flat side at .04 radians takes so many
@@ -77,6 +79,12 @@ def _shade(shape: Shape, points: Tensor, views: Views, view: Tensor) -> Tensor:
     return albedo
 
 
+def check_served(guidance: GuidanceSettings) -> None:
+    """Raises BadInput for a loss that an exact score cannot serve, which has no words, no weights and no CLIP."""
+    if guidance.loss not in SERVED:
+        raise BadInput(f"guidance.loss {guidance.loss}: an exact score has no words, no weights and no CLIP; use {', '.join(SERVED)}")
+
+
 class OracleScore:
     """The exact score of N(render of the shape from the asked view, spread^2 I): eps_hat in closed form.
 
@@ -91,6 +99,17 @@ class OracleScore:
     def encode(self, images: Tensor) -> Tensor:
         pixels = images.permute(0, 3, 1, 2) * 2 - 1
         return torch.nn.functional.interpolate(pixels, size=(self.size, self.size), mode="area")
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, 3, h, h] to images [B, h, h, 3] in [0, 1]."""
+        return (latents.permute(0, 2, 3, 1) + 1) / 2
+
+    def nearest_image(self, latents: Tensor) -> Tensor:
+        return latents.clamp(-1, 1)
+
+    def seeing_together(self) -> OracleScore:
+        """Itself: what it knows of each view agrees with the others."""
+        return self
 
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
         """eps_hat without words: it knows what is right, so there is nothing to guide."""
