@@ -58,9 +58,12 @@ class WarmStartSettings(Settings):
     """As guidance.scale, while the views are drawn."""
     elevation_degrees: Angle = 20.0
     """Elevation of the four cameras, which stand in front, behind and at both sides."""
-    levels: Annotated[int, Field(ge=1, le=16)] = 4
-    """How many of the field's grids, coarsest first, they reach: with the finer ones each picture is fitted by specks of its own, and the
-    object is full of holes (coarse to fine as in Neuralangelo, arXiv:2306.03092, section 3.2)."""
+    levels: Annotated[int, Field(ge=1, le=16)] = 3
+    """How many of the field's grids learn from them, coarsest first; the others join one by one while score distillation goes on. Fine
+    ones fit each picture by specks of its own, and leave the object full of holes (coarse to fine as in Neuralangelo, arXiv:2306.03092,
+    section 3.2)."""
+    all_levels: Fraction = 0.6
+    """Share of the steps of score distillation after which all grids learn; 0: from the first one on."""
     rate: Annotated[float, Field(ge=0.01, le=100)] = 5.0
     """Learning rates of these steps, in the stage's first ones, with which distillation begins after them: pictures without noise bear
     faster steps than a score."""
@@ -122,6 +125,14 @@ class CoarseSettings(FitSettings):
                 f"(views * size^2 * samples), at most {MOST_SAMPLES} can be counted; lower one of them"
             )
         return self
+
+    def levels_at(self, share: float) -> int:
+        """How many of the field's grids learn once `share` in [0, 1] of the steps of score distillation are done; below 0 before them."""
+        most, grow = self.field.levels, self.warm_start.all_levels
+        if self.start != "views" or share >= grow:
+            return most
+        first = min(most, self.warm_start.levels)
+        return first if share <= 0 else first + int((most - first) * share / grow)
 
     @property
     def warm_steps(self) -> int:

@@ -94,7 +94,7 @@ class _Steps:
         with watch.lap("render_ms"):
             self._update_occupancy(index)
             seen, pictures = warm.look(index)
-            render = self._render(seen, _coarsest(self.coarse.field, self.settings.warm_start.levels))
+            render = self._render(seen, self.settings.levels_at(-1))
         terms = picture_loss(render, pictures, self.settings, progress)
         figures = {"alpha": float(render.alpha.detach().mean()), **terms.figures()}
         return StepLoss(terms.total(), True, figures, self.settings.warm_start.rate, self._scene(render))
@@ -108,9 +108,9 @@ class _Steps:
             self._update_occupancy(index)
             flat = index < self.views.albedo_steps
             seen = random_views(settings.views, self.views, settings.size, settings.size, self.draws, device, flat)
-            render = self._render(seen, self.coarse.field)
-        with watch.lap("guidance_ms"):
             share = (step - before) / max(1, settings.steps - before - 1)
+            render = self._render(seen, settings.levels_at(share))
+        with watch.lap("guidance_ms"):
             distilled = guide(self.distillation, render, seen, share, self.guidance.t_min, t_max, self.draws)
         terms = coarse_loss(render, distilled, settings, progress)
         figures = {"residual": distilled.residual, "alpha": float(render.alpha.detach().mean()), **terms.figures()}
@@ -121,7 +121,8 @@ class _Steps:
         if index % self.settings.occupancy_interval == 0:
             self.coarse.occupancy.update(self.coarse.field.density, self.draws, index)
 
-    def _render(self, seen: Views, field: FieldQuery) -> Render:
+    def _render(self, seen: Views, levels: int) -> Render:
+        field = _coarsest(self.coarse.field, levels)
         return render_volume(field, self.coarse.occupancy, seen, shader(seen), self.settings.samples, self.draws, needs_normals(seen))
 
     def _scene(self, render: Render) -> Scene:
@@ -159,6 +160,8 @@ def load_coarse(state: State, settings: CoarseSettings, draws: torch.Generator, 
 
 def _coarsest(field: HashField, levels: int) -> FieldQuery:
     """The field, whose gradient reaches the coarsest `levels` of its grids and the network."""
+    if levels >= field.grid.levels:
+        return field
     rows = sum(field.grid.sizes[:levels])
     table = torch.cat((field.table[:rows], field.table[rows:].detach()))
 

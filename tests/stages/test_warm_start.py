@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -155,16 +156,28 @@ def test_each_step_is_reported_as_one_of_the_stage_and_distillation_begins_after
     assert model.together == 1, "the steps that follow see each view alone, as the settings say"
 
 
-def test_pictures_reach_the_coarsest_grids_alone_and_distillation_all(folder: Path) -> None:
+def test_grids_learn_coarse_to_fine(folder: Path) -> None:
     saved: list[State] = []
-    levels = SHORT.model_copy(update={"warm_start": WARM.model_copy(update={"levels": 1})})
-    found, last = fit(bind(folder), levels, Hooks(save=saved.append))
-    first, drawn, fitted = (HashField(SMALL, torch.Generator().manual_seed(0)).table, *(saved[at]["module.field.table"] for at in (2, 5)))
-    rows = found.field.grid.sizes[0]
-    assert torch.equal(drawn, first), "no step of the sampler's moves the field"
-    assert not torch.equal(fitted[:rows], first[:rows])
-    assert torch.equal(fitted[rows:], first[rows:])
-    assert not torch.equal(last["module.field.table"][rows:], first[rows:])
+    settings = SHORT.model_copy(update={"steps": 10, "warm_start": WARM.model_copy(update={"levels": 1, "all_levels": 0.5})})
+    assert [settings.levels_at(share) for share in (-1, 0, 1 / 3, 2 / 3, 1)] == [1, 1, 1, 2, 2]
+    found, last = fit(bind(folder), settings, Hooks(save=saved.append))
+    tables = [HashField(SMALL, torch.Generator().manual_seed(0)).table, *(state["module.field.table"] for state in (*saved, last))]
+    coarse, fine = slice(found.field.grid.sizes[0]), slice(found.field.grid.sizes[0], None)
+    moved = [[not torch.equal(now[part], then[part]) for then, now in itertools.pairwise(tables)] for part in (coarse, fine)]
+    assert moved == [[False] * 3 + [True] * 7, [False] * 8 + [True] * 2]
+
+
+def test_every_number_of_grids_comes_in_turn_and_all_of_them_in_time() -> None:
+    settings = CoarseSettings(start="views", field=FieldSettings(levels=8), warm_start=WarmStartSettings(levels=3, all_levels=0.5))
+    found = [settings.levels_at(share / 100) for share in range(-1, 101)]
+    assert sorted(set(found)) == [3, 4, 5, 6, 7, 8]
+    assert found == sorted(found)
+    assert found.index(8) == 51
+    at_once = settings.model_copy(update={"warm_start": WarmStartSettings(levels=3, all_levels=0)})
+    assert [at_once.levels_at(share) for share in (-1, 0, 1)] == [3, 8, 8]
+    few = settings.model_copy(update={"field": FieldSettings(levels=2)})
+    assert [few.levels_at(share) for share in (-1, 0, 0.3, 1)] == [2] * 4
+    assert CoarseSettings().levels_at(0) == 8, "without a warm start all of them always"
 
 
 def test_distillation_begins_with_whole_learning_rates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
