@@ -82,7 +82,7 @@ def _append(file: Path, label: str, name: str, outcome: Outcome) -> None:
         writer = csv.writer(lines)
         if new:
             writer.writerow(COLUMNS)
-        writer.writerow([label, name, *(f"{value:.6g}" for value in values), f"{outcome.seconds:.1f}"])
+        writer.writerow([label, name, *(f"{value:.7g}" for value in values), f"{outcome.seconds:.1f}"])
 
 
 def _show(folder: Path, name: str, outcome: Outcome) -> None:
