@@ -38,9 +38,12 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     [
         (
             ("--settings", "ablatoin"),
-            "--settings ablatoin: expected a .yaml file, or one of ablation, baselines, plain; did you mean 'ablation'?",
+            "--settings ablatoin: expected a .yaml file, or one of ablation, baselines, losses, plain; did you mean 'ablation'?",
         ),
-        (("--settings", "../settings/plain"), "--settings ../settings/plain: expected a .yaml file, or one of ablation, baselines, losses, plain"),
+        (
+            ("--settings", "../settings/plain"),
+            "--settings ../settings/plain: expected a .yaml file, or one of ablation, baselines, losses, plain",
+        ),
         (("--settings", "nowhere.yaml"), "nowhere.yaml: "),
         (("--settings", "plain", "--seeds", f"0,{NINES}"), "--seeds: a number of 5000 characters, at most 100 are read"),
         (("--settings", "plain", "--seeds", "0,x"), "--seeds: expected a whole number from 0 to 9223372036854775807 (given 'x')"),
