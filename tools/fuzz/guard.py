@@ -38,7 +38,7 @@ _FORBIDDEN = (
     "os.kill",
     "os.killpg",
 )
-_PROGRAMS = ("node", "ldconfig", "uname", "lscpu")  # of the glTF validator, and of libraries that look at the machine
+_PROGRAMS = ("node", "ffmpeg", "ldconfig", "uname", "lscpu")  # of the glTF validator and of asset.video; libraries look at the machine
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -79,7 +79,8 @@ class Guard:
             return f"open {path!r} for writing" if writing and not self._allowed(path) else ""
         if event == "subprocess.Popen":
             program = arguments[0] if isinstance(arguments[0], str) else os.fsdecode(arguments[0])
-            known = program == sys.executable or os.path.basename(program) in _PROGRAMS
+            name = os.path.basename(program).partition("-")[0]  # imageio's has version and machine in its own
+            known = program == sys.executable or name in _PROGRAMS
             return "" if known else f"start {program!r}"
         if event == "os.kill" and _is_own_child(arguments[0]):
             return ""
