@@ -47,7 +47,8 @@ def _missed(measured: Sequence[Measured]) -> list[str]:
         for part, figure in held
         if not figure.reached
     ]
-    return [f"Of {len(held)} targets, {len(missed)} are missed{':' if missed else '.'}", "", *missed, *([""] if missed else [])]
+    verb = "is" if len(missed) == 1 else "are"
+    return [f"Of {len(held)} targets, {len(missed)} {verb} missed{':' if missed else '.'}", "", *missed, *([""] if missed else [])]
 
 
 def _table(figures: Sequence[Figure]) -> Iterator[str]:
