@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamfusion_mesh.errors import BadInput
 from tools.bench import __main__ as bench
 from tools.bench.kernels import Row, figures
 from tools.bench.machine import whole_process
@@ -56,9 +57,15 @@ def test_a_part_replaces_its_own_figures_on_that_machine_alone(tmp_path: Path) -
         parts = merged(parts, each)
     write_measured(file, parts)
     assert read_measured(file) == [card, other, newer]
-    file.write_text('{"schema": 7}')
-    with pytest.raises(ValueError, match="schema 7"):
-        read_measured(file)
+    for content, reason in (
+        ('{"schema": 7}', "schema 7, 1 is wanted"),
+        ('{"schema": 1', "Expecting"),
+        ("[]", "list indices"),
+        ("{}", "schema"),
+    ):
+        file.write_text(content)
+        with pytest.raises(BadInput, match=rf"b.json: holds no figures of these tools \(.*{reason}.*\); remove it"):
+            read_measured(file)
 
 
 def test_the_page_shows_figures_targets_reasons_plots_and_what_is_not_measured(tmp_path: Path) -> None:
@@ -108,6 +115,33 @@ def test_a_part_is_measured_into_the_page_and_left_out_by_resume(
         assert wanted in capsys.readouterr().out
     assert "`python -m tools.bench rows --rounds 2`" in (tmp_path / "B.md").read_text()
     assert len(read_measured(tmp_path / "B.json")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--page", "{folder}/B.txt"], "B.txt: expected a name that ends in .md"),
+        (["--page", "{folder}/B.json"], "B.json: expected a name that ends in .md"),
+        (["--page", "{folder}/file/B.md"], "B.md: "),
+        (["--page", "{folder}/broken.md"], "broken.json: holds no figures of these tools"),
+        (["--rounds", "0"], "argument --rounds: 0: expected a whole number from 1 on"),
+        (["--steps", "-1"], "argument --steps: -1: expected a whole number from 1 on"),
+    ],
+)
+@pytest.mark.parametrize("part", ["all", "rows"])
+def test_what_could_not_be_kept_is_refused_before_it_is_measured(
+    part: str, words: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken.json").write_text("no figures")
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("sys.argv", ["bench", part, *(word.format(folder=tmp_path) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert reason in err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_all_parts_are_measured_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -119,17 +122,27 @@ def test_a_shape_that_the_table_has_is_not_fitted_again(
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("words", "reason"),
     [
-        ("guidance.loss=vsd", "guidance.loss vsd: an exact score has no words, no weights and no CLIP; use sds, cfd, sdi"),
-        ("coarse.steps=0", "coarse.steps"),
+        (
+            ["ball", "--set", "guidance.loss=vsd"],
+            "guidance.loss vsd: an exact score has no words, no weights and no CLIP; use sds, cfd, sdi",
+        ),
+        (["ball", "--set", "coarse.steps=0"], "coarse.steps"),
+        (["bal"], "bal: expected one of ball, pair, .*; did you mean 'ball'"),
+        (["ball", "--csv", "{folder}/file/x.csv"], "x.csv: "),
+        (["ball", "--csv", "{folder}/other.csv"], "other.csv: is no table of this command's"),
+        (["ball", "--pictures", "{folder}/file"], "file: is a file; name a folder"),
     ],
 )
-def test_what_an_exact_score_cannot_serve_is_refused(
-    change: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_bad_input_is_refused_in_one_line_before_anything_is_fitted(
+    words: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["oracle", "ball", "--set", change])
+    (tmp_path / "file").touch()
+    (tmp_path / "other.csv").write_text("label,a\nx,1\n")
+    monkeypatch.setattr("sys.argv", ["oracle", *(word.format(folder=tmp_path) for word in words)])
     with pytest.raises(SystemExit) as ended:
         command.main()
-    assert ended.value.code == 2
-    assert reason in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    assert re.search(reason, err)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import check_target, shown
 from tools.bench import bake, batch, gallery, guidance, imports, kernels, live, ray, scaling, stages, unwrap
 from tools.bench.machine import ROOT, this_machine
 from tools.bench.page import write_page
@@ -107,8 +108,27 @@ PARTS = {
 
 def main() -> None:
     options = _parser().parse_args()
-    if options.part == "all":
-        sys.exit(max([_in_a_process(options, name) for name in PARTS]))
+    try:
+        _check_page(options)
+        code = max([_in_a_process(options, name) for name in PARTS]) if options.part == "all" else _measure_one(options)
+    except BadInput as error:
+        sys.stderr.write(f"error: {error}\n")
+        code = 2
+    if code:
+        sys.exit(code)
+
+
+def _check_page(options: Options) -> None:
+    """Raises BadInput, before anything is measured, where the page or its store cannot be kept."""
+    options.page = options.page.resolve()
+    if options.page.suffix != ".md":
+        raise BadInput(f"--page {shown(options.page)}: expected a name that ends in .md; the figures are kept beside it, in .json")
+    for file in (options.page, _store(options)):
+        check_target(file)
+    read_measured(_store(options))
+
+
+def _measure_one(options: Options) -> int:
     from dreamfusion_mesh.run.device import resolve_device
 
     part = PARTS[options.part]
@@ -118,10 +138,8 @@ def main() -> None:
     if options.resume and _is_measured(options, options.part, machine):
         sys.stdout.write(f"{options.part}: measured already\n")
     else:
-        try:
-            _measure(options, options.part, machine)
-        except BadInput as error:
-            sys.exit(f"error: {error}")
+        _measure(options, options.part, machine)
+    return 0
 
 
 def _in_a_process(options: Options, name: str) -> int:
@@ -182,22 +200,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="leave out what this machine measured with the same versions and options")
     parser.add_argument("--thorough", action="store_true", help="more rounds, all surfaces, and the preset's own steps: an hour or more")
-    parser.add_argument("--rounds", type=int, help="turns that each contender has, instead of the part's own number")
+    parser.add_argument("--rounds", type=_positive, help="turns that each contender has, instead of the part's own number")
     parser.add_argument("--preset", default="demo", help="of stages and live")
     parser.add_argument("--prompt", default="a red mushroom with white parts", help="of stages, live and resolution")
     steps = "of both stages: of stages, instead of 30, or of the preset's with --thorough; of live, instead of 60"
-    parser.add_argument("--steps", type=int, help=steps)
+    parser.add_argument("--steps", type=_positive, help=steps)
     parser.add_argument(
         "--model",
         default="embedded",
         help=f"of guidance: a folder, id or name as guidance.model takes it, or random weights of a size: random-{', random-'.join(SIZES)}",
     )
-    parser.add_argument("--views", type=int, default=VIEWS, help="of guidance: images in a step")
+    parser.add_argument("--views", type=_positive, default=VIEWS, help="of guidance: images in a step")
     parser.add_argument("--size", type=int, default=0, help="of guidance: pixels a side that the model sees, instead of its own")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="of unwrap: folders of finished runs, whose surfaces are added")
     parser.add_argument("--back-ends", nargs="*", default=[], choices=unwrap.CONTENDERS, help="of unwrap, instead of all")
     parser.add_argument("--seconds", type=float, default=120.0, help="of unwrap: limit of each")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
+    return number
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import shown
 from dreamfusion_mesh.files.write import write_file
 from tools.bench.records import Figure, Machine, Measured
 
@@ -15,13 +17,16 @@ SCHEMA = 1
 
 
 def read_measured(file: Path) -> list[Measured]:
-    """What was measured before; nothing where there is no such file. Raises ValueError where it is of another schema."""
+    """What was measured before; nothing where there is no such file. Raises BadInput where it holds something else."""
     if not file.exists():
         return []
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if found.get("schema") != SCHEMA:
-        raise ValueError(f"{file}: schema {found.get('schema')}, {SCHEMA} is wanted; remove the file, and all parts are measured anew")
-    return [_measured(part) for part in found["parts"]]
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"schema {found['schema']}, {SCHEMA} is wanted")
+        return [_measured(part) for part in found["parts"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{shown(file)}: holds no figures of these tools ({error}); remove it, and all parts are measured anew") from None
 
 
 def merged(known: Sequence[Measured], new: Measured) -> list[Measured]:

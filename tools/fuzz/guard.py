@@ -79,8 +79,8 @@ class Guard:
             return f"open {path!r} for writing" if writing and not self._allowed(path) else ""
         if event == "subprocess.Popen":
             program = arguments[0] if isinstance(arguments[0], str) else os.fsdecode(arguments[0])
-            name = os.path.basename(program).partition("-")[0]  # imageio's has version and machine in its own
-            known = program == sys.executable or name in _PROGRAMS
+            name = os.path.basename(program)
+            known = program == sys.executable or name in _PROGRAMS or name.startswith("ffmpeg-")  # imageio's, with its machine and version
             return "" if known else f"start {program!r}"
         if event == "os.kill" and _is_own_child(arguments[0]):
             return ""

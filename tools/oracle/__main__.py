@@ -15,7 +15,9 @@ from pathlib import Path
 from PIL import Image
 
 from dreamfusion_mesh.config import load_config
+from dreamfusion_mesh.config.messages import nearest, plain
 from dreamfusion_mesh.errors import BadInput
+from dreamfusion_mesh.files import check_folder, check_target, shown
 from dreamfusion_mesh.render.previews import preview_sheet
 from dreamfusion_mesh.render.raster.resolve import resolve_rasterizer
 from tools.oracle.figures import Figures
@@ -30,7 +32,7 @@ COLUMNS = ["label", "shape", *(f"{stage}_{name}" for stage in ("coarse", "fine")
 def main() -> None:
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m tools.oracle", description=__doc__, formatter_class=keep_lines)
-    parser.add_argument("shapes", nargs="*", choices=[*BY_NAME, []], help="all, without one")
+    parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(BY_NAME)}; all, without one")
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting, as generate's")
     parser.add_argument("--label", help="of the settings, in the table; without it, the preset and its changes")
@@ -41,9 +43,10 @@ def main() -> None:
     try:
         config = load_config(arguments.preset, arguments.changes)
         check_served(config.guidance)
+        _check(arguments)
+        done = _done(arguments.csv, label)
     except BadInput as error:
-        parser.error("; ".join(error.lines))
-    done = _done(arguments.csv, label)
+        parser.exit(2, "".join(f"error: {each}\n" for each in error.lines))
     for name in arguments.shapes or BY_NAME:
         if name in done:
             continue
@@ -68,15 +71,31 @@ def table_line(name: str, outcome: Outcome) -> str:
     return f"{name:7s} {', '.join(pairs)}; {outcome.fine.faces} faces, {outcome.seconds:.0f} s"
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises BadInput for a shape that there is not, and where nothing could be written."""
+    for name in arguments.shapes:
+        if name not in BY_NAME:
+            raise BadInput(f"{plain(name)}: expected one of {', '.join(BY_NAME)}{nearest(name, list(BY_NAME))}")
+    if arguments.csv:
+        check_target(arguments.csv)
+    if arguments.pictures:
+        check_folder(arguments.pictures)
+
+
 def _done(file: Path | None, label: str) -> set[str]:
-    if file is None or not file.exists():
+    """The shapes that the table has under this label. Raises BadInput for a file that is no such table."""
+    if file is None or not file.exists() or not file.stat().st_size:
         return set()
-    with file.open(newline="") as lines:
-        return {row["shape"] for row in csv.DictReader(lines) if row["label"] == label}
+    with file.open(newline="", encoding="utf-8", errors="replace") as lines:
+        table = csv.DictReader(lines)
+        if table.fieldnames != COLUMNS:
+            raise BadInput(f"--csv {shown(file)}: is no table of this command's, which begins with {','.join(COLUMNS)}; name another file")
+        return {row["shape"] for row in table if row["label"] == label}
 
 
 def _append(file: Path, label: str, name: str, outcome: Outcome) -> None:
-    new = not file.exists()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = not file.exists() or not file.stat().st_size
     values: Sequence[float] = [getattr(figures, each) for figures in (outcome.coarse, outcome.fine) for each in NAMES]
     with file.open("a", newline="") as lines:
         writer = csv.writer(lines)
