@@ -26,7 +26,8 @@ from dreamfusion_mesh.render.views import plain_views
 
 VIEWS = "views"  # the module that holds what was drawn, in the stage's checkpoint
 _BORDER = 2  # pixels along the edges of a picture, which show the background
-_NEAR = 0.15  # of a channel: what differs less from the background's colour may be background
+_NEAR = 0.15  # of a channel: what differs less from the background's colour, and can be reached from the edges, is background
+_SAME = 0.06  # what differs less than this is background wherever it is, as within a handle
 _TURNS = (0, 2, 1, 3)  # front, back and both sides: any two in a row that begin with an even one face each other
 
 
@@ -46,7 +47,7 @@ class Pictures:
 
     rgb         [4, S, S, 3]
     background  [4, 3]
-    empty       [4, S, S, 1] bool   the background, as far as it reaches in from the edges
+    empty       [4, S, S, 1] bool   where the background is seen
     """
 
     rgb: Tensor
@@ -72,20 +73,21 @@ class WarmStart:
         self._decoder = cast(MultiviewModel, model)
         self._model = self._decoder.seeing_together()
         self._settings = settings
-        self._guidance = guidance.model_copy(update={"scale": settings.warm_start.scale})
+        self._guidance = guidance.model_copy(update={"scale": settings.warm_start.scale, "perp_neg": 0.0})
         distance, fov = sum(views.distance) / 2, math.radians(sum(views.fov_y_degrees) / 2)
         elevation, size = math.radians(settings.warm_start.elevation_degrees), settings.size
         cameras = turntable(MULTIVIEW, elevation, distance, fov, size, size, device)
-        self.views = plain_views(cameras, Shading.ALBEDO, (1.0, 1.0, 1.0), views.ambient, views.diffuse)
-        self.drawn = DrawnViews(torch.zeros_like(self._decoder.encode(torch.zeros(MULTIVIEW, size, size, 3, device=device))))
-        self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps)
+        self.views = plain_views(cameras, Shading.ALBEDO, settings.warm_start.background, views.ambient, views.diffuse)
+        self._plain = self._decoder.encode(self.views.background[:, None, None].expand(-1, size, size, -1)).detach()
+        self.drawn = DrawnViews(torch.zeros_like(self._plain))
+        self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps, settings.warm_start.noised_to)
 
     @torch.no_grad()
     def draw(self, index: int, draws: torch.Generator) -> bool:
         """Step `index` of the sampler, the first of which draws the noise; whether it was finite. Where not, only `draws` have changed."""
         schedule, latents = self._model.schedule, self.drawn.latents
-        noisy = draw_noise(latents.shape, draws).to(latents) if index == 0 else latents
         now, then = self._times[index], self._times[index + 1] if index + 1 < len(self._times) else None
+        noisy = self._noised_background(now, draws) if index == 0 else latents
         t = torch.full((MULTIVIEW,), now, device=latents.device)
         clean = self._decoder.nearest_image(guided_image(self._model.answer(noisy, t, self.views), noisy, schedule, t, self._guidance))
         moved = denoise(noisy, clean, schedule, now, then)
@@ -93,6 +95,11 @@ class WarmStart:
         if finite:
             latents.copy_(moved)
         return finite
+
+    def _noised_background(self, t: int, draws: torch.Generator) -> Tensor:
+        """Noise of which each channel's mean is 0: a model reads another colour from that, where there is hardly any signal."""
+        schedule, noise = self._model.schedule, draw_noise(self._plain.shape, draws).to(self._plain)
+        return schedule.signal[t] * self._plain + schedule.noise[t] * (noise - noise.mean((2, 3), keepdim=True))
 
     @torch.no_grad()
     def drawn_images(self) -> Tensor:
@@ -118,8 +125,9 @@ def pictures_of(images: Tensor, size: int) -> Pictures:
     edge = torch.ones(size, size, dtype=torch.bool, device=images.device)
     edge[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
     background = rgb[:, edge].median(dim=1).values
-    near = ((rgb - background[:, None, None]).abs().amax(dim=3) < _NEAR)[:, None]
-    return Pictures(rgb, background, _reached(near & edge, near).permute(0, 2, 3, 1))
+    off = (rgb - background[:, None, None]).abs().amax(dim=3)[:, None]
+    empty = _reached((off < _NEAR) & edge, off < _NEAR) | (off < _SAME)
+    return Pictures(rgb, background, empty.permute(0, 2, 3, 1))
 
 
 def _reached(start: Tensor, within: Tensor) -> Tensor:

@@ -69,13 +69,15 @@ class PromptedDiffusion:
         return latents.clamp(-1, 1) if self.model.latents.vae is None else latents
 
     def seeing_together(self) -> PromptedDiffusion:
-        """The same with `guidance.multiview`, to draw from: whatever the loss, it goes away from the negative prompt, or from no words.
+        """The same with `guidance.multiview` and without Perp-Neg, to draw from: whatever the loss, it goes away from the negative prompt,
+        or from no words.
 
         Raises BadInput where this is no multi-view model.
         """
         if not self.model.denoiser.takes_cameras:
             raise no_multiview(self.model.files.source, "coarse.start=sphere")
-        return replace(self, settings=self.settings.model_copy(update={"multiview": True}), wordless=self.wordless[:0])
+        settings = self.settings.model_copy(update={"multiview": True, "perp_neg": 0.0})
+        return replace(self, settings=settings, wordless=self.wordless[:0])
 
     @torch.no_grad()
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
