@@ -102,9 +102,10 @@ def test_views_seen_together_share_their_times_and_come_in_fours(folders):
 
 def test_views_are_drawn_away_from_the_negative_prompt_whatever_the_loss(folders):
     noisy, t, views = normal(4, 3, 8, 8), torch.full((4,), 500), views_around(4)
-    drawn = [bind(folders["multiview"], loss=loss, negative_prompt="a blue table").seeing_together() for loss in ("sds", "csd")]
-    first, second = (model.answer(noisy, t, views) for model in drawn)
+    drawn = [bind(folders["multiview"], loss=loss, negative_prompt="a blue table", perp_neg=1.0) for loss in ("sds", "csd")]
+    first, second = (model.seeing_together().answer(noisy, t, views) for model in drawn)
     assert second.negative is None
+    assert first.others == second.others == ()
     assert torch.equal(first.uncond, second.uncond)
 
 

@@ -56,3 +56,4 @@ def test_times_fall_from_the_last_to_the_first(count: int, steps: int) -> None:
     assert times[0] == count - 1
     assert times[-1] == 0 or steps == 1
     assert times == sorted(times, reverse=True)
+    assert sampling_times(count, steps, 0.5)[0] == round((count - 1) / 2)

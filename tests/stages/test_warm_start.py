@@ -250,14 +250,36 @@ def test_latents_of_a_vae_are_drawn_and_looked_at(tmp_path: Path) -> None:
     assert all(parameter.isfinite().all() for parameter in found.field.parameters())
 
 
+def test_drawing_begins_with_the_noised_background() -> None:
+    """As far as the model reads a colour from noise, its mean, that is the background's, in every view."""
+    noisy: list[Tensor] = []
+
+    class Noted(Certain):
+        def answer(self, seen: Tensor, t: Tensor, views: Views) -> Answers:
+            noisy.append(seen.clone())
+            return super().answer(seen, t, views)
+
+    warm = WARM.model_copy(update={"background": (0.1, 0.6, 0.3), "noised_to": 0.9})
+    model = Noted(32)
+    fit(model, SHORT.model_copy(update={"warm_start": warm, "size": 32, "steps": 6}))
+    assert torch.equal(model.asked[0].background, torch.tensor([[0.1, 0.6, 0.3]]).expand(4, 3))
+    first, last = noisy[0], round(0.9 * (len(model.schedule) - 1))
+    signal, noise = model.schedule.signal[last], model.schedule.noise[last]
+    plain = torch.tensor([0.1, 0.6, 0.3]) * 2 - 1
+    torch.testing.assert_close(first.mean((2, 3)), signal * plain.expand(4, 3), rtol=0, atol=1e-5)
+    assert float(first.std()) == pytest.approx(float(noise), abs=0.03)
+
+
 def test_backgrounds_are_matched_and_reach_no_further_than_the_object() -> None:
     images = torch.tensor(BACKGROUNDS)[:, None, None].expand(-1, 32, 32, -1).clone()
     images[:, 8:24, 8:24] = torch.tensor([0.9, 0.1, 0.1])
-    images[:, 14:18, 14:18] = torch.tensor(BACKGROUNDS)[:, None, None]  # of the background's colour, and inside the object
+    images[:, 10:12, 10:12] = torch.tensor(BACKGROUNDS)[:, None, None] + 0.1  # much like the background, and inside the object
+    images[:, 14:18, 14:18] = torch.tensor(BACKGROUNDS)[:, None, None]  # seen through a hole
     images[:, 8:24, :4] = torch.tensor([0.9, 0.1, 0.1])  # up to the edge
     empty = torch.ones(32, 32, dtype=torch.bool)
     empty[8:24, 8:24] = empty[8:24, :4] = False
-    noisy = images + 0.03 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    empty[14:18, 14:18] = True
+    noisy = images + 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     found = pictures_of(noisy, 32)
     assert (found.background - torch.tensor(BACKGROUNDS)).abs().max() < 0.02
     assert torch.equal(found.empty[..., 0], empty.expand(4, -1, -1))
