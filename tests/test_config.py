@@ -76,6 +76,8 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
         ("demo", [".".join("x" * 3000) + "=3"], "no setting has a name of 3000 parts"),
         ("demo", ["coarse.field={levels: 17}"], "coarse.field.levels: expected a whole number from 1 to 16 (given 17)"),
         ("demo", ["fine.t_max=[0.5]"], "fine.t_max: expected two numbers from 0 to 1, such as [0.9, 0.7] (given [0.5])"),
+        ("demo", ["coarse.warm_start.background=[1, 1]"], "expected three numbers from 0 to 1, such as [0.8, 0.2, 0.8] (given [1, 1])"),
+        ("demo", ["coarse.warm_start.background=[1, 1, 2]"], "such as [0.8, 0.2, 0.8] (given 2 as the third)"),
         ("demo", ["fine.t_max=[0.5, x]"], "such as [0.9, 0.7] (given 'x' as the second)"),
         ("demo", ["fine.threshold=none"], "fine.threshold: expected a number from 0.000001 to 160000 or auto (given 'none')"),
         ("demo", ["coarse="], "coarse: expected settings (name: value) (given nothing)"),

@@ -15,6 +15,8 @@ from dreamfusion_mesh.terminal import cut
 
 _LONGEST = 60  # characters of a value that are shown
 _OWN_RULE = "value_error"  # a validator of ours says what is allowed
+_COUNTS = {2: "two", 3: "three"}
+_PLACES = ("first", "second", "third")
 
 
 class Problem(NamedTuple):
@@ -48,7 +50,7 @@ def _problem(details: Any) -> Problem:
     if details["type"] == _OWN_RULE:
         return Problem(name, details["msg"].removeprefix("Value error, "))
     schema, given, last = group[path[-1]], details["input"], details["loc"][-1]
-    which = f" as the {('first', 'second')[last]}" if isinstance(last, int) and details["type"] != "missing" else ""
+    which = f" as the {_PLACES[last]}" if isinstance(last, int) and details["type"] != "missing" else ""
     return Problem(name, f"expected {allowed(schema)} (given {shown(given)}{which}){_remedy(name, schema, given)}")
 
 
@@ -124,8 +126,8 @@ def allowed(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return f"one of {', '.join(str(each) for each in schema['enum'])}"
     if kind == "array":
-        number = allowed(schema["prefixItems"][0]).removeprefix("a number ")
-        return f"two numbers {number}, such as [{', '.join(_number(each) for each in schema['default'])}]"
+        count, number = len(schema["prefixItems"]), allowed(schema["prefixItems"][0]).removeprefix("a number ")
+        return f"{_COUNTS[count]} numbers {number}, such as [{', '.join(_number(each) for each in schema['default'])}]"
     if kind in ("integer", "number"):
         words = "a whole number" if kind == "integer" else "a number"
         return f"{words} from {_number(schema['minimum'])} to {_number(schema['maximum'])}"

@@ -44,6 +44,7 @@ def test_ranges_and_papers_are_those_of_the_models() -> None:
     assert found["guidance.scale"][0] == "a number from 0 to 200"
     assert found["coarse.gradient_clip_by"][0] == "one of norm, value", "a setting of the group that it extends"
     assert found["fine.t_max"][0] == "two numbers from 0 to 1"
+    assert found["coarse.warm_start.background"][0] == "three numbers from 0 to 1"
     assert found["audit.mip"][0] == "a whole number from 0 to 6 or auto"
     assert "[arXiv:2304.04968](https://arxiv.org/abs/2304.04968)" in found["guidance.perp_neg"][1]
 

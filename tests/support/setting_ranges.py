@@ -17,7 +17,7 @@ from dreamfusion_mesh.config import RunConfig
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a setting takes. `spot` is None, or the value's place in a setting of two numbers."""
+    """A number that a setting takes. `spot` is None, or the value's place in a setting of several numbers."""
 
     name: str
     kind: type[int] | type[float]
@@ -26,7 +26,7 @@ class Number:
     spot: int | None
 
     def value(self, number: float, default: Any) -> Any:
-        """What the setting takes where this number is `number`; the other one of two stays."""
+        """What the setting takes where this number is `number`; the others of several stay."""
         if self.spot is None:
             return number
         return [number if spot == self.spot else other for spot, other in enumerate(default)]
