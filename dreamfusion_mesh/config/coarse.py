@@ -70,7 +70,7 @@ class WarmStartSettings(Settings):
     section 3.2)."""
     all_levels: Fraction = 0.6
     """Share of the steps of score distillation after which all grids learn; 0: from the first one on."""
-    rate: Annotated[float, Field(ge=0.01, le=100)] = 5.0
+    rate: Annotated[float, Field(ge=0.01, le=100)] = 2.0
     """Learning rates of these steps, in the stage's first ones, with which distillation begins after them: pictures without noise bear
     faster steps than a score."""
     image: Weight = 10.0
