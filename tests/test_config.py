@@ -22,8 +22,17 @@ def test_every_preset_resolves_and_its_dump_reads_back_equal(name: str, tmp_path
     assert load_config(str(file)) == config
 
 
-def test_the_three_presets_are_there() -> None:
-    assert {"smoke", "demo", "default"} <= set(preset_names())
+def test_the_presets_are_there() -> None:
+    assert preset_names() == ["default", "demo", "quick", "smoke"]
+
+
+def test_quick_is_demo_with_a_warm_start_and_half_of_the_steps() -> None:
+    quick, demo = load_config("quick"), load_config("demo")
+    assert quick.coarse.start == "views"
+    assert quick.coarse.steps * 2 <= demo.coarse.steps
+    assert quick.fine.steps * 2 <= demo.fine.steps
+    steps = {"coarse": {"steps": 400, "start": "sphere"}, "fine": {"steps": 225}, "views": {"albedo_steps": 200}}
+    assert merge(quick.model_dump(), steps) == demo.model_dump(), "and no more than that"
 
 
 def test_later_layers_win_and_leave_their_neighbours() -> None:
@@ -58,7 +67,7 @@ def test_a_float_may_be_written_in_yaml_exponent_form() -> None:
     ("preset", "changes", "message"),
     [
         ("dmo", [], "preset 'dmo': no preset has that name, and a file's name ends in .yaml; did you mean 'demo'?"),
-        ("zzz", [], "no preset has that name, and a file's name ends in .yaml; allowed: default, demo, smoke"),
+        ("zzz", [], "no preset has that name, and a file's name ends in .yaml; allowed: default, demo, quick, smoke"),
         ("nowhere.yaml", [], "cannot be read"),
         ("demo", ["coarse.stpes=3"], "coarse.stpes: unknown setting; did you mean 'steps'?"),
         ("demo", ["coarze.steps=3"], "coarze: unknown setting; did you mean 'coarse'?"),
