@@ -110,7 +110,7 @@ class MultiviewModel(ScoreModel, Protocol):
     """A ScoreModel that can see four views of one object together, and whose latents can be looked at."""
 
     def seeing_together(self) -> ScoreModel:
-        """The same model, prompt and settings with the views together, to draw from: `answer` gives no `negative`, whatever the loss.
+        """The same model, prompt and settings with the views together, to draw from: `answer` gives neither `negative` nor `others`.
 
         Raises BadInput where the model cannot see them so.
         """

@@ -13,7 +13,7 @@ LARGEST_PORT = 65535
 # Bytes mapped before any work, a little less than was measured:
 LEAST_FOR_RUNS, LEAST_FOR_AUDITS, LEAST_FOR_DOCTOR = 1600 * 2**20, 1300 * 2**20, 900 * 2**20
 
-Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (smoke, quick, demo, default) or a .yaml file.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Name of a preset (smoke, demo, quick, default) or a .yaml file.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", help=f"Name of a model, with the settings that suit it (`{NAME} models` lists them), or a folder or id."),

@@ -55,13 +55,13 @@ class WarmStartSettings(Settings):
     image_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 50
     """Steps in which the field is fitted to them."""
     scale: Annotated[float, Field(ge=0, le=200)] = 3.0
-    """As guidance.scale, while the views are drawn."""
+    """As guidance.scale, while the views are drawn; without Perp-Neg."""
     background: tuple[Fraction, Fraction, Fraction] = (0.8, 0.2, 0.8)
-    """Colour of the plain background, noised, from which they are drawn (SDEdit, arXiv:2108.01073): one that few objects have, so that it
-    can be told from them."""
-    noised_to: Fraction = 0.95
-    """Time to which it is noised, as a share of the schedule; at 1 nothing of it is left, and each view has the background that its noise
-    has."""
+    """Colour of the plain background, noised, from which they are drawn (SDEdit, arXiv:2108.01073). What looks like it is taken for empty:
+    choose another one for an object of this colour."""
+    strength: Annotated[float, Field(ge=0.5, le=1)] = 0.95
+    """Time to which it is noised, as a share of the schedule. The nearer to 1, the less of it is left, and the more each view has the
+    background that its own noise suggests."""
     elevation_degrees: Angle = 20.0
     """Elevation of the four cameras, which stand in front, behind and at both sides."""
     levels: Annotated[int, Field(ge=1, le=16)] = 3

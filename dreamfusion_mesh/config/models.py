@@ -27,6 +27,7 @@ class ModelPreset(Settings):
 
     id, revision     owner/name and a commit on the hub; without a revision, what the hub's `main` is when the model is fetched
     variant          of the weights, which is fetched where the repository has it
+    multiview        sees four views of an object together
     memory_gb        of a card, for a step; where it `memory_is_least`, for the weights alone
     settings         laid over a preset's of runs
     """
@@ -39,6 +40,7 @@ class ModelPreset(Settings):
     commercial_outputs: bool
     terms: str = ""
     gated: bool = False
+    multiview: bool = False
     variant: str | None = None
     download_gb: Gigabytes
     memory_gb: Gigabytes

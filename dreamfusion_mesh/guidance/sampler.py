@@ -9,9 +9,9 @@ from torch import Tensor
 from dreamfusion_mesh.records.diffusion import Schedule
 
 
-def sampling_times(count: int, steps: int, start: float = 1.0) -> list[int]:
-    """`steps` times of `count`, evenly down to the first from the share `start` of them; 1: from the last, which has hardly any signal."""
-    return [round((count - 1) * start * (1 - step / max(1, steps - 1))) for step in range(steps)]
+def sampling_times(count: int, steps: int, strength: float = 1.0) -> list[int]:
+    """`steps` times of a schedule of `count`, evenly from the share `strength` of it down to the first; 1 is its last time."""
+    return [round((count - 1) * strength * (1 - step / max(1, steps - 1))) for step in range(steps)]
 
 
 def denoise(noisy: Tensor, clean: Tensor, schedule: Schedule, now: int, then: int | None) -> Tensor:

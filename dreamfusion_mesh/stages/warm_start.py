@@ -1,7 +1,8 @@
 """The warm start of the coarse stage: views that a model draws together, and the field fitted to them as to photographs.
 
-Sources: MVDream, arXiv:2308.16512, for views drawn together; NeRF, arXiv:2003.08934, for a field fitted to pictures. Each step of the
-sampler and each picture step is a step of the stage, so that all are stopped, resumed, counted and, where NaN is found, skipped alike.
+Sources: MVDream, arXiv:2308.16512, for views drawn together; SDEdit, arXiv:2108.01073, for the background from which they are drawn; NeRF,
+arXiv:2003.08934, for a field fitted to pictures. Each step of the sampler and each picture step is a step of the stage, so that all are
+stopped, resumed, counted and, where NaN is found, skipped alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dreamfusion_mesh.config import MULTIVIEW, CoarseSettings, GuidanceSettings,
 from dreamfusion_mesh.contracts import MultiviewModel, PromptedModel
 from dreamfusion_mesh.guidance.answers import guided_image
 from dreamfusion_mesh.guidance.sampler import denoise, sampling_times
-from dreamfusion_mesh.guidance.schedule import draw_noise
+from dreamfusion_mesh.guidance.schedule import add_noise, draw_noise
 from dreamfusion_mesh.records import Shading, Views
 from dreamfusion_mesh.render.cameras import turntable
 from dreamfusion_mesh.render.views import plain_views
@@ -27,12 +28,12 @@ from dreamfusion_mesh.render.views import plain_views
 VIEWS = "views"  # the module that holds what was drawn, in the stage's checkpoint
 _BORDER = 2  # pixels along the edges of a picture, which show the background
 _NEAR = 0.15  # of a channel: what differs less from the background's colour, and can be reached from the edges, is background
-_SAME = 0.06  # what differs less than this is background wherever it is, as within a handle
+_SAME = 0.06  # what differs less than this is background wherever it is, as where a hole is seen through
 _TURNS = (0, 2, 1, 3)  # front, back and both sides: any two in a row that begin with an even one face each other
 
 
 class DrawnViews(nn.Module):
-    """The latents of four views [4, C, h, h]: noise at first, and in the end the clean images. They belong to the checkpoint."""
+    """The latents of four views [4, C, h, h]: a noised background at first, the clean images at last. They belong to the checkpoint."""
 
     latents: Tensor
 
@@ -78,17 +79,17 @@ class WarmStart:
         elevation, size = math.radians(settings.warm_start.elevation_degrees), settings.size
         cameras = turntable(MULTIVIEW, elevation, distance, fov, size, size, device)
         self.views = plain_views(cameras, Shading.ALBEDO, settings.warm_start.background, views.ambient, views.diffuse)
-        self._plain = self._decoder.encode(self.views.background[:, None, None].expand(-1, size, size, -1)).detach()
-        self.drawn = DrawnViews(torch.zeros_like(self._plain))
-        self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps, settings.warm_start.noised_to)
+        self._background = self._decoder.encode(self.views.background[:, None, None].expand(-1, size, size, -1)).detach()
+        self.drawn = DrawnViews(torch.zeros_like(self._background))
+        self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps, settings.warm_start.strength)
 
     @torch.no_grad()
     def draw(self, index: int, draws: torch.Generator) -> bool:
-        """Step `index` of the sampler, the first of which draws the noise; whether it was finite. Where not, only `draws` have changed."""
+        """Step `index` of the sampler, the first of which noises the background; whether it was finite, and where not, only `draws` moved."""
         schedule, latents = self._model.schedule, self.drawn.latents
         now, then = self._times[index], self._times[index + 1] if index + 1 < len(self._times) else None
-        noisy = self._noised_background(now, draws) if index == 0 else latents
         t = torch.full((MULTIVIEW,), now, device=latents.device)
+        noisy = self._noised_background(t, draws) if index == 0 else latents
         clean = self._decoder.nearest_image(guided_image(self._model.answer(noisy, t, self.views), noisy, schedule, t, self._guidance))
         moved = denoise(noisy, clean, schedule, now, then)
         finite = bool(moved.isfinite().all())
@@ -96,10 +97,13 @@ class WarmStart:
             latents.copy_(moved)
         return finite
 
-    def _noised_background(self, t: int, draws: torch.Generator) -> Tensor:
-        """Noise of which each channel's mean is 0: a model reads another colour from that, where there is hardly any signal."""
-        schedule, noise = self._model.schedule, draw_noise(self._plain.shape, draws).to(self._plain)
-        return schedule.signal[t] * self._plain + schedule.noise[t] * (noise - noise.mean((2, 3), keepdim=True))
+    def _noised_background(self, t: Tensor, draws: torch.Generator) -> Tensor:
+        """x_t [4, C, h, h] of the plain background at t [4] int64.
+
+        Unlike SDEdit's, the noise of each channel has a mean of 0: where there is hardly any signal, a model would read a colour from it.
+        """
+        noise = draw_noise(self._background.shape, draws).to(self._background)
+        return add_noise(self._background, noise - noise.mean((2, 3), keepdim=True), self._model.schedule, t)
 
     @torch.no_grad()
     def drawn_images(self) -> Tensor:
@@ -125,8 +129,8 @@ def pictures_of(images: Tensor, size: int) -> Pictures:
     edge = torch.ones(size, size, dtype=torch.bool, device=images.device)
     edge[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
     background = rgb[:, edge].median(dim=1).values
-    off = (rgb - background[:, None, None]).abs().amax(dim=3)[:, None]
-    empty = _reached((off < _NEAR) & edge, off < _NEAR) | (off < _SAME)
+    difference = (rgb - background[:, None, None]).abs().amax(dim=3)[:, None]
+    empty = _reached((difference < _NEAR) & edge, difference < _NEAR) | (difference < _SAME)
     return Pictures(rgb, background, empty.permute(0, 2, 3, 1))
 
 

@@ -8,10 +8,11 @@ import torch
 from guided import PROMPT, asked, bind, load, normal, score, views_around
 from loss_steps import step_of
 
-from dreamfusion_mesh.config import GuidanceSettings
+from dreamfusion_mesh.config import GuidanceSettings, model_names, model_settings, read_model
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.guidance.answers import guide
 from dreamfusion_mesh.guidance.losses.sds import distill
+from dreamfusion_mesh.guidance.models.load import check_served
 from dreamfusion_mesh.guidance.models.multiview import camera_numbers
 from dreamfusion_mesh.guidance.prompts import view_words
 from dreamfusion_mesh.records import Shading
@@ -107,6 +108,21 @@ def test_views_are_drawn_away_from_the_negative_prompt_whatever_the_loss(folders
     assert second.negative is None
     assert first.others == second.others == ()
     assert torch.equal(first.uncond, second.uncond)
+
+
+@pytest.mark.parametrize("name", [name for name in model_names() if not read_model(name).multiview])
+def test_a_published_model_that_sees_each_view_alone_is_refused_before_it_is_fetched(name):
+    settings = GuidanceSettings(model=name)
+    with pytest.raises(BadInput, match=rf"^guidance '{name}': is not a multi-view model; set coarse.start=sphere, or name one that is$"):
+        check_served(settings, "views")
+    with pytest.raises(BadInput, match=r"is not a multi-view model; set guidance.multiview=false, or"):
+        check_served(settings.model_copy(update={"multiview": True}), "sphere")
+
+
+def test_published_models_are_said_to_be_multi_view_as_their_settings_and_weights_are():
+    assert [name for name in model_names() if read_model(name).multiview] == ["embedded", "mvdream"]
+    check_served(GuidanceSettings(), "views")
+    assert model_settings("mvdream")["guidance"]["multiview"]
 
 
 def test_multiview_is_refused_for_a_model_that_is_not_made_for_it(folders):

@@ -129,7 +129,7 @@ def decibels(found: Tensor, expected: Tensor) -> float:
 
 def test_the_field_comes_to_look_like_what_was_drawn_from_other_sides_too() -> None:
     field = FieldSettings(levels=4, table_size_log2=12, finest=32, hidden=16)
-    warm = WarmStartSettings(draw_steps=4, image_steps=60)
+    warm = WarmStartSettings(draw_steps=4, image_steps=60, rate=5)
     settings = CoarseSettings(steps=64, start="views", warm_start=warm, size=32, samples=40, occupancy_size=24, field=field)
     model = Certain(32)
     found, _ = fit(model, settings)
@@ -191,7 +191,7 @@ def test_distillation_begins_with_whole_learning_rates(folder: Path, monkeypatch
     monkeypatch.setattr(torch.optim.Adam, "step", noted)
     fit(bind(folder), SHORT.model_copy(update={"learning_rate": 0.02, "network_learning_rate": 0.02, "final_rate": 0.1}))
     assert rates[::2] == rates[1::2], "of grid and network"
-    assert rates[-12::2] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.011, 0.002])
+    assert rates[-12::2] == pytest.approx([0.04, 0.04, 0.04, 0.02, 0.011, 0.002])
 
 
 @pytest.mark.parametrize("loss", ["sds", "cfd"])
@@ -259,7 +259,7 @@ def test_drawing_begins_with_the_noised_background() -> None:
             noisy.append(seen.clone())
             return super().answer(seen, t, views)
 
-    warm = WARM.model_copy(update={"background": (0.1, 0.6, 0.3), "noised_to": 0.9})
+    warm = WARM.model_copy(update={"background": (0.1, 0.6, 0.3), "strength": 0.9})
     model = Noted(32)
     fit(model, SHORT.model_copy(update={"warm_start": warm, "size": 32, "steps": 6}))
     assert torch.equal(model.asked[0].background, torch.tensor([[0.1, 0.6, 0.3]]).expand(4, 3))

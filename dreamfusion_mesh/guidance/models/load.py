@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import torch
 
-from dreamfusion_mesh.config import GuidanceSettings, ViewSettings
+from dreamfusion_mesh.config import GuidanceSettings, ViewSettings, model_names, read_model
 from dreamfusion_mesh.contracts import GuidanceModel, PromptedModel, ScoreModel
 from dreamfusion_mesh.errors import BadInput
 from dreamfusion_mesh.files import kind_of
@@ -161,7 +161,10 @@ def check_served(settings: GuidanceSettings, start: str) -> None:
     """
     if settings.loaded_kind == "CLIP":
         return
-    source = diffusion_source(settings.model)
+    source, together = diffusion_source(settings.model), settings.multiview or start == "views"
+    alone = no_multiview(source, "guidance.multiview=false" if settings.multiview else "coarse.start=sphere")
+    if together and settings.model in model_names() and not read_model(settings.model).multiview:
+        raise alone  # before it is missed, and fetched in vain
     transformer_families.check_latents(source)
     folder = model_files(settings).folder
     if mvdream_layout(source) is not None:
@@ -175,8 +178,8 @@ def check_served(settings: GuidanceSettings, start: str) -> None:
     else:
         config = read_json(source, folder, "transformer/config.json")
         transformer_families.family_of(source, config).check_answers(source, read_json(source, folder, INDEX), settings.loss)
-    if not takes_cameras and (settings.multiview or start == "views"):
-        raise no_multiview(source, "guidance.multiview=false" if settings.multiview else "coarse.start=sphere")
+    if together and not takes_cameras:
+        raise alone
 
 
 def model_bytes(settings: GuidanceSettings) -> int:

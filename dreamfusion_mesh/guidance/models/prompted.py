@@ -69,8 +69,9 @@ class PromptedDiffusion:
         return latents.clamp(-1, 1) if self.model.latents.vae is None else latents
 
     def seeing_together(self) -> PromptedDiffusion:
-        """The same with `guidance.multiview` and without Perp-Neg, to draw from: whatever the loss, it goes away from the negative prompt,
-        or from no words.
+        """The same with `guidance.multiview`, to draw from: whatever the loss, it goes away from the negative prompt, or from no words.
+
+        And not from other views, with Perp-Neg: these are there as well, and agree less where each is driven from one of them.
 
         Raises BadInput where this is no multi-view model.
         """
