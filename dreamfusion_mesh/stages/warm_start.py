@@ -85,7 +85,7 @@ class WarmStart:
 
     @torch.no_grad()
     def draw(self, index: int, draws: torch.Generator) -> bool:
-        """Step `index` of the sampler, the first of which noises the background; whether it was finite, and where not, only `draws` moved."""
+        """Step `index` of the sampler, whose first noises the background; whether it was finite. Where not, only `draws` have changed."""
         schedule, latents = self._model.schedule, self.drawn.latents
         now, then = self._times[index], self._times[index + 1] if index + 1 < len(self._times) else None
         t = torch.full((MULTIVIEW,), now, device=latents.device)
