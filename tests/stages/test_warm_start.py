@@ -65,7 +65,7 @@ class Certain(StubScore):
 
     def __init__(self, size: int, device: torch.device | str = "cpu") -> None:
         super().__init__(size, device=device)
-        self.asked: list[Views] = []
+        self.asked: list[tuple[Tensor, Views]] = []
 
     def seeing_together(self) -> Certain:
         return self
@@ -77,7 +77,7 @@ class Certain(StubScore):
         return (latents.permute(0, 2, 3, 1) + 1) / 2
 
     def answer(self, noisy: Tensor, t: Tensor, views: Views) -> Answers:
-        self.asked.append(views)
+        self.asked.append((noisy, views))
         images, _ = seen_from(views.cameras, torch.tensor(BACKGROUNDS))
         return Answers("sample", self.encode(images))
 
@@ -133,7 +133,7 @@ def test_the_field_comes_to_look_like_what_was_drawn_from_other_sides_too() -> N
     settings = CoarseSettings(steps=64, start="views", warm_start=warm, size=32, samples=40, occupancy_size=24, field=field)
     model = Certain(32)
     found, _ = fit(model, settings)
-    drawn = model.asked[0].cameras
+    drawn = model.asked[0][1].cameras
     assert torch.rad2deg(drawn.azimuth).tolist() == pytest.approx([0, 90, 180, 270], abs=1e-4)
     assert torch.rad2deg(drawn.elevation).tolist() == pytest.approx([20] * 4, abs=1e-4)
     for cameras, least in ((drawn, 27), (turntable(4, 0.5, 2.6, 0.7, 32, 32, "cpu"), 20)):
@@ -252,18 +252,12 @@ def test_latents_of_a_vae_are_drawn_and_looked_at(tmp_path: Path) -> None:
 
 def test_drawing_begins_with_the_noised_background() -> None:
     """As far as the model reads a colour from noise, its mean, that is the background's, in every view."""
-    noisy: list[Tensor] = []
-
-    class Noted(Certain):
-        def answer(self, seen: Tensor, t: Tensor, views: Views) -> Answers:
-            noisy.append(seen.clone())
-            return super().answer(seen, t, views)
-
     warm = WARM.model_copy(update={"background": (0.1, 0.6, 0.3), "strength": 0.9})
-    model = Noted(32)
+    model = Certain(32)
     fit(model, SHORT.model_copy(update={"warm_start": warm, "size": 32, "steps": 6}))
-    assert torch.equal(model.asked[0].background, torch.tensor([[0.1, 0.6, 0.3]]).expand(4, 3))
-    first, last = noisy[0], round(0.9 * (len(model.schedule) - 1))
+    first, views = model.asked[0]
+    assert torch.equal(views.background, torch.tensor([[0.1, 0.6, 0.3]]).expand(4, 3))
+    last = round(0.9 * (len(model.schedule) - 1))
     signal, noise = model.schedule.signal[last], model.schedule.noise[last]
     plain = torch.tensor([0.1, 0.6, 0.3]) * 2 - 1
     torch.testing.assert_close(first.mean((2, 3)), signal * plain.expand(4, 3), rtol=0, atol=1e-5)
