@@ -79,7 +79,8 @@ class WarmStart:
         elevation, size = math.radians(settings.warm_start.elevation_degrees), settings.size
         cameras = turntable(MULTIVIEW, elevation, distance, fov, size, size, device)
         self.views = plain_views(cameras, Shading.ALBEDO, settings.warm_start.background, views.ambient, views.diffuse)
-        self._background = self._decoder.encode(self.views.background[:, None, None].expand(-1, size, size, -1)).detach()
+        with torch.no_grad():
+            self._background = self._decoder.encode(self.views.background[:, None, None].expand(-1, size, size, -1))
         self.drawn = DrawnViews(torch.zeros_like(self._background))
         self._times = sampling_times(len(self._model.schedule), settings.warm_start.draw_steps, settings.warm_start.strength)
 
